@@ -1,0 +1,60 @@
+//! `cargo xtask VERB`: what there is to do with this tree beside writing it. One file a verb; each
+//! does the set-up that it needs, so that a fresh clone needs one command.
+//!
+//! Depends on no product crate, so that it builds before the BPF tools exist.
+
+mod ci;
+mod demo;
+mod executable;
+mod packages;
+mod process;
+mod root;
+mod setup;
+mod test;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Sets up, tests, shows and checks Sluice.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Setup(setup::Arguments),
+    Test(test::Arguments),
+    Demo(demo::Arguments),
+    Verify(verify::Arguments),
+    Ci(ci::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    match verb {
+        Verb::Setup(arguments) => setup::run(&workspace, &arguments),
+        Verb::Test(arguments) => test::run(&workspace, &arguments),
+        Verb::Demo(arguments) => demo::run(&workspace, &arguments),
+        Verb::Verify(arguments) => verify::run(&workspace, &arguments),
+        Verb::Ci(arguments) => ci::run(&workspace, &arguments),
+    }
+}
