@@ -1,0 +1,147 @@
+//! IP addresses as words in memory order: what keys and map values hold, compared and hashed
+//! without a loop. (Byte arrays would be copied and compared through the stack in BPF.)
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::hash::SipHash13;
+
+/// An address of one family.
+pub trait Address:
+    Copy
+    + Eq
+    + core::hash::Hash
+    + core::fmt::Debug
+    + FromBytes
+    + IntoBytes
+    + KnownLayout
+    + Immutable
+    + 'static
+{
+    /// The address as two words in memory order, the second 0 for IPv4.
+    fn words(self) -> (u64, u64);
+
+    /// Takes both addresses of a flow key into the hash, in memory order.
+    fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
+
+    /// The address in the first bytes of a field that can hold either family.
+    fn from_wide(wide: [u8; 16]) -> Self;
+
+    /// The address in a field that can hold either family, zeros behind it.
+    fn to_wide(self) -> [u8; 16];
+}
+
+/// An IPv4 address.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct Ipv4Address(u32);
+
+/// An IPv6 address.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct Ipv6Address(u64, u64);
+
+impl Ipv4Address {
+    /// The address of these bytes, network order.
+    #[inline(always)]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_ne_bytes(bytes))
+    }
+
+    /// Its bytes, network order.
+    #[inline(always)]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
+}
+
+impl Ipv6Address {
+    /// The address of these bytes, network order.
+    #[inline(always)]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        let whole = u128::from_le_bytes(bytes);
+        Self((whole as u64).to_le(), ((whole >> 64) as u64).to_le())
+    }
+
+    /// Its bytes, network order.
+    #[inline(always)]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        (u64::from_le(self.0) as u128 | (u64::from_le(self.1) as u128) << 64).to_le_bytes()
+    }
+}
+
+impl Address for Ipv4Address {
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        (u64::from(u32::from_le(self.0)), 0)
+    }
+
+    #[inline(always)]
+    fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13 {
+        hash.word(source.words().0 | destination.words().0 << 32)
+    }
+
+    #[inline(always)]
+    fn from_wide(wide: [u8; 16]) -> Self {
+        let [a, b, c, d, ..] = wide;
+        Self::from_bytes([a, b, c, d])
+    }
+
+    #[inline(always)]
+    fn to_wide(self) -> [u8; 16] {
+        let [a, b, c, d] = self.to_bytes();
+        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    }
+}
+
+impl Address for Ipv6Address {
+    #[inline(always)]
+    fn words(self) -> (u64, u64) {
+        (u64::from_le(self.0), u64::from_le(self.1))
+    }
+
+    #[inline(always)]
+    fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13 {
+        let ((a, b), (c, d)) = (source.words(), destination.words());
+        hash.word(a).word(b).word(c).word(d)
+    }
+
+    #[inline(always)]
+    fn from_wide(wide: [u8; 16]) -> Self {
+        Self::from_bytes(wide)
+    }
+
+    #[inline(always)]
+    fn to_wide(self) -> [u8; 16] {
+        self.to_bytes()
+    }
+}
+
+impl From<Ipv4Addr> for Ipv4Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::from_bytes(address.octets())
+    }
+}
+
+impl From<Ipv6Addr> for Ipv6Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Self::from_bytes(address.octets())
+    }
+}
+
+impl From<Ipv4Address> for IpAddr {
+    fn from(address: Ipv4Address) -> Self {
+        Self::V4(Ipv4Addr::from(address.to_bytes()))
+    }
+}
+
+impl From<Ipv6Address> for IpAddr {
+    fn from(address: Ipv6Address) -> Self {
+        Self::V6(Ipv6Addr::from(address.to_bytes()))
+    }
+}

@@ -1,0 +1,66 @@
+//! Keys and values of the maps, as both sides of the kernel line see them.
+//!
+//! All are `repr(C)` with explicit padding, hold addresses and ports as they stand in packets
+//! (network order), and contain no enum, bool, Option or usize. Their sizes are pinned below:
+//! a change there must bump [`LAYOUT`].
+
+mod address;
+mod backend;
+mod counters;
+mod event;
+mod flow;
+mod hash;
+mod next_hop;
+mod service;
+mod slot;
+
+pub use address::{Address, Ipv4Address, Ipv6Address};
+pub use backend::{Backend, BackendSpec, Forward};
+pub use counters::{Counters, Direction, Traffic};
+pub use event::NeighbourWanted;
+pub use flow::{FlowEntry, FlowKey, FlowSpec, FlowState, Rewrite};
+pub use hash::{FlowHash, Seed, SipHash13};
+pub use next_hop::{Device, HopWord, MacAddress, NextHop};
+pub use service::{
+    SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, SourcePorts,
+};
+pub use slot::{Slot, TABLE_SIZES, TableId, TableSize};
+
+/// Version of everything in this module; part of the pin path, so that two layouts never meet.
+pub const LAYOUT: u32 = 1;
+
+/// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
+pub const MAX_DEVICES: u32 = 256;
+
+/// The highest interface index (as the kernel numbers them) that can be attached to, plus one.
+pub const MAX_IFINDEX: u32 = 1 << 16;
+
+/// Backends (one address each) that the tables hold. Index 0 is no backend.
+pub const MAX_BACKENDS: u32 = 1 << 16;
+
+/// Next hops that the tables hold. Index 0 is none.
+pub const MAX_NEXT_HOPS: u32 = 1 << 16;
+
+/// Services that have counters of their own.
+pub const MAX_SERVICES: u32 = 1 << 14;
+
+/// Slot tables of each size.
+pub const MAX_TABLES: u32 = 1 << 10;
+
+/// Source addresses of each family.
+pub const MAX_SOURCES: u32 = 1 << 12;
+
+const _: () = {
+    assert!(size_of::<Slot>() == 8);
+    assert!(size_of::<Service<Ipv4Address>>() == 20);
+    assert!(size_of::<Service<Ipv6Address>>() == 32);
+    assert!(size_of::<Backend>() == 48);
+    assert!(size_of::<NextHop>() == 16);
+    assert!(size_of::<Device>() == 16);
+    assert!(size_of::<FlowKey<Ipv4Address>>() == 16);
+    assert!(size_of::<FlowKey<Ipv6Address>>() == 40);
+    assert!(size_of::<FlowEntry<Ipv4Address>>() == 56);
+    assert!(size_of::<FlowEntry<Ipv6Address>>() == 80);
+    assert!(size_of::<Counters>() == 40);
+    assert!(size_of::<NeighbourWanted>() == 24);
+};

@@ -1,0 +1,200 @@
+//! The service table: what is served, by (address, port, protocol), and which addresses carry a
+//! mark of their own. Written by the agent only.
+//!
+//! An entry lies at one of two positions that its key gives (cuckoo hashing: Pagh, Rodler 2001),
+//! in an array, since an array look-up is inlined and a hash map's is not. A mark is an entry
+//! with port and protocol 0; it is looked for when no service matches.
+
+use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
+
+use super::{
+    address::Address,
+    slot::{TableId, TableSize},
+};
+
+/// Positions of each family's table; a power of two.
+pub const SERVICE_POSITIONS: u32 = 1 << 15;
+
+/// Positions that one key may lie at.
+pub const SERVICE_PROBES: usize = 2;
+
+/// What a position is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceKey<A> {
+    address: A,
+    port: [u8; 2],
+    protocol: u8,
+}
+
+impl<A: Address> ServiceKey<A> {
+    /// The key of a service.
+    #[inline(always)]
+    pub fn service(address: A, port: [u8; 2], protocol: u8) -> Self {
+        Self {
+            address,
+            port,
+            protocol,
+        }
+    }
+
+    /// The key of an address's mark.
+    #[inline(always)]
+    pub fn mark(address: A) -> Self {
+        Self {
+            address,
+            port: [0; 2],
+            protocol: 0,
+        }
+    }
+
+    /// Where an entry of this key may lie. `salt` is the agent's choice: it takes another if the
+    /// entries do not fit. Not keyed against an attacker: only the agent writes here.
+    #[inline(always)]
+    pub fn positions(&self, salt: u64) -> [u32; SERVICE_PROBES] {
+        let (low, high) = self.address.words();
+        let port = u64::from(u16::from_le_bytes(self.port)) << 8 | u64::from(self.protocol);
+        let mut h = (low ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ high.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+            ^ port.wrapping_mul(0x1656_67b1_9e37_79f9);
+        h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let mask = SERVICE_POSITIONS - 1;
+        [(h >> 16) as u32 & mask, (h >> 40) as u32 & mask]
+    }
+}
+
+/// One position of the service table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Service<A> {
+    address: A,
+    port: [u8; 2],
+    protocol: u8,
+    kind: u8,
+    id: [u8; 4],
+    table: [u8; 4],
+    size: u8,
+    tracked: u8,
+    padding: [u8; 2],
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// Nothing lies here.
+    Empty,
+    /// A service.
+    Service,
+    /// A mark: one of our own source addresses.
+    Source,
+}
+
+/// The ports that our flows use at every source address. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePorts {
+    /// The lowest one.
+    pub first: u16,
+    /// How many there are, itself included.
+    pub count: u16,
+}
+
+impl SourcePorts {
+    /// Whether a port (network order) is one of them.
+    #[inline(always)]
+    pub fn contain(self, port: [u8; 2]) -> bool {
+        u16::from_be_bytes(port).wrapping_sub(self.first) < self.count
+    }
+}
+
+impl<A: Address> Service<A> {
+    const KIND_SERVICE: u8 = 1;
+    const KIND_SOURCE: u8 = 2;
+
+    /// A position where nothing lies.
+    pub fn empty() -> Self {
+        Self::new_zeroed()
+    }
+
+    /// A service that counts under `id` and takes its backends from `table`; `tracked`: every
+    /// flow is recorded.
+    pub fn new(key: ServiceKey<A>, id: u32, table: TableId, tracked: bool) -> Self {
+        Self {
+            kind: Self::KIND_SERVICE,
+            id: id.to_ne_bytes(),
+            table: table.index.to_ne_bytes(),
+            size: table.size as u8,
+            tracked: tracked.into(),
+            ..Self::keyed(key)
+        }
+    }
+
+    /// The mark of a source address.
+    pub fn source(address: A) -> Self {
+        Self {
+            kind: Self::KIND_SOURCE,
+            ..Self::keyed(ServiceKey::mark(address))
+        }
+    }
+
+    fn keyed(key: ServiceKey<A>) -> Self {
+        Self {
+            address: key.address,
+            port: key.port,
+            protocol: key.protocol,
+            ..Self::empty()
+        }
+    }
+
+    /// Whether this position holds what `key` names.
+    #[inline(always)]
+    pub fn is(&self, key: &ServiceKey<A>) -> bool {
+        self.kind != 0
+            && self.address == key.address
+            && u16::from_ne_bytes(self.port) == u16::from_ne_bytes(key.port)
+            && self.protocol == key.protocol
+    }
+
+    /// What lies here.
+    #[inline(always)]
+    pub fn kind(&self) -> ServiceKind {
+        match self.kind {
+            Self::KIND_SERVICE => ServiceKind::Service,
+            Self::KIND_SOURCE => ServiceKind::Source,
+            _ => ServiceKind::Empty,
+        }
+    }
+
+    /// The key of what lies here.
+    pub fn key(&self) -> ServiceKey<A> {
+        ServiceKey {
+            address: self.address,
+            port: self.port,
+            protocol: self.protocol,
+        }
+    }
+
+    /// Index of its counters.
+    #[inline(always)]
+    pub fn id(&self) -> u32 {
+        u32::from_ne_bytes(self.id)
+    }
+
+    /// The slot table of its backends.
+    #[inline(always)]
+    pub fn table(&self) -> TableId {
+        let size = match self.size {
+            0 => TableSize::Small,
+            1 => TableSize::Medium,
+            _ => TableSize::Large,
+        };
+        TableId {
+            size,
+            index: u32::from_ne_bytes(self.table),
+        }
+    }
+
+    /// Whether every flow is recorded.
+    #[inline(always)]
+    pub fn tracked(&self) -> bool {
+        self.tracked != 0
+    }
+}

@@ -1,0 +1,83 @@
+//! Last stage: which device does the frame leave through?
+
+use crate::{
+    abi::{FlowEntry, HopWord, NextHop},
+    net::Family,
+};
+
+use super::{
+    outcome::{DropReason, Egress, Stop},
+    tables::{FamilyTables, HeldFlow, Leaving, Route, Tables},
+};
+
+/// Has a rewritten frame leave through `device`.
+#[inline(always)]
+pub(super) fn send<T: Tables>(tables: &T, ingress: HopWord, device: u16) -> Result<Egress, Stop> {
+    if device == ingress.device() {
+        Ok(Egress::Transmit)
+    } else if tables.redirect(device) {
+        Ok(Egress::Redirect)
+    } else {
+        Err(DropReason::NoDevice.into())
+    }
+}
+
+/// The next hop of a recorded flow's packet: the backend's, which the agent keeps resolved, or
+/// the way back to the client.
+#[inline(always)]
+pub(super) fn next_hop<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    held: &T::Flow,
+    entry: &FlowEntry<F::Address>,
+    leaving: Leaving,
+    now: u32,
+) -> Result<NextHop, Stop> {
+    if entry.next_hop != 0 {
+        return tables
+            .next_hop(entry.next_hop)
+            .filter(|next| next.hop.device() != 0)
+            .ok_or(DropReason::NoNextHop.into());
+    }
+    // An answer is good for a second.
+    if now.wrapping_sub(entry.route_seen) < tables.hertz() {
+        return Ok(NextHop {
+            hop: entry.route,
+            mtu: u64::from(entry.route_mtu),
+        });
+    }
+    way_back::<F, T>(tables, held, entry, leaving, now)
+}
+
+/// Looks the way back to the client up. While its neighbour is not resolved, the way that the
+/// client's first packet came is taken if it leads through the same device; the agent is asked to
+/// resolve the neighbour either way.
+#[inline(always)]
+fn way_back<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    held: &T::Flow,
+    entry: &FlowEntry<F::Address>,
+    leaving: Leaving,
+    now: u32,
+) -> Result<NextHop, Stop> {
+    match tables.route(entry, leaving) {
+        Route::Found { hop, mtu } => {
+            held.set_route(hop, mtu, now);
+            Ok(NextHop {
+                hop,
+                mtu: u64::from(mtu),
+            })
+        }
+        Route::NoNeighbour { device, address } => {
+            tables.want_neighbour(device, address);
+            if entry.route.device() != device {
+                return Err(DropReason::NoNeighbour.into());
+            }
+            held.set_route(entry.route, entry.route_mtu, now);
+            Ok(NextHop {
+                hop: entry.route,
+                mtu: u64::from(entry.route_mtu),
+            })
+        }
+        Route::None(reason) => Err(reason.into()),
+    }
+}

@@ -1,0 +1,80 @@
+//! The packet path: one decision per packet, written once for both families and both sides of
+//! the kernel line.
+//!
+//! ```text
+//!            parse ──► service ──► decide ──► rewrite ──► forward
+//! frame ──►  what is   whose is    which      new         which      ──► Outcome
+//!            it?       it?         backend?   headers     device?
+//!              │          │           │          │           │
+//!              └──────────┴───────────┴──────────┴───────────┴──► Pass or Drop, with a reason
+//! ```
+//!
+//! A packet is changed only once it is certain to be forwarded or dropped: what passes is
+//! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
+
+mod decide;
+mod flow;
+mod forward;
+mod open;
+mod outcome;
+mod parse;
+mod rewrite;
+mod service;
+mod tables;
+
+pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS, TCP_SECONDS, UDP_SECONDS};
+pub use outcome::{DropReason, Egress, Outcome, PassReason, Stop};
+pub use tables::{FamilyTables, HeldFlow, InsertError, Leaving, Route, Scratch, Tables};
+
+use crate::{
+    abi::{HopWord, ServiceKind},
+    net::{Family, Ipv4, Ipv6, Packet},
+};
+
+/// Decides on a packet, rewrites it if it is forwarded, and counts what became of it.
+#[inline(always)]
+pub fn handle<P, T>(packet: &mut P, tables: &T) -> Outcome
+where
+    P: Packet,
+    T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
+{
+    let ingress = tables.ingress();
+    let outcome = match judge(packet, tables, ingress) {
+        Ok(egress) => Outcome::Forward(egress),
+        Err(stop) => stop.into(),
+    };
+    tables.count_outcome(ingress.device(), outcome);
+    outcome
+}
+
+#[inline(always)]
+fn judge<P, T>(packet: &mut P, tables: &T, ingress: HopWord) -> Result<Egress, Stop>
+where
+    P: Packet,
+    T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
+{
+    match parse::link(packet, ingress)? {
+        parse::Link::Ipv4 => judge_ip::<Ipv4, P, T>(packet, tables, ingress),
+        parse::Link::Ipv6 => judge_ip::<Ipv6, P, T>(packet, tables, ingress),
+    }
+}
+
+#[inline(always)]
+fn judge_ip<F, P, T>(packet: &mut P, tables: &T, ingress: HopWord) -> Result<Egress, Stop>
+where
+    F: Family,
+    P: Packet,
+    T: FamilyTables<F>,
+{
+    let parsed = parse::network::<F, P>(packet)?;
+    let service = service::find::<F, T>(tables, &parsed.key)?;
+    match service.kind() {
+        ServiceKind::Service if !service.tracked() => {
+            decide::hashed::<F, P, T>(packet, tables, ingress, &parsed, service)
+        }
+        ServiceKind::Service | ServiceKind::Source => {
+            flow::tracked::<F, P, T>(packet, tables, ingress, &parsed, service)
+        }
+        ServiceKind::Empty => Err(PassReason::NoService.into()),
+    }
+}

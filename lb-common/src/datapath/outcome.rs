@@ -1,0 +1,186 @@
+//! What becomes of a packet. Every received packet gets exactly one outcome, and every outcome has
+//! one counter per interface: received = forwarded + passed + dropped.
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was rewritten and leaves.
+    Forward(Egress),
+    /// It goes up the stack, untouched.
+    Pass(PassReason),
+    /// It ends here.
+    Drop(DropReason),
+}
+
+/// How a forwarded frame leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Through the device that it came from.
+    Transmit,
+    /// Through another one, which [`Tables::redirect`](super::Tables::redirect) has set.
+    Redirect,
+}
+
+/// Why a packet needs no further stage: it passes or is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It goes up the stack, untouched.
+    Pass(PassReason),
+    /// It ends here.
+    Drop(DropReason),
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])+ $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $($(#[doc = $text])+ $variant),+ }
+
+        impl $name {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word for it in metrics, commands and logs.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// What it means, for an operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($text),+)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet goes up the stack.
+    PassReason {
+        /// The program runs on an interface that the agent has not announced to it.
+        UnknownInterface = "unknown_interface",
+        /// The frame ends before it says what it is for.
+        Truncated = "truncated",
+        /// ARP.
+        Arp = "arp",
+        /// Neither IP nor ARP.
+        OtherEthertype = "other_ethertype",
+        /// A VLAN tag.
+        Vlan = "vlan",
+        /// The frame is for another MAC address than the interface's: multicast, broadcast, or flooded by a switch.
+        OtherMac = "other_mac",
+        /// The IP version is not what the Ethernet type says.
+        BadVersion = "bad_version",
+        /// An IPv4 header length below 20 bytes.
+        BadHeaderLength = "bad_header_length",
+        /// IPv4 options.
+        IpOptions = "ip_options",
+        /// An IPv6 extension header.
+        ExtensionHeader = "extension_header",
+        /// A fragment.
+        Fragment = "fragment",
+        /// ICMP or ICMPv6.
+        Icmp = "icmp",
+        /// Neither TCP, UDP nor ICMP.
+        OtherProtocol = "other_protocol",
+        /// No service has this address, port and protocol.
+        NoService = "no_service",
+        /// For one of our source addresses, but of no flow: the host's own, or one long gone.
+        NoFlow = "no_flow",
+    }
+}
+
+reasons! {
+    /// Why a packet is dropped.
+    DropReason {
+        /// For a service, but its IP length contradicts the frame.
+        BadIpLength = "bad_ip_length",
+        /// For a service, but its TCP header is cut short or its data offset is impossible.
+        BadTcpHeader = "bad_tcp_header",
+        /// For a service, but its UDP header is cut short or its length is impossible.
+        BadUdpLength = "bad_udp_length",
+        /// TTL or hop limit is used up.
+        TtlExpired = "ttl_expired",
+        /// The service has no backend.
+        NoBackend = "no_backend",
+        /// The backend's next hop is not resolved.
+        NoNextHop = "no_next_hop",
+        /// The packet with all its headers does not fit the next hop's MTU.
+        TooBig = "too_big",
+        /// The driver leaves no room in front of the frame for another header.
+        NoHeadroom = "no_headroom",
+        /// Every source port that the flow may use is taken.
+        NoSourcePort = "no_source_port",
+        /// The kernel refused a flow entry.
+        FlowTableFull = "flow_table_full",
+        /// The flow's entry was evicted while this packet was handled.
+        FlowEvicted = "flow_evicted",
+        /// A TCP reset for a flow that is not recorded.
+        ResetWithoutFlow = "reset_without_flow",
+        /// The kernel has no route back to the client.
+        NoRoute = "no_route",
+        /// The kernel does not forward on this interface, so it answers no route look-up.
+        ForwardingDisabled = "forwarding_disabled",
+        /// The client's next hop has no neighbour entry yet; the agent was asked to resolve it.
+        NoNeighbour = "no_neighbour",
+        /// The way out is an interface that is not among the agent's.
+        NoDevice = "no_device",
+        /// A table has no entry where another one points: a fault of ours.
+        Inconsistent = "inconsistent",
+    }
+}
+
+impl Outcome {
+    /// Room for one counter per outcome: a power of two above every code.
+    pub const CODES: u32 = 64;
+
+    const FIRST_DROP: u32 = 32;
+
+    /// Number of its counter, below [`Outcome::CODES`].
+    #[inline(always)]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Forward(_) => 0,
+            Self::Pass(reason) => 1 + reason as u32,
+            Self::Drop(reason) => Self::FIRST_DROP + reason as u32,
+        }
+    }
+
+    /// The word for it: `forwarded`, or its reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward(_) => "forwarded",
+            Self::Pass(reason) => reason.name(),
+            Self::Drop(reason) => reason.name(),
+        }
+    }
+}
+
+const _: () = {
+    assert!((PassReason::ALL.len() as u32) < Outcome::FIRST_DROP);
+    assert!(Outcome::FIRST_DROP + DropReason::ALL.len() as u32 <= Outcome::CODES);
+};
+
+impl From<Stop> for Outcome {
+    #[inline(always)]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Pass(reason) => Self::Pass(reason),
+            Stop::Drop(reason) => Self::Drop(reason),
+        }
+    }
+}
+
+impl From<PassReason> for Stop {
+    #[inline(always)]
+    fn from(reason: PassReason) -> Self {
+        Self::Pass(reason)
+    }
+}
+
+impl From<DropReason> for Stop {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}

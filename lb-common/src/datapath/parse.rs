@@ -1,0 +1,139 @@
+//! First stage: what is this packet? Reads headers at fixed places, in two steps: far enough to
+//! know whether it is for a service (what can't be read that far passes: the kernel judges it),
+//! then whether a packet for a service is sound (what is not is dropped).
+
+use crate::{
+    abi::{FlowKey, HopWord},
+    net::{
+        EtherType, EthernetHeader, Family, IpHeader, Packet, Ports, TcpFlags, TcpHeader, UdpHeader,
+        Unreadable,
+    },
+};
+
+use super::outcome::{DropReason, PassReason, Stop};
+
+/// What an Ethernet frame for us carries.
+pub(super) enum Link {
+    Ipv4,
+    Ipv6,
+}
+
+/// A packet whose ends are known, beside what else its IP header says.
+pub(super) struct Parsed<A> {
+    /// The ends.
+    pub(super) key: FlowKey<A>,
+    /// The rest.
+    pub(super) facts: Facts,
+}
+
+/// What an IP header says beside the ends.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    /// Protocol of the transport header.
+    pub(super) protocol: u8,
+    /// Length of the IP packet, as its header says.
+    pub(super) length: usize,
+    /// TTL or hop limit.
+    pub(super) hops: u8,
+    /// ToS or traffic class.
+    pub(super) traffic_class: u8,
+}
+
+/// Reads the Ethernet header of a frame that came in through `ingress`.
+#[inline(always)]
+pub(super) fn link<P: Packet>(packet: &P, ingress: HopWord) -> Result<Link, Stop> {
+    if ingress.device() == 0 {
+        return Err(PassReason::UnknownInterface.into());
+    }
+    let Some(ethernet) = packet.header::<EthernetHeader>(0) else {
+        return Err(PassReason::Truncated.into());
+    };
+    let link = match ethernet.ethertype() {
+        EtherType::Ipv4 => Link::Ipv4,
+        EtherType::Ipv6 => Link::Ipv6,
+        EtherType::Arp => return Err(PassReason::Arp.into()),
+        EtherType::Vlan => return Err(PassReason::Vlan.into()),
+        EtherType::Other => return Err(PassReason::OtherEthertype.into()),
+    };
+    if !ingress.has_mac(ethernet.destination) {
+        return Err(PassReason::OtherMac.into());
+    }
+    Ok(link)
+}
+
+/// Reads the IP header and the ports.
+#[inline(always)]
+pub(super) fn network<F: Family, P: Packet>(packet: &P) -> Result<Parsed<F::Address>, Stop> {
+    let Some(ip) = packet.header::<F::Header>(EthernetHeader::LEN) else {
+        return Err(PassReason::Truncated.into());
+    };
+    let protocol = ip.transport().map_err(unreadable)?;
+    let Some(ports) = packet.header::<Ports>(F::TRANSPORT) else {
+        return Err(PassReason::Truncated.into());
+    };
+    Ok(Parsed {
+        key: FlowKey::new(
+            ip.source(),
+            ip.destination(),
+            ports.source,
+            ports.destination,
+            protocol,
+        ),
+        facts: Facts {
+            protocol,
+            length: ip.total_length(),
+            hops: ip.hops(),
+            traffic_class: ip.traffic_class(),
+        },
+    })
+}
+
+/// Checks a packet that is for a service: its lengths agree and its hops are not used up.
+/// Returns the TCP flags; none for UDP.
+#[inline(always)]
+pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<TcpFlags, Stop> {
+    // A frame may be longer than its packet (Ethernet pads to 60 bytes), never shorter.
+    if facts.length < F::HEADER_LEN || facts.length > packet.len() - EthernetHeader::LEN {
+        return Err(DropReason::BadIpLength.into());
+    }
+    let payload = facts.length - F::HEADER_LEN;
+    let flags = if facts.protocol == TcpHeader::PROTOCOL {
+        tcp::<F, P>(packet, payload)?
+    } else {
+        udp::<F, P>(packet, payload)?
+    };
+    if facts.hops <= 1 {
+        return Err(DropReason::TtlExpired.into());
+    }
+    Ok(flags)
+}
+
+#[inline(always)]
+fn tcp<F: Family, P: Packet>(packet: &P, payload: usize) -> Result<TcpFlags, Stop> {
+    match packet.header::<TcpHeader>(F::TRANSPORT) {
+        Some(tcp) if (TcpHeader::LEN..=payload).contains(&tcp.payload()) => Ok(tcp.flags()),
+        _ => Err(DropReason::BadTcpHeader.into()),
+    }
+}
+
+#[inline(always)]
+fn udp<F: Family, P: Packet>(packet: &P, payload: usize) -> Result<TcpFlags, Stop> {
+    match packet.header::<UdpHeader>(F::TRANSPORT) {
+        Some(udp) if (UdpHeader::LEN..=payload).contains(&udp.length()) => Ok(TcpFlags::default()),
+        _ => Err(DropReason::BadUdpLength.into()),
+    }
+}
+
+#[inline(always)]
+fn unreadable(why: Unreadable) -> Stop {
+    let reason = match why {
+        Unreadable::Version => PassReason::BadVersion,
+        Unreadable::HeaderLength => PassReason::BadHeaderLength,
+        Unreadable::Options => PassReason::IpOptions,
+        Unreadable::ExtensionHeader => PassReason::ExtensionHeader,
+        Unreadable::Fragment => PassReason::Fragment,
+        Unreadable::Icmp => PassReason::Icmp,
+        Unreadable::Protocol => PassReason::OtherProtocol,
+    };
+    reason.into()
+}

@@ -1,0 +1,180 @@
+//! The packet path's only way to state: maps in the kernel, plain collections in tests.
+
+use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
+
+use crate::{
+    abi::{
+        Address, Backend, Device, FlowEntry, FlowKey, FlowState, HopWord, NextHop, Seed, Service,
+        Slot, SourcePorts, TableId, Traffic,
+    },
+    net::Family,
+};
+
+use super::outcome::{DropReason, Outcome};
+
+/// What does not depend on the family.
+pub trait Tables {
+    /// Key of the flow hash.
+    fn seed(&self) -> Seed;
+
+    /// The service table's salt.
+    fn salt(&self) -> u64;
+
+    /// The ports that our flows use at source addresses.
+    fn source_ports(&self) -> SourcePorts;
+
+    /// The time, jiffies.
+    fn now(&self) -> u32;
+
+    /// Jiffies in a second.
+    fn hertz(&self) -> u32;
+
+    /// MAC address and index of the device that the packet came from; device 0 if it is not one
+    /// of the agent's.
+    fn ingress(&self) -> HopWord;
+
+    /// One of our devices, as a sender.
+    fn device(&self, index: u16) -> Option<Device>;
+
+    /// A next hop.
+    fn next_hop(&self, index: u32) -> Option<NextHop>;
+
+    /// A backend.
+    fn backend(&self, index: u32) -> Option<&Backend>;
+
+    /// A slot of a pool's table.
+    fn slot(&self, table: TableId, slot: u32) -> Option<Slot>;
+
+    /// Has the frame sent through another device, once the program ends; `false` if it can't be.
+    fn redirect(&self, device: u16) -> bool;
+
+    /// Counts a packet for a service.
+    fn count_service(&self, id: u32, traffic: Traffic);
+
+    /// Counts a packet for a backend.
+    fn count_backend(&self, index: u32, traffic: Traffic);
+
+    /// Counts what became of a packet that came from `device`.
+    fn count_outcome(&self, device: u16, outcome: Outcome);
+}
+
+/// What there is once per family.
+pub trait FamilyTables<F: Family>: Tables {
+    /// A held flow entry.
+    type Flow: HeldFlow<F::Address>;
+
+    /// A position of the service table.
+    fn service(&self, position: u32) -> Option<&Service<F::Address>>;
+
+    /// One of our source addresses.
+    fn source(&self, index: u32) -> Option<F::Address>;
+
+    /// Lends room for keys and entries, which are too large for the kernel's stack; what it
+    /// holds before is undefined. `None`: there is none.
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
+
+    /// The entry of a flow.
+    fn flow(&self, key: &FlowKey<F::Address>) -> Option<Self::Flow>;
+
+    /// Records a flow unless its key is there.
+    fn insert_flow(
+        &self,
+        key: &FlowKey<F::Address>,
+        entry: &FlowEntry<F::Address>,
+    ) -> Result<(), InsertError>;
+
+    /// Forgets a flow.
+    fn remove_flow(&self, key: &FlowKey<F::Address>);
+
+    /// The kernel's route for a packet that leaves with the ends that `entry` gives it.
+    fn route(&self, entry: &FlowEntry<F::Address>, leaving: Leaving) -> Route<F::Address>;
+
+    /// Asks the agent to resolve a neighbour.
+    fn want_neighbour(&self, device: u16, address: F::Address);
+}
+
+/// A flow entry that may change, or be recycled for another flow, while it is held. So it is
+/// copied out to be read, and only single fields are written back.
+pub trait HeldFlow<A: Address> {
+    /// Copies the entry out.
+    fn read(&self, into: &mut FlowEntry<A>);
+
+    /// Sets the time of the last packet, jiffies.
+    fn set_last_seen(&self, now: u32);
+
+    /// Sets the state.
+    fn set_state(&self, state: FlowState);
+
+    /// Sets the cached way back, and the time at which it was looked up.
+    fn set_route(&self, route: HopWord, mtu: u16, now: u32);
+}
+
+/// Why a flow was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertError {
+    /// Its key is there already.
+    Exists,
+    /// The table refused it.
+    Full,
+}
+
+/// Room for what a tracked packet needs beside the stack.
+#[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Scratch<A> {
+    /// Key of the packet.
+    pub(super) key: FlowKey<A>,
+    /// Key of the answers to it.
+    pub(super) answers: FlowKey<A>,
+    /// Key of another flow, which holds a source port.
+    pub(super) other: FlowKey<A>,
+    /// The packet's entry.
+    pub(super) entry: FlowEntry<A>,
+    /// Another entry.
+    pub(super) found: FlowEntry<A>,
+}
+
+impl<A: Address> Scratch<A> {
+    /// Empty room.
+    pub fn new() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+impl<A: Address> Default for Scratch<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a route look-up needs to know of a packet beside its ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// Protocol number.
+    pub protocol: u8,
+    /// ToS or traffic class.
+    pub traffic_class: u8,
+    /// Length, IP header included, bytes.
+    pub length: u16,
+}
+
+/// The kernel's answer to a route look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<A> {
+    /// There is a way, up to this IP packet size.
+    Found {
+        /// Where to.
+        hop: HopWord,
+        /// Bytes.
+        mtu: u16,
+    },
+    /// There is a way, but its neighbour is not resolved.
+    NoNeighbour {
+        /// One of our devices.
+        device: u16,
+        /// The next hop's address.
+        address: A,
+    },
+    /// There is none.
+    None(DropReason),
+}

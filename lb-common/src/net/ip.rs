@@ -1,0 +1,297 @@
+//! IPv4 and IPv6 behind one trait, so that every stage is written once.
+//!
+//! A header is read where its length is the plain one. Options, extension headers and fragments
+//! are told apart here ([`Unreadable`]); what becomes of them is the caller's.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{checksum::Delta, ethernet::EthernetHeader, packet::Header};
+use crate::abi::{Address, Ipv4Address, Ipv6Address};
+
+/// An address family.
+pub trait Family: Copy + 'static {
+    /// Its addresses.
+    type Address: Address;
+    /// Its header.
+    type Header: Header + IpHeader<Self::Address>;
+
+    /// Its Ethernet type, network order.
+    const ETHERTYPE: [u8; 2];
+    /// Length of its plain header, bytes.
+    const HEADER_LEN: usize;
+    /// Where the transport header starts in a frame.
+    const TRANSPORT: usize = EthernetHeader::LEN + Self::HEADER_LEN;
+    /// 4 or 6.
+    const VERSION: u8;
+}
+
+/// IPv4.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4;
+
+/// IPv6.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6;
+
+impl Family for Ipv4 {
+    type Address = Ipv4Address;
+    type Header = Ipv4Header;
+    const ETHERTYPE: [u8; 2] = [0x08, 0x00];
+    const HEADER_LEN: usize = 20;
+    const VERSION: u8 = 4;
+}
+
+impl Family for Ipv6 {
+    type Address = Ipv6Address;
+    type Header = Ipv6Header;
+    const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
+    const HEADER_LEN: usize = 40;
+    const VERSION: u8 = 6;
+}
+
+/// Why the transport header can't be read behind an IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The version is not the one that the Ethernet type says.
+    Version,
+    /// An IPv4 header length below 20 bytes.
+    HeaderLength,
+    /// IPv4 options.
+    Options,
+    /// An IPv6 extension header.
+    ExtensionHeader,
+    /// A fragment.
+    Fragment,
+    /// ICMP or ICMPv6.
+    Icmp,
+    /// Another protocol than TCP and UDP.
+    Protocol,
+}
+
+/// What the stages ask of an IP header.
+pub trait IpHeader<A> {
+    /// The protocol of the transport header right behind, which is [TCP](super::TcpHeader) or
+    /// [UDP](super::UdpHeader).
+    fn transport(&self) -> Result<u8, Unreadable>;
+    /// Source address.
+    fn source(&self) -> A;
+    /// Destination address.
+    fn destination(&self) -> A;
+    /// Length of the whole packet, this header included, as it says itself.
+    fn total_length(&self) -> usize;
+    /// TTL or hop limit.
+    fn hops(&self) -> u8;
+    /// ToS or traffic class, its ECN bits included.
+    fn traffic_class(&self) -> u8;
+    /// Takes one from the hops, which must not be 0, and mends the header's checksum.
+    fn take_hop(&mut self);
+    /// Sets both addresses; `delta` is what that changes in the header's checksum.
+    fn set_addresses(&mut self, source: A, destination: A, delta: Delta);
+    /// The header that goes around a packet of `length` bytes of the same family (RFC 2003,
+    /// RFC 2473): traffic class and ECN copied (RFC 6040, normal mode), not to be fragmented.
+    fn around(inner_class: u8, inner_length: u16, source: A, destination: A) -> Self;
+}
+
+/// IPv4 (RFC 791, section 3.1).
+///
+/// ```text
+///  0       1       2               4               6               8
+/// +---+---+-------+---------------+---------------+-+-+-+---------+
+/// |ver|ihl|  tos  | total length  |      id       |  flags offset |
+/// +---+---+-------+---------------+---------------+---------------+
+/// |  ttl  | proto |   checksum    |            source             |
+/// +-------+-------+---------------+-------------------------------+
+/// |          destination          | options …
+/// +-------------------------------+
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Header {
+    version_ihl: u8,
+    tos: u8,
+    total_length: [u8; 2],
+    id: [u8; 2],
+    fragment: [u8; 2],
+    ttl: u8,
+    protocol: u8,
+    checksum: [u8; 2],
+    source: [u8; 4],
+    destination: [u8; 4],
+}
+
+impl IpHeader<Ipv4Address> for Ipv4Header {
+    #[inline(always)]
+    fn transport(&self) -> Result<u8, Unreadable> {
+        if self.version_ihl != 0x45 {
+            return Err(match (self.version_ihl >> 4, self.version_ihl & 0xf) {
+                (4, 0..5) => Unreadable::HeaderLength,
+                (4, _) => Unreadable::Options,
+                _ => Unreadable::Version,
+            });
+        }
+        // More fragments, or an offset.
+        if u16::from_be_bytes(self.fragment) & 0x3fff != 0 {
+            return Err(Unreadable::Fragment);
+        }
+        match self.protocol {
+            6 | 17 => Ok(self.protocol),
+            1 => Err(Unreadable::Icmp),
+            _ => Err(Unreadable::Protocol),
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Ipv4Address {
+        Ipv4Address::from_bytes(self.source)
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Ipv4Address {
+        Ipv4Address::from_bytes(self.destination)
+    }
+
+    #[inline(always)]
+    fn total_length(&self) -> usize {
+        usize::from(u16::from_be_bytes(self.total_length))
+    }
+
+    #[inline(always)]
+    fn hops(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline(always)]
+    fn traffic_class(&self) -> u8 {
+        self.tos
+    }
+
+    #[inline(always)]
+    fn take_hop(&mut self) {
+        let old = [self.ttl, self.protocol];
+        self.ttl = self.ttl.wrapping_sub(1);
+        let delta = Delta::NONE.field(old, [self.ttl, self.protocol]);
+        self.checksum = delta.apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn set_addresses(&mut self, source: Ipv4Address, destination: Ipv4Address, delta: Delta) {
+        self.source = source.to_bytes();
+        self.destination = destination.to_bytes();
+        self.checksum = delta.apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn around(class: u8, length: u16, source: Ipv4Address, destination: Ipv4Address) -> Self {
+        const ZERO: Ipv4Address = Ipv4Address::from_bytes([0; 4]);
+        let mut header = Self {
+            version_ihl: 0x45,
+            tos: class,
+            total_length: length.wrapping_add(20).to_be_bytes(),
+            id: [0; 2],
+            fragment: [0x40, 0],
+            ttl: 64,
+            protocol: 4,
+            checksum: [0; 2],
+            source: source.to_bytes(),
+            destination: destination.to_bytes(),
+        };
+        // The fields change from all zeros, whose complements add a multiple of 0xffff: nothing.
+        header.checksum = Delta::NONE
+            .field([0; 2], [header.version_ihl, header.tos])
+            .field([0; 2], header.total_length)
+            .field([0; 2], header.fragment)
+            .field([0; 2], [header.ttl, header.protocol])
+            .address(ZERO, source)
+            .address(ZERO, destination)
+            .complete();
+        header
+    }
+}
+
+/// IPv6 (RFC 8200, section 3).
+///
+/// ```text
+///  0                               4               6       7       8
+/// +---+-------+-------------------+---------------+-------+-------+
+/// |ver| class |    flow label     | payload length| next  | hops  |
+/// +---+-------+-------------------+---------------+-------+-------+
+/// |                          source (16 bytes)                    |
+/// |                       destination (16 bytes)                  |
+/// +---------------------------------------------------------------+
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv6Header {
+    version_class_label: [u8; 4],
+    payload_length: [u8; 2],
+    next_header: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl IpHeader<Ipv6Address> for Ipv6Header {
+    #[inline(always)]
+    fn transport(&self) -> Result<u8, Unreadable> {
+        if self.version_class_label[0] >> 4 != 6 {
+            return Err(Unreadable::Version);
+        }
+        match self.next_header {
+            6 | 17 => Ok(self.next_header),
+            58 => Err(Unreadable::Icmp),
+            44 => Err(Unreadable::Fragment),
+            // Hop-by-hop, routing, ESP, AH, no next header, destination options, mobility, HIP,
+            // shim6 (IANA, IPv6 Extension Header Types).
+            0 | 43 | 50 | 51 | 59 | 60 | 135 | 139 | 140 => Err(Unreadable::ExtensionHeader),
+            _ => Err(Unreadable::Protocol),
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Ipv6Address {
+        Ipv6Address::from_bytes(self.source)
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Ipv6Address {
+        Ipv6Address::from_bytes(self.destination)
+    }
+
+    #[inline(always)]
+    fn total_length(&self) -> usize {
+        usize::from(u16::from_be_bytes(self.payload_length)) + 40
+    }
+
+    #[inline(always)]
+    fn hops(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline(always)]
+    fn traffic_class(&self) -> u8 {
+        (u16::from_be_bytes([self.version_class_label[0], self.version_class_label[1]]) >> 4) as u8
+    }
+
+    #[inline(always)]
+    fn take_hop(&mut self) {
+        self.hop_limit = self.hop_limit.wrapping_sub(1);
+    }
+
+    #[inline(always)]
+    fn set_addresses(&mut self, source: Ipv6Address, destination: Ipv6Address, _: Delta) {
+        self.source = source.to_bytes();
+        self.destination = destination.to_bytes();
+    }
+
+    #[inline(always)]
+    fn around(class: u8, length: u16, source: Ipv6Address, destination: Ipv6Address) -> Self {
+        Self {
+            version_class_label: [0x60 | class >> 4, class << 4, 0, 0],
+            payload_length: length.to_be_bytes(),
+            next_header: 41,
+            hop_limit: 64,
+            source: source.to_bytes(),
+            destination: destination.to_bytes(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Frames: headers as they lie in them, checksum arithmetic, and the [`Packet`] trait through
+//! which the packet path reads and writes them. Knows nothing of services or tables.
+
+mod checksum;
+mod ethernet;
+mod ip;
+mod packet;
+mod transport;
+
+pub use checksum::Delta;
+pub use ethernet::{EtherType, EthernetHeader};
+pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Unreadable};
+pub use packet::{Header, Packet};
+pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

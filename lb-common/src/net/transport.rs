@@ -1,0 +1,145 @@
+//! TCP and UDP headers, as far as forwarding needs them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::Delta;
+
+/// The first four bytes of both.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ports {
+    /// Source port, network order.
+    pub source: [u8; 2],
+    /// Destination port, network order.
+    pub destination: [u8; 2],
+}
+
+/// What rewriting asks of a transport header.
+pub trait Transport {
+    /// Sets both ports; `delta` is what addresses and ports change in the checksum.
+    fn set_ports(&mut self, ports: Ports, delta: Delta);
+}
+
+/// TCP (RFC 9293, section 3.1).
+///
+/// ```text
+///  0               2               4                               8
+/// +---------------+---------------+-------------------------------+
+/// |  source port  |   dest port   |            sequence           |
+/// +---------------+---------------+---+---+-------+---------------+
+/// |        acknowledgement        |off|   | flags |    window     |
+/// +---------------+---------------+---+---+-------+---------------+
+/// |   checksum    |    urgent     | options …
+/// +---------------+---------------+
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct TcpHeader {
+    ports: Ports,
+    sequence: [u8; 4],
+    acknowledgement: [u8; 4],
+    offset: u8,
+    flags: u8,
+    window: [u8; 2],
+    checksum: [u8; 2],
+    urgent: [u8; 2],
+}
+
+/// The flags of a TCP segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFlags(u8);
+
+impl TcpHeader {
+    /// Protocol number.
+    pub const PROTOCOL: u8 = 6;
+    /// Length without options, bytes.
+    pub const LEN: usize = 20;
+
+    /// Where its payload starts, bytes from its own start.
+    #[inline(always)]
+    pub fn payload(&self) -> usize {
+        usize::from(self.offset >> 4) * 4
+    }
+
+    /// Its flags.
+    #[inline(always)]
+    pub fn flags(&self) -> TcpFlags {
+        TcpFlags(self.flags)
+    }
+}
+
+impl TcpFlags {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    /// SYN without ACK, RST, FIN: a connection is asked for.
+    #[inline(always)]
+    pub fn opens(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    }
+
+    /// FIN or RST: the connection ends.
+    #[inline(always)]
+    pub fn closes(self) -> bool {
+        self.0 & (Self::FIN | Self::RST) != 0
+    }
+
+    /// RST.
+    #[inline(always)]
+    pub fn resets(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+}
+
+impl Transport for TcpHeader {
+    #[inline(always)]
+    fn set_ports(&mut self, ports: Ports, delta: Delta) {
+        self.ports = ports;
+        self.checksum = delta.apply(self.checksum);
+    }
+}
+
+/// UDP (RFC 768).
+///
+/// ```text
+///  0               2               4               6               8
+/// +---------------+---------------+---------------+---------------+
+/// |  source port  |   dest port   |    length     |   checksum    |
+/// +---------------+---------------+---------------+---------------+
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct UdpHeader {
+    ports: Ports,
+    length: [u8; 2],
+    checksum: [u8; 2],
+}
+
+impl UdpHeader {
+    /// Protocol number.
+    pub const PROTOCOL: u8 = 17;
+    /// Length, bytes.
+    pub const LEN: usize = 8;
+
+    /// Length of header and payload, as it says itself.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        usize::from(u16::from_be_bytes(self.length))
+    }
+}
+
+impl Transport for UdpHeader {
+    #[inline(always)]
+    fn set_ports(&mut self, ports: Ports, delta: Delta) {
+        self.ports = ports;
+        // 0 says that there is no checksum; one that comes out as 0 is sent as its equal 0xffff.
+        if self.checksum != [0; 2] {
+            self.checksum = match delta.apply(self.checksum) {
+                [0, 0] => [0xff; 2],
+                check => check,
+            };
+        }
+    }
+}
