@@ -1,0 +1,135 @@
+//! Kernel helpers that are neither packets nor maps: the clock, the interface, the route look-up.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, xdp_md,
+    },
+    btf_maps::PerCpuArray,
+    helpers::generated::{bpf_fib_lookup, bpf_jiffies64},
+    macros::btf_map,
+    programs::XdpContext,
+};
+use lb_common::{
+    abi::{Address, FlowEntry, MacAddress},
+    datapath::{DropReason, Leaving},
+    net::Family,
+};
+
+/// The kernel's tick counter, low half. The call is inlined by the verifier.
+#[inline(always)]
+pub fn jiffies() -> u32 {
+    // SAFETY: takes nothing and reads a counter.
+    unsafe { bpf_jiffies64() as u32 }
+}
+
+/// The kernel's number of the device that the packet came from.
+#[inline(always)]
+pub(crate) fn ingress_ifindex(ctx: &XdpContext) -> u32 {
+    let md = ctx.as_ptr().cast::<xdp_md>();
+    // SAFETY: an XDP program's context is an `xdp_md` as long as it runs.
+    unsafe { (*md).ingress_ifindex }
+}
+
+/// Room for the parameters of a route look-up: in a map, since the verifier takes no misaligned
+/// access to the stack, which is how the compiler clears part of a struct.
+#[btf_map]
+static FIB: PerCpuArray<FibLookup, 1> = PerCpuArray::new();
+
+/// The kernel's answer to a route look-up, its interfaces by the kernel's numbers.
+pub(crate) struct Fib<A> {
+    /// Without a neighbour: the next hop's address.
+    pub(crate) address: A,
+    pub(crate) mac: MacAddress,
+    pub(crate) mtu: u16,
+    pub(crate) ifindex: u32,
+    /// `BPF_FIB_LKUP_RET_*`, or a negative error number.
+    code: i64,
+}
+
+/// What a [`Fib`] says.
+pub(crate) enum FibAnswer {
+    Found,
+    NoNeighbour,
+    None(DropReason),
+}
+
+impl<A> Fib<A> {
+    #[inline(always)]
+    pub(crate) fn answer(&self) -> FibAnswer {
+        match self.code as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => FibAnswer::Found,
+            BPF_FIB_LKUP_RET_NO_NEIGH => FibAnswer::NoNeighbour,
+            BPF_FIB_LKUP_RET_FRAG_NEEDED => FibAnswer::None(DropReason::TooBig),
+            BPF_FIB_LKUP_RET_FWD_DISABLED => FibAnswer::None(DropReason::ForwardingDisabled),
+            _ => FibAnswer::None(DropReason::NoRoute),
+        }
+    }
+}
+
+/// Asks the kernel for the way of a packet that leaves with the ends that `entry` gives it (`bpf_xdp_fib_lookup` in net/core/filter.c).
+#[inline(always)]
+pub(crate) fn route<F: Family>(
+    ctx: &XdpContext,
+    entry: &FlowEntry<F::Address>,
+    leaving: Leaving,
+) -> Option<Fib<F::Address>> {
+    let ends = entry.rewrite();
+    let lookup = FIB.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own element, which no other program uses meanwhile; all-zero is a valid
+    // value of this plain struct of integers and unions of them.
+    let lookup = unsafe {
+        lookup.write_bytes(0, 1);
+        &mut *lookup
+    };
+    lookup.family = if F::VERSION == 4 { 2 } else { 10 };
+    lookup.l4_protocol = leaving.protocol;
+    lookup.sport = u16::from_ne_bytes(ends.source_port);
+    lookup.dport = u16::from_ne_bytes(ends.destination_port);
+    lookup.__bindgen_anon_1.tot_len = leaving.length;
+    lookup.ifindex = ingress_ifindex(ctx);
+    if F::VERSION == 4 {
+        lookup.__bindgen_anon_2.tos = leaving.traffic_class;
+    }
+    lookup.__bindgen_anon_3.ipv6_src = words(ends.source);
+    lookup.__bindgen_anon_4.ipv6_dst = words(ends.destination);
+    // SAFETY: context and parameters are valid for the call; the size is the parameters' own.
+    let code = unsafe {
+        bpf_fib_lookup(
+            ctx.as_ptr(),
+            &raw mut *lookup,
+            size_of::<FibLookup>() as i32,
+            0,
+        )
+    };
+    // SAFETY: every variant of these unions is made of integers, and all of it is set.
+    let (address, mtu) = unsafe {
+        (
+            lookup.__bindgen_anon_4.ipv6_dst,
+            lookup.__bindgen_anon_1.mtu_result,
+        )
+    };
+    Some(Fib {
+        address: F::Address::from_wide(wide(address)),
+        mac: MacAddress(lookup.dmac),
+        mtu,
+        ifindex: lookup.ifindex,
+        code,
+    })
+}
+
+#[inline(always)]
+fn wide(words: [u32; 4]) -> [u8; 16] {
+    let [a, b, c, d] = words.map(u32::to_ne_bytes);
+    [
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
+        d[3],
+    ]
+}
+
+#[inline(always)]
+fn words<A: Address>(address: A) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.to_wide();
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
+}

@@ -1,0 +1,37 @@
+//! The object that the agent loads: entry points and licence, nothing else.
+//!
+//! For the host this is an empty program, so that `cargo build` covers the whole workspace.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod entry {
+    use aya_ebpf::{macros::xdp, programs::XdpContext};
+
+    /// The packet program.
+    #[xdp(frags)]
+    fn sluice(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle(&ctx)
+    }
+
+    /// Answers with the low 31 bits of the kernel's jiffies, for the agent to learn HZ and the
+    /// age of entries from. Run by `BPF_PROG_TEST_RUN` alone.
+    #[xdp]
+    fn clock(_: XdpContext) -> u32 {
+        lb_ebpf::jiffies() & 0x7fff_ffff
+    }
+
+    /// The helpers are for programs under a licence compatible with the GPL.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        // The verifier admits no path that panics.
+        loop {}
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,68 @@
+//! Packet pointers: the only code that touches a frame's bytes.
+
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+use lb_common::net::{Header, Packet};
+
+/// A received frame, by the bounds that the kernel gave.
+pub(crate) struct XdpPacket<'a> {
+    ctx: &'a XdpContext,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> XdpPacket<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
+        Self {
+            ctx,
+            start: ctx.data(),
+            end: ctx.data_end(),
+        }
+    }
+
+    /// The address of a `T` at `offset`, if the frame holds one there.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<usize> {
+        let start = self.start + offset;
+        // In this form the verifier recognises the comparison with the packet's end.
+        if start + size_of::<T>() > self.end {
+            None
+        } else {
+            Some(start)
+        }
+    }
+}
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline(always)]
+    fn header<T: Header>(&self, offset: usize) -> Option<&T> {
+        let address = self.at::<T>(offset)?;
+        // SAFETY: the bytes lie within the frame, `T` takes any bytes at any alignment, and only
+        // this program writes to the frame, through `&mut self`.
+        Some(unsafe { &*(address as *const T) })
+    }
+
+    #[inline(always)]
+    fn header_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
+        let address = self.at::<T>(offset)?;
+        // SAFETY: as in `header`; the borrow of `self` makes it the only reference.
+        Some(unsafe { &mut *(address as *mut T) })
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is the one that the kernel passed in. No reference into the frame
+        // outlives the borrow of `self`.
+        let failed = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), -(bytes as i32)) } != 0;
+        if failed {
+            return false;
+        }
+        (self.start, self.end) = (self.ctx.data(), self.ctx.data_end());
+        true
+    }
+}

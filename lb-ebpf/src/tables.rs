@@ -1,0 +1,371 @@
+//! The maps, and [`Tables`] over them. Sizes marked "at load" are set by the agent.
+//!
+//! Every map is a BTF map, so that other loaders (bpftool) can read the object too.
+
+use core::ptr::NonNull;
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    btf_maps::{Array, ArrayOfMaps, DevMap, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+    programs::XdpContext,
+};
+use lb_common::{
+    abi::{
+        Address, Backend, Counters, Device, FlowEntry, FlowKey, FlowState, HopWord, Ipv4Address,
+        Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX, MAX_NEXT_HOPS, MAX_SERVICES,
+        MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, SERVICE_POSITIONS, Seed, Service, Slot,
+        SourcePorts, TABLE_SIZES, TableId, TableSize, Traffic,
+    },
+    datapath::{
+        DropReason, FamilyTables, HeldFlow, InsertError, Leaving, Outcome, Route, Scratch, Tables,
+    },
+    net::{Family, Ipv4, Ipv6},
+};
+
+use crate::helpers::{self, FibAnswer};
+
+/// Key of the flow hash, first half.
+#[unsafe(no_mangle)]
+static SEED_0: Global<u64> = Global::new(0);
+/// Key of the flow hash, second half.
+#[unsafe(no_mangle)]
+static SEED_1: Global<u64> = Global::new(0);
+/// The service table's salt.
+#[unsafe(no_mangle)]
+static SERVICE_SALT: Global<u64> = Global::new(0);
+/// Jiffies in a second.
+#[unsafe(no_mangle)]
+static HERTZ: Global<u32> = Global::new(250);
+/// The lowest source port.
+#[unsafe(no_mangle)]
+static FIRST_PORT: Global<u16> = Global::new(1024);
+/// How many source ports there are.
+#[unsafe(no_mangle)]
+static PORT_COUNT: Global<u16> = Global::new(1);
+/// Whether every outcome is logged.
+#[unsafe(no_mangle)]
+pub(crate) static DEBUG: Global<u8> = Global::new(0);
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+type SlotTable<const SLOTS: usize> = Array<Slot, SLOTS, MMAPABLE>;
+
+/// MAC address and index of our devices, by the kernel's number.
+#[btf_map]
+static INGRESS: Array<HopWord, { MAX_IFINDEX as usize }> = Array::new();
+/// Our devices as senders.
+#[btf_map]
+static DEVICES: Array<Device, { MAX_DEVICES as usize }> = Array::new();
+/// Our devices as targets of a redirect.
+#[btf_map]
+static REDIRECT: DevMap<{ MAX_DEVICES as usize }> = DevMap::new();
+#[btf_map]
+static NEXT_HOPS: Array<NextHop, { MAX_NEXT_HOPS as usize }> = Array::new();
+#[btf_map]
+static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
+#[btf_map]
+static SERVICES_V4: Array<Service<Ipv4Address>, { SERVICE_POSITIONS as usize }> = Array::new();
+#[btf_map]
+static SERVICES_V6: Array<Service<Ipv6Address>, { SERVICE_POSITIONS as usize }> = Array::new();
+#[btf_map]
+static SOURCES_V4: Array<Ipv4Address, { MAX_SOURCES as usize }> = Array::new();
+#[btf_map]
+static SOURCES_V6: Array<Ipv6Address, { MAX_SOURCES as usize }> = Array::new();
+#[btf_map]
+static SLOTS_S: ArrayOfMaps<SlotTable<{ TABLE_SIZES[0] as usize }>, { MAX_TABLES as usize }> =
+    ArrayOfMaps::new();
+#[btf_map]
+static SLOTS_M: ArrayOfMaps<SlotTable<{ TABLE_SIZES[1] as usize }>, { MAX_TABLES as usize }> =
+    ArrayOfMaps::new();
+#[btf_map]
+static SLOTS_L: ArrayOfMaps<SlotTable<{ TABLE_SIZES[2] as usize }>, { MAX_TABLES as usize }> =
+    ArrayOfMaps::new();
+/// Size: at load.
+#[btf_map]
+static FLOWS_V4: LruHashMap<FlowKey<Ipv4Address>, FlowEntry<Ipv4Address>, 1024> = LruHashMap::new();
+/// Size: at load.
+#[btf_map]
+static FLOWS_V6: LruHashMap<FlowKey<Ipv6Address>, FlowEntry<Ipv6Address>, 1024> = LruHashMap::new();
+#[btf_map]
+static SCRATCH_V4: PerCpuArray<Scratch<Ipv4Address>, 1> = PerCpuArray::new();
+#[btf_map]
+static SCRATCH_V6: PerCpuArray<Scratch<Ipv6Address>, 1> = PerCpuArray::new();
+#[btf_map]
+static SERVICE_COUNTERS: PerCpuArray<Counters, { MAX_SERVICES as usize }> = PerCpuArray::new();
+#[btf_map]
+static BACKEND_COUNTERS: PerCpuArray<Counters, { MAX_BACKENDS as usize }> = PerCpuArray::new();
+/// One counter per device and outcome.
+#[btf_map]
+static OUTCOMES: PerCpuArray<u64, { (MAX_DEVICES * Outcome::CODES) as usize }> = PerCpuArray::new();
+/// What the agent is asked for.
+#[btf_map]
+static WANTED: RingBuf<(), 65536> = RingBuf::new();
+
+/// The maps, as one packet sees them.
+pub(crate) struct KernelTables<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> KernelTables<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Tables for KernelTables<'_> {
+    #[inline(always)]
+    fn seed(&self) -> Seed {
+        Seed {
+            k0: SEED_0.load(),
+            k1: SEED_1.load(),
+        }
+    }
+
+    #[inline(always)]
+    fn salt(&self) -> u64 {
+        SERVICE_SALT.load()
+    }
+
+    #[inline(always)]
+    fn source_ports(&self) -> SourcePorts {
+        SourcePorts {
+            first: FIRST_PORT.load(),
+            count: PORT_COUNT.load(),
+        }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        helpers::jiffies()
+    }
+
+    #[inline(always)]
+    fn hertz(&self) -> u32 {
+        HERTZ.load()
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> HopWord {
+        by_ifindex(helpers::ingress_ifindex(self.ctx))
+    }
+
+    #[inline(always)]
+    fn device(&self, index: u16) -> Option<Device> {
+        DEVICES.get(u32::from(index)).copied()
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, index: u32) -> Option<NextHop> {
+        NEXT_HOPS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn backend(&self, index: u32) -> Option<&Backend> {
+        BACKENDS.get(index)
+    }
+
+    #[inline(always)]
+    fn slot(&self, table: TableId, slot: u32) -> Option<Slot> {
+        match table.size {
+            TableSize::Small => SLOTS_S.get_value(table.index, &slot),
+            TableSize::Medium => SLOTS_M.get_value(table.index, &slot),
+            TableSize::Large => SLOTS_L.get_value(table.index, &slot),
+        }
+        .copied()
+    }
+
+    #[inline(always)]
+    fn redirect(&self, device: u16) -> bool {
+        REDIRECT.redirect(u32::from(device), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn count_service(&self, id: u32, traffic: Traffic) {
+        if let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(id) {
+            // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+            unsafe { (*counters).add(traffic) }
+        }
+    }
+
+    #[inline(always)]
+    fn count_backend(&self, index: u32, traffic: Traffic) {
+        if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(index) {
+            // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+            unsafe { (*counters).add(traffic) }
+        }
+    }
+
+    #[inline(always)]
+    fn count_outcome(&self, device: u16, outcome: Outcome) {
+        if let Some(count) =
+            OUTCOMES.get_ptr_mut(u32::from(device) * Outcome::CODES + outcome.code())
+        {
+            // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+            unsafe { *count += 1 }
+        }
+    }
+}
+
+/// MAC address and index of the device that the kernel numbers `ifindex`.
+#[inline(always)]
+fn by_ifindex(ifindex: u32) -> HopWord {
+    INGRESS.get(ifindex).copied().unwrap_or(HopWord::NONE)
+}
+
+macro_rules! family_tables {
+    ($family:ty, $services:ident, $sources:ident, $flows:ident, $scratch:ident) => {
+        impl FamilyTables<$family> for KernelTables<'_> {
+            type Flow = KernelFlow<<$family as Family>::Address>;
+
+            #[inline(always)]
+            fn service(&self, position: u32) -> Option<&Service<<$family as Family>::Address>> {
+                $services.get(position)
+            }
+
+            #[inline(always)]
+            fn source(&self, index: u32) -> Option<<$family as Family>::Address> {
+                $sources.get(index).copied()
+            }
+
+            #[inline(always)]
+            fn with_scratch<R>(
+                &self,
+                work: impl FnOnce(&mut Scratch<<$family as Family>::Address>) -> R,
+            ) -> Option<R> {
+                let scratch = $scratch.get_ptr_mut(0)?;
+                // SAFETY: this CPU's own element, no other program runs on it meanwhile, and a
+                // packet asks for it once.
+                Some(work(unsafe { &mut *scratch }))
+            }
+
+            #[inline(always)]
+            fn flow(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Self::Flow> {
+                NonNull::new($flows.get_ptr_mut(key)?).map(KernelFlow)
+            }
+
+            #[inline(always)]
+            fn insert_flow(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &FlowEntry<<$family as Family>::Address>,
+            ) -> Result<(), InsertError> {
+                const EEXIST: i32 = -17;
+                $flows
+                    .insert(key, entry, u64::from(BPF_NOEXIST))
+                    .map_err(|error| match error {
+                        EEXIST => InsertError::Exists,
+                        _ => InsertError::Full,
+                    })
+            }
+
+            #[inline(always)]
+            fn remove_flow(&self, key: &FlowKey<<$family as Family>::Address>) {
+                // That it is gone already is as good.
+                let _ = $flows.remove(key);
+            }
+
+            #[inline(always)]
+            fn route(
+                &self,
+                entry: &FlowEntry<<$family as Family>::Address>,
+                leaving: Leaving,
+            ) -> Route<<$family as Family>::Address> {
+                route::<$family>(self.ctx, entry, leaving)
+            }
+
+            #[inline(always)]
+            fn want_neighbour(&self, device: u16, address: <$family as Family>::Address) {
+                want_neighbour::<$family>(device, address);
+            }
+        }
+    };
+}
+
+family_tables!(Ipv4, SERVICES_V4, SOURCES_V4, FLOWS_V4, SCRATCH_V4);
+family_tables!(Ipv6, SERVICES_V6, SOURCES_V6, FLOWS_V6, SCRATCH_V6);
+
+#[inline(always)]
+fn route<F: Family>(
+    ctx: &XdpContext,
+    entry: &FlowEntry<F::Address>,
+    leaving: Leaving,
+) -> Route<F::Address> {
+    let Some(fib) = helpers::route::<F>(ctx, entry, leaving) else {
+        return Route::None(DropReason::Inconsistent);
+    };
+    let device = by_ifindex(fib.ifindex).device();
+    match fib.answer() {
+        FibAnswer::None(reason) => Route::None(reason),
+        _ if device == 0 => Route::None(DropReason::NoDevice),
+        FibAnswer::Found => Route::Found {
+            hop: HopWord::new(fib.mac, device),
+            mtu: fib.mtu,
+        },
+        FibAnswer::NoNeighbour => Route::NoNeighbour {
+            device,
+            address: fib.address,
+        },
+    }
+}
+
+#[inline(always)]
+fn want_neighbour<F: Family>(device: u16, address: F::Address) {
+    let Some(ifindex) = DEVICES.get(u32::from(device)).map(|device| device.ifindex) else {
+        return;
+    };
+    // A full ring has asked often enough.
+    if let Some(mut event) = WANTED.reserve_untyped::<NeighbourWanted>(0) {
+        event.write(NeighbourWanted {
+            address: address.to_wide(),
+            ifindex,
+            family: F::VERSION,
+            padding: [0; 3],
+        });
+        event.submit(0);
+    }
+}
+
+/// A held flow entry.
+pub(crate) struct KernelFlow<A>(NonNull<FlowEntry<A>>);
+
+impl<A: Address> HeldFlow<A> for KernelFlow<A> {
+    #[inline(always)]
+    fn read(&self, into: &mut FlowEntry<A>) {
+        let (from, to) = (
+            self.0.as_ptr().cast::<u64>(),
+            (&raw mut *into).cast::<u64>(),
+        );
+        for word in 0..size_of::<FlowEntry<A>>() / 8 {
+            // SAFETY: both are a whole number of aligned words. The kernel keeps a looked-up
+            // element's memory while the program runs; it may be reused for another flow, which
+            // the caller finds by the fingerprint. Volatile, so that nothing is read again after
+            // that check (and a copy as a whole would be a call of memmove, byte by byte).
+            unsafe { to.add(word).write(from.add(word).read_volatile()) }
+        }
+    }
+
+    #[inline(always)]
+    fn set_last_seen(&self, now: u32) {
+        // SAFETY: as in `read`; a single store of an aligned field.
+        unsafe { (&raw mut (*self.0.as_ptr()).last_seen).write_volatile(now) }
+    }
+
+    #[inline(always)]
+    fn set_state(&self, state: FlowState) {
+        // SAFETY: as in `read`; a single store of one byte.
+        unsafe { (*self.0.as_ptr()).set_state(state) }
+    }
+
+    #[inline(always)]
+    fn set_route(&self, route: HopWord, mtu: u16, now: u32) {
+        let entry = self.0.as_ptr();
+        // SAFETY: as in `read`; single stores of aligned fields, the time last.
+        unsafe {
+            (&raw mut (*entry).route).write_volatile(route);
+            (&raw mut (*entry).route_mtu).write_volatile(mtu);
+            (&raw mut (*entry).route_seen).write_volatile(now);
+        }
+    }
+}
