@@ -1,0 +1,21 @@
+//! Compiles the packet program, which the agent carries inside, and names the commit.
+
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    println!("cargo::rustc-env=SLUICE_COMMIT={}", commit());
+    bpf_build::build_script(bpf_build::PRODUCT, "SLUICE_XDP")
+}
+
+/// The commit that this is built from, short; `unknown` outside a checkout.
+fn commit() -> String {
+    println!("cargo::rerun-if-changed=../.git/HEAD");
+    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map_or_else(|| "unknown".into(), |text| text.trim().into())
+}

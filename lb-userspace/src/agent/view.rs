@@ -1,0 +1,226 @@
+//! What the agent shows of itself: joins the configuration with the counters and the next hops.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tracing::warn;
+
+use crate::{
+    kernel::{self, Attachment, CounterReader},
+    model::{Backend, BackendAddress, Config, Family, Pool, PoolIndex},
+    net::{NextHop, Resolution, Snapshot as NextHops},
+    plan::Tables,
+    state::{self, Ids},
+    stats::{
+        AddressView, AgentView, BackendView, CountersView, InterfaceView, Mode, NextHopView,
+        PoolView, Readiness, ServiceView, Snapshot, Source, Verdicts,
+    },
+};
+
+/// What is shown, beside what changes while the agent runs.
+pub(super) struct View {
+    pub(super) config: Config,
+    pub(super) ids: Ids,
+    pub(super) agent: AgentView,
+    pub(super) started: Instant,
+    pub(super) counters: CounterReader,
+    pub(super) now: Mutex<Now>,
+}
+
+/// What changes.
+#[derive(Default)]
+pub(super) struct Now {
+    /// The devices that the program runs on.
+    attached: Vec<Attachment>,
+    /// Where backends are reached.
+    hops: NextHops,
+    /// Backends that are in the tables, by index.
+    in_tables: BTreeSet<u32>,
+    /// Each backend's share of its slots, by index.
+    shares: BTreeMap<u32, f64>,
+    /// Whether the tables were written.
+    applied: bool,
+}
+
+impl View {
+    /// Takes note of the devices that the program runs on.
+    pub(super) fn attached(&self, attached: Vec<Attachment>) {
+        self.lock().attached = attached;
+    }
+
+    /// Takes note of what the tables hold now, and of the next hops that they were made from.
+    pub(super) fn applied(&self, tables: &Tables, hops: NextHops) {
+        let shares = state::shares(&self.ids, tables);
+        let mut now = self.lock();
+        now.in_tables = tables.backends.keys().copied().collect();
+        (now.shares, now.hops, now.applied) = (shares, hops, true);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
+        // Nobody panics while holding it; if somebody did, what it holds is whole all the same.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn interface(&self, attachment: &Attachment) -> InterfaceView {
+        let device = self
+            .ids
+            .devices
+            .get(&attachment.name)
+            .copied()
+            .unwrap_or_default();
+        let counts = read(self.counters.outcomes(device));
+        let (mode, mode_reason) = match &attachment.mode {
+            kernel::Mode::Native => (Mode::Native, None),
+            kernel::Mode::Generic(reason) => (Mode::Generic, Some(reason.clone())),
+        };
+        InterfaceView {
+            name: attachment.name.clone(),
+            index: attachment.ifindex,
+            mode,
+            mode_reason,
+            verdicts: Verdicts::of(|o| counts.get(o.code() as usize).copied().unwrap_or_default()),
+        }
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        let services = self
+            .config
+            .services
+            .iter()
+            .enumerate()
+            .map(|(id, service)| {
+                let pool = &self.config.pools[service.pool];
+                let counters = read(self.counters.service(id as u32));
+                ServiceView {
+                    name: service.name.clone(),
+                    listen: service.listen.iter().map(ToString::to_string).collect(),
+                    pool: pool.name.clone(),
+                    scheduler: service.scheduler,
+                    forward: pool.forward,
+                    tracked: pool.forward.is_tracked(),
+                    counters: CountersView::of(&counters, pool.forward),
+                }
+            });
+        services.collect()
+    }
+
+    fn pool(&self, now: &Now, index: PoolIndex, pool: &Pool) -> PoolView {
+        let backends = pool.backends.iter().enumerate();
+        PoolView {
+            name: pool.name.clone(),
+            forward: pool.forward,
+            source: pool.source.clone(),
+            backends: backends
+                .map(|(n, b)| self.backend(now, (index, n), pool, b))
+                .collect(),
+        }
+    }
+
+    fn backend(
+        &self,
+        now: &Now,
+        (pool, n): (PoolIndex, usize),
+        settings: &Pool,
+        backend: &Backend,
+    ) -> BackendView {
+        let index = |family| self.ids.backends.get(&(pool, n, family)).copied();
+        let indices: Vec<u32> = Family::ALL.into_iter().filter_map(index).collect();
+        let mut counters = lb_common::abi::Counters::default();
+        indices
+            .iter()
+            .for_each(|&n| counters += read(self.counters.backend(n)));
+        let tables = Family::ALL
+            .iter()
+            .filter(|f| self.ids.tables.contains_key(&(pool, **f)));
+        let share: f64 = indices.iter().filter_map(|n| now.shares.get(n)).sum();
+        let address = |address: &BackendAddress| AddressView {
+            address: written(address),
+            next_hop: self.next_hop(now, address.ip),
+            in_tables: index(Family::of(address.ip)).is_some_and(|n| now.in_tables.contains(&n)),
+        };
+        BackendView {
+            name: backend.name.clone(),
+            weight: backend.weight.value(),
+            share: share / tables.count().max(1) as f64,
+            addresses: backend.addresses.iter().map(address).collect(),
+            counters: CountersView::of(&counters, settings.forward),
+        }
+    }
+
+    fn next_hop(&self, now: &Now, address: IpAddr) -> NextHopView {
+        let unresolved = |reason: String| NextHopView::Unresolved { reason };
+        match now.hops.get(&address) {
+            None => unresolved("not asked for yet".into()),
+            Some(Resolution::Unresolved(reason)) => unresolved(reason.to_string()),
+            Some(Resolution::Resolved(NextHop {
+                device, mac, mtu, ..
+            })) => match now.attached.iter().find(|a| a.ifindex == device.0) {
+                None => unresolved(format!(
+                    "its route leads through interface {device}, which is not among \
+                         agent.interfaces"
+                )),
+                Some(attachment) => NextHopView::Resolved {
+                    device: attachment.name.clone(),
+                    mac: mac.map(|byte| format!("{byte:02x}")).join(":"),
+                    mtu: *mtu,
+                },
+            },
+        }
+    }
+
+    fn readiness(&self, now: &Now) -> Readiness {
+        let missing = |name: &&String| !now.attached.iter().any(|a| a.name == **name);
+        let not_ready = |reason: String| Readiness::NotReady { reason };
+        if !now.applied {
+            return not_ready("the tables are not written yet".into());
+        }
+        match self.config.agent.interfaces.iter().find(missing) {
+            Some(name) => not_ready(format!("the program is not attached to {name}")),
+            None => Readiness::Ready,
+        }
+    }
+}
+
+impl Source for View {
+    fn snapshot(&self) -> Snapshot {
+        let now = self.lock();
+        let pools = self.config.pools.iter().enumerate();
+        Snapshot {
+            agent: AgentView {
+                uptime_seconds: self.started.elapsed().as_secs(),
+                ..self.agent.clone()
+            },
+            readiness: self.readiness(&now),
+            interfaces: now.attached.iter().map(|a| self.interface(a)).collect(),
+            services: self.services(),
+            pools: pools.map(|(n, pool)| self.pool(&now, n, pool)).collect(),
+        }
+    }
+}
+
+/// Counters, or zeros and a line in the log.
+fn read<T: Default>(counters: Result<T, kernel::Error>) -> T {
+    counters.unwrap_or_else(|error| {
+        warn!("reading counters: {error}");
+        T::default()
+    })
+}
+
+/// An address as it is written in the configuration.
+fn written(address: &BackendAddress) -> String {
+    match address.port {
+        Some(port) => SocketAddr::new(address.ip, port).to_string(),
+        None => address.ip.to_string(),
+    }
+}
+
+/// The time now, as metrics have it.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,221 @@
+//! `sluice status`: is anything wrong, and what, on one screen.
+
+use std::{fmt::Write, process::ExitCode};
+
+use anyhow::Result;
+use lb_common::datapath::DropReason;
+
+use super::{
+    figures::{count, duration, things},
+    output::{Format, Look, print, print_json},
+    table::{Column, Mood, Table, moody, plain},
+    wait,
+};
+use crate::{
+    config::Severity,
+    control::{Body, Client, Status},
+    stats::{InterfaceView, Mode, Problem},
+};
+
+/// Problems that are worth a line each; `--output json` has all.
+const SHOWN_PROBLEMS: usize = 15;
+
+/// Show whether anything is wrong, and what
+///
+/// Says what the agent finds wrong, then what each interface did with its packets, and why packets
+/// were dropped since the agent was started. The exit status is 0 whenever the agent answers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sluice status\n  \
+    sluice --control /run/sluice-test/control.sock status\n  \
+    sluice status --output json | jq -e '.problems == []'")]
+pub(super) struct Arguments {
+    /// How to print
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Prints what the agent says.
+pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<ExitCode> {
+    let status = wait(client.status())??;
+    match arguments.output {
+        Format::Json => print_json(&Body::new(status))?,
+        Format::Table => print(&text(&status, Look::of_stdout()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(status: &Status, look: Look) -> String {
+    let parts = [
+        problems(&status.problems, look),
+        agent(status),
+        interfaces(&status.interfaces, look),
+        drops(&status.interfaces, look),
+    ];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+fn problems(problems: &[Problem], look: Look) -> String {
+    if problems.is_empty() {
+        return look.paint(Mood::Good.style(), "all is well") + "\n";
+    }
+    let mut text = format!("{}:\n", tally(problems, look));
+    for problem in problems.iter().take(SHOWN_PROBLEMS) {
+        let word = match problem.severity {
+            Severity::Error => look.paint(Mood::Bad.style(), "error"),
+            Severity::Warning => look.paint(Mood::Poor.style(), "warning"),
+        };
+        // A `String` takes everything.
+        let _ = writeln!(text, "  {word}: {}", problem.message);
+    }
+    if let Some(more @ 1..) = problems.len().checked_sub(SHOWN_PROBLEMS) {
+        let _ = writeln!(text, "  and {more} more (--output json shows all)");
+    }
+    text
+}
+
+/// `1 error, 2 warnings`.
+fn tally(problems: &[Problem], look: Look) -> String {
+    let of = |severity| problems.iter().filter(|p| p.severity == severity).count();
+    let counts = [
+        (of(Severity::Error), "error", Mood::Bad),
+        (of(Severity::Warning), "warning", Mood::Poor),
+    ];
+    let counts = counts.into_iter().filter(|(n, _, _)| *n > 0);
+    let words = counts.map(|(n, word, mood)| look.paint(mood.style(), &things(n, word)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn agent(status: &Status) -> String {
+    let agent = &status.agent;
+    let mut text = String::new();
+    let lines = [
+        (
+            "agent",
+            format!(
+                "sluice {} (commit {}, layout {}), pid {}, up {}",
+                agent.version,
+                agent.commit,
+                agent.layout,
+                agent.pid,
+                duration(agent.uptime_seconds)
+            ),
+        ),
+        ("config", agent.config.clone()),
+        ("stats", format!("http://{}/metrics", agent.stats)),
+        ("seed", format!("fingerprint {}", agent.seed_fingerprint)),
+        (
+            "serves",
+            format!(
+                "{}, {}, {}",
+                things(status.services, "service"),
+                things(status.pools, "pool"),
+                things(status.backends, "backend")
+            ),
+        ),
+        (
+            "next hops",
+            format!("{} unresolved", status.next_hops_unresolved),
+        ),
+    ];
+    for (name, value) in lines {
+        // A `String` takes everything.
+        let _ = writeln!(text, "{name:11}{value}");
+    }
+    text
+}
+
+fn interfaces(interfaces: &[InterfaceView], look: Look) -> String {
+    let mut table = Table::new(
+        &[
+            Column::text("INTERFACE"),
+            Column::text("MODE"),
+            Column::figure("RECEIVED"),
+            Column::figure("FORWARDED"),
+            Column::figure("PASSED"),
+            Column::figure("DROPPED"),
+        ],
+        look,
+    );
+    for interface in interfaces {
+        let mode = match interface.mode {
+            Mode::Native => plain("native"),
+            Mode::Generic => moody(Mood::Poor, "generic"),
+        };
+        let verdicts = &interface.verdicts;
+        table.row(vec![
+            plain(&interface.name),
+            mode,
+            plain(count(verdicts.received)),
+            plain(count(verdicts.forwarded)),
+            plain(count(verdicts.passed_total())),
+            plain(count(verdicts.dropped_total())),
+        ]);
+    }
+    table.text()
+}
+
+/// Reasons that came up; empty if none did.
+fn drops(interfaces: &[InterfaceView], look: Look) -> String {
+    let columns = ["DROPPED ON", "REASON"].map(Column::text);
+    let rest = [Column::figure("PACKETS"), Column::text("MEANING")];
+    let mut table = Table::new(&[columns, rest].concat(), look);
+    let mut some = false;
+    for interface in interfaces {
+        let dropped = interface.verdicts.dropped.iter();
+        for (reason, packets) in dropped.filter(|(_, packets)| **packets > 0) {
+            some = true;
+            table.row(vec![
+                plain(&interface.name),
+                plain(reason),
+                plain(count(*packets)),
+                plain(meaning(reason)),
+            ]);
+        }
+    }
+    if some { table.text() } else { String::new() }
+}
+
+/// What a reason means. An agent of another version may have reasons that this binary lacks.
+fn meaning(reason: &str) -> &'static str {
+    let known = DropReason::ALL.iter().find(|known| known.name() == reason);
+    known.map_or("", |known| known.help().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::tests::assert_text, config::Palette, stats::sample};
+
+    #[test]
+    fn all_is_well() {
+        assert_text("status", &text(&sample::healthy().into(), Look::PLAIN));
+    }
+
+    #[test]
+    fn much_is_wrong() {
+        assert_text(
+            "status_troubled",
+            &text(&sample::troubled().into(), Look::PLAIN),
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_with_colours() {
+        let look = Look {
+            palette: Palette::Coloured,
+            width: Some(72),
+        };
+        let text = text(&sample::troubled().into(), look);
+        assert_text("status_coloured", &text.replace('\x1b', "␛"));
+    }
+
+    #[test]
+    fn it_stays_on_one_screen() {
+        let mut status = Status::from(sample::troubled());
+        status.problems = status.problems.into_iter().cycle().take(100).collect();
+        let text = text(&status, Look::PLAIN);
+        assert!(text.contains("  and 85 more (--output json shows all)\n"));
+    }
+}

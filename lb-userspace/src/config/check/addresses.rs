@@ -1,0 +1,195 @@
+//! Addresses: each used once where it must be, and none in two roles that exclude each other.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
+
+use super::{Use, repeated, taken};
+use crate::{
+    config::{
+        diagnostic::{Code, Finding},
+        raw::{Backend, Balancing, Pool},
+        source::{At, Place},
+    },
+    model::{BackendAddress, Family, Forward},
+};
+
+pub(super) fn check(uses: &[Use<'_>], balancing: &Balancing, findings: &mut Vec<Finding>) {
+    listens(balancing, findings);
+    for used in uses {
+        sources(used.pool, findings);
+        used.pool
+            .backends
+            .iter()
+            .for_each(|backend| families(backend, findings));
+        backends(used, findings);
+    }
+    conflicts(balancing, findings);
+}
+
+/// No two services, and no service twice, on one address, port and protocol.
+fn listens(balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let listens = balancing
+        .services
+        .iter()
+        .flat_map(|service| &service.listen.items);
+    for (again, first) in repeated(listens) {
+        let message = format!("{} is listened on twice", again.value);
+        let expected = "an address, port and protocol that no service listens on yet";
+        findings.push(taken(
+            Code::DuplicateAddress,
+            again.place,
+            first,
+            message,
+            expected,
+        ));
+    }
+}
+
+/// No source twice in a pool. Two pools may share one: the flow table keeps their ports apart.
+fn sources(pool: &Pool, findings: &mut Vec<Finding>) {
+    for (again, first) in repeated(pool.source.items.iter()) {
+        let message = format!("source {} is named twice", again.value);
+        let code = Code::DuplicateAddress;
+        findings.push(taken(
+            code,
+            again.place,
+            first,
+            message,
+            "each address once",
+        ));
+    }
+}
+
+/// A backend has one address of each family at most.
+fn families(backend: &Backend, findings: &mut Vec<Finding>) {
+    let mut first = HashMap::new();
+    for address in &backend.address.items {
+        let family = Family::of(address.value.ip);
+        let place = *first.entry(family).or_insert(address.place);
+        if place != address.place {
+            let message = format!("a second {family} address of one backend");
+            let expected = "one address of each family at most";
+            let finding = Finding::error(Code::DuplicateAddress, address.place, message)
+                .expected(expected)
+                .related(place, "its first")
+                .help("a second instance is a `[[pool.backend]]` of its own");
+            findings.push(finding);
+        }
+    }
+}
+
+/// No two backends of a pool are the same server.
+fn backends(used: &Use<'_>, findings: &mut Vec<Finding>) {
+    let Some(forward) = used.pool.forward else {
+        return;
+    };
+    let listens = used
+        .services
+        .iter()
+        .flat_map(|service| service.listen.values());
+    let ports: HashSet<u16> = listens.map(|listen| listen.address.port()).collect();
+    let mut seen: HashMap<IpAddr, Vec<(usize, &At<BackendAddress>)>> = HashMap::new();
+    for (owner, backend) in used.pool.backends.iter().enumerate() {
+        for address in &backend.address.items {
+            let others = seen.entry(address.value.ip).or_default();
+            // A backend that repeats itself was told so by `families`.
+            let same = others.iter().find(|(other, first)| {
+                *other != owner && same_server(forward, address.value, first.value, &ports)
+            });
+            if let Some((_, first)) = same {
+                let message = format!("another backend of this pool has {}", shown(first.value));
+                let expected = "a server of its own for each backend";
+                let code = Code::DuplicateAddress;
+                findings.push(taken(code, address.place, first.place, message, expected));
+            }
+            others.push((owner, address));
+        }
+    }
+}
+
+/// Whether two backends at one address would get the same packets. A port that is left out is
+/// the service's; a mode that maps no ports tells backends apart by their addresses alone.
+fn same_server(
+    forward: Forward,
+    one: BackendAddress,
+    other: BackendAddress,
+    ports: &HashSet<u16>,
+) -> bool {
+    if !forward.maps_ports() {
+        return true;
+    }
+    match (one.port, other.port) {
+        (Some(one), Some(other)) => one == other,
+        (None, None) => true,
+        (Some(port), None) | (None, Some(port)) => ports.contains(&port),
+    }
+}
+
+/// An address is a service's, a source or a backend's.
+fn conflicts(balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let mut services: HashMap<IpAddr, Place> = HashMap::new();
+    for listen in balancing
+        .services
+        .iter()
+        .flat_map(|service| &service.listen.items)
+    {
+        services
+            .entry(listen.value.address.ip())
+            .or_insert(listen.place);
+    }
+    let mut sources: HashMap<IpAddr, Place> = HashMap::new();
+    for pool in &balancing.pools {
+        for source in &pool.source.items {
+            sources.entry(source.value).or_insert(source.place);
+            // Only full-nat's replies come back to the source as packets of the service.
+            let service = services.get(&source.value);
+            if let (Some(Forward::FullNat), Some(&service)) = (pool.forward, service) {
+                findings.push(source_is_service(source, service));
+            }
+        }
+    }
+    let backends = balancing.pools.iter().flat_map(|pool| &pool.backends);
+    for address in backends.flat_map(|backend| &backend.address.items) {
+        if let Some(&service) = services.get(&address.value.ip) {
+            findings.push(backend_is_service(address, service));
+        }
+        if let Some(&source) = sources.get(&address.value.ip) {
+            findings.push(backend_is_source(address, source));
+        }
+    }
+}
+
+fn source_is_service(source: &At<IpAddr>, service: Place) -> Finding {
+    let message = format!("source {} is also a service's address", source.value);
+    Finding::error(Code::AddressConflict, source.place, message)
+        .expected("an address that no service listens on")
+        .related(service, "the service listens here")
+        .help("replies to connections from it would be taken for new requests to the service")
+}
+
+fn backend_is_service(address: &At<BackendAddress>, service: Place) -> Finding {
+    let message = format!("backend address {} is also a service's", address.value.ip);
+    Finding::error(Code::AddressConflict, address.place, message)
+        .expected("the address of a server, which no service listens on")
+        .related(service, "the service listens here")
+        .help("packets for this backend would come back to Sluice")
+}
+
+fn backend_is_source(address: &At<BackendAddress>, source: Place) -> Finding {
+    let message = format!(
+        "backend address {} is also a pool's source",
+        address.value.ip
+    );
+    Finding::error(Code::AddressConflict, address.place, message)
+        .expected("the address of a server, which no pool connects from")
+        .related(source, "a pool connects from it")
+}
+
+fn shown(address: BackendAddress) -> String {
+    match address.port {
+        Some(port) => std::net::SocketAddr::new(address.ip, port).to_string(),
+        None => address.ip.to_string(),
+    }
+}

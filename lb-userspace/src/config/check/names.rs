@@ -1,0 +1,96 @@
+//! Names: each used once, and each that is referred to is there.
+
+use super::{names_pool, repeated, taken};
+use crate::config::{
+    diagnostic::{Code, Finding},
+    raw::{Agent, Balancing, Pool},
+    source::At,
+    suggest::closest,
+    value::Name,
+};
+
+pub(super) fn check(agent: Option<&Agent>, balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let services = balancing
+        .services
+        .iter()
+        .filter_map(|service| service.name.as_ref());
+    unique(services, "service", findings);
+    let pools = balancing.pools.iter().filter_map(|pool| pool.name.as_ref());
+    unique(pools, "pool", findings);
+    for pool in &balancing.pools {
+        let backends = pool
+            .backends
+            .iter()
+            .filter_map(|backend| backend.name.as_ref());
+        unique(backends, "backend of this pool", findings);
+    }
+    interfaces(agent, findings);
+    pools_exist(balancing, findings);
+    pools_used(balancing, findings);
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a At<Name>>, kind: &str, findings: &mut Vec<Finding>) {
+    for (again, first) in repeated(names) {
+        let message = format!("another {kind} is named `{}`", again.value.0);
+        let code = Code::DuplicateName;
+        findings.push(taken(
+            code,
+            again.place,
+            first,
+            message,
+            "a name of its own",
+        ));
+    }
+}
+
+fn interfaces(agent: Option<&Agent>, findings: &mut Vec<Finding>) {
+    for (again, first) in repeated(agent.iter().flat_map(|agent| &agent.interfaces.items)) {
+        let message = format!("interface `{}` is named twice", again.value.0);
+        let code = Code::DuplicateName;
+        findings.push(taken(
+            code,
+            again.place,
+            first,
+            message,
+            "each interface once",
+        ));
+    }
+}
+
+fn pools_exist(balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let pools = || balancing.pools.iter().filter_map(|pool| pool.name.as_ref());
+    let known = |wanted: &Name| pools().any(|name| name.value == *wanted);
+    let wanted = balancing
+        .services
+        .iter()
+        .filter_map(|service| service.pool.as_ref());
+    for wanted in wanted.filter(|wanted| !known(&wanted.value)) {
+        let name = &wanted.value.0;
+        let meant = closest(name, pools().map(|pool| pool.value.0.as_str()));
+        let finding = Finding::error(
+            Code::UnknownPool,
+            wanted.place,
+            format!("no pool is named `{name}`"),
+        );
+        findings.push(finding.expected("the name of a pool").suggest(meant));
+    }
+}
+
+/// Warns of pools that no service names, once it is known which pool each service means.
+fn pools_used(balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let settled = |service| balancing.pools.iter().any(|pool| names_pool(service, pool));
+    if !balancing.services.iter().all(settled) {
+        return;
+    }
+    let unused = |pool: &&Pool| {
+        !balancing
+            .services
+            .iter()
+            .any(|service| names_pool(service, pool))
+    };
+    for pool in balancing.pools.iter().filter(unused) {
+        let message = format!("no service uses {}", pool.title());
+        let finding = Finding::warning(Code::UnusedPool, pool.named_at(), message);
+        findings.push(finding.expected("a service with this `pool`"));
+    }
+}

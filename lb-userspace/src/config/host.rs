@@ -1,0 +1,179 @@
+//! What a valid configuration meets on this host: are the interfaces there, do packets to its
+//! addresses come here. Pure: the caller gathers the facts.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::suggest::closest;
+use super::{
+    diagnostic::{Code, Diagnostic, Severity},
+    places::{Item, Places},
+};
+use crate::model::Config;
+
+/// What the kernel says about this host.
+#[derive(Clone, Debug, Default)]
+pub struct HostFacts {
+    /// The names of its interfaces.
+    pub interfaces: BTreeSet<String>,
+    /// The addresses on its interfaces, lo included.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The prefixes that it takes for its own by a route of type `local`.
+    pub local_routes: Vec<Prefix>,
+}
+
+/// An address prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Any address in it.
+    pub address: IpAddr,
+    /// How many bits count.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// Whether an address lies in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let (one, other, width) = match (self.address, address) {
+            (IpAddr::V4(one), IpAddr::V4(other)) => {
+                (one.to_bits().into(), other.to_bits().into(), 32)
+            }
+            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        let differ: u128 = one ^ other;
+        // A shift by the whole width (a prefix of length 0) leaves nothing that could differ.
+        let ignored = width - u32::from(self.length).min(width);
+        differ.checked_shr(ignored).unwrap_or(0) == 0
+    }
+}
+
+impl HostFacts {
+    /// Whether packets to an address end on this host.
+    fn owns(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
+            || self
+                .local_routes
+                .iter()
+                .any(|route| route.contains(address))
+    }
+}
+
+/// Everything about a configuration that this host isn't ready for. `severity` is that of what
+/// keeps it from running; a service or source address that isn't here is a warning always.
+pub fn check(
+    config: &Config,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Vec<Diagnostic> {
+    let mut found = interfaces(config, places, facts, severity);
+    found.extend(own_addresses(config, places, facts));
+    found.extend(backends(config, places, facts, severity));
+    found
+}
+
+fn interfaces(
+    config: &Config,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Vec<Diagnostic> {
+    let names = config.agent.interfaces.iter().enumerate();
+    let missing = names.filter(|(_, name)| !facts.interfaces.contains(*name));
+    let diagnostics = missing.map(|(index, name)| {
+        let known: Vec<_> = facts
+            .interfaces
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let message = format!("this host has no interface `{name}`");
+        diagnostic(
+            severity,
+            Code::MissingInterface,
+            places,
+            Item::Interface(index),
+            message,
+        )
+        .expected(format!("one of {}", known.join(", ")))
+        .suggest(closest(name, facts.interfaces.iter().map(String::as_str)))
+    });
+    diagnostics.collect()
+}
+
+/// The addresses that packets must reach this host by: services' and sources'.
+fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagnostic> {
+    let listens = config
+        .services
+        .iter()
+        .enumerate()
+        .flat_map(|(service, written)| {
+            let listens = written.listen.iter().enumerate();
+            listens.map(move |(index, l)| (Item::Listen { service, index }, l.address.ip()))
+        });
+    let sources = config.pools.iter().enumerate().flat_map(|(pool, written)| {
+        let sources = written.source.iter().enumerate();
+        sources.map(move |(index, ip)| (Item::Source { pool, index }, *ip))
+    });
+    let foreign = listens.chain(sources).filter(|(_, ip)| !facts.owns(*ip));
+    let diagnostics = foreign.map(|(item, ip)| {
+        let message = format!("packets to {ip} don't end on this host");
+        diagnostic(
+            Severity::Warning,
+            Code::ForeignAddress,
+            places,
+            item,
+            message,
+        )
+        .expected("an address on lo or an interface, or one with a local route")
+        .help(format!("ip address add {ip} dev lo"))
+    });
+    diagnostics.collect()
+}
+
+/// XDP sees what arrives from outside: a backend on this host would get nothing.
+fn backends(
+    config: &Config,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Vec<Diagnostic> {
+    let addresses = config.pools.iter().enumerate().flat_map(|(pool, written)| {
+        written
+            .backends
+            .iter()
+            .enumerate()
+            .flat_map(move |(backend, written)| {
+                let addresses = written.addresses.iter().enumerate();
+                addresses.map(move |(index, a)| {
+                    (
+                        Item::Address {
+                            pool,
+                            backend,
+                            index,
+                        },
+                        a.ip,
+                    )
+                })
+            })
+    });
+    let own = addresses.filter(|(_, ip)| facts.owns(*ip));
+    let diagnostics = own.map(|(item, ip)| {
+        let message = format!("backend address {ip} is this host's own");
+        diagnostic(severity, Code::OwnBackend, places, item, message)
+            .expected("the address of another host")
+    });
+    diagnostics.collect()
+}
+
+fn diagnostic(
+    severity: Severity,
+    code: Code,
+    places: &Places,
+    item: Item,
+    message: String,
+) -> Diagnostic {
+    Diagnostic {
+        at: places.at(item).cloned(),
+        ..Diagnostic::new(severity, code, message)
+    }
+}

@@ -1,0 +1,184 @@
+//! What both ends of the control socket agree on: paths, bodies, and the version of all that.
+//!
+//! A body is one JSON object: `api`, the version that it is written in, beside its content, or
+//! beside `error` where a request failed. A field may be added at any time; anything that an older
+//! client would misread makes a new [`API`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::{
+    AgentView, InterfaceView, PoolView, Problem, Readiness, ServiceView, Snapshot, problems,
+};
+
+/// The version of paths and bodies.
+pub const API: u32 = 1;
+
+/// Header of every response: the version of the agent's binary.
+pub const VERSION_HEADER: &str = "sluice-version";
+
+/// The version of this binary.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A body: its version and its content.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Body<T> {
+    api: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+impl<T> Body<T> {
+    /// Content in the version of this binary.
+    pub fn new(content: T) -> Self {
+        Self { api: API, content }
+    }
+}
+
+/// What can be read of a body of any version.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Any {
+    pub(super) api: u32,
+    pub(super) error: Option<String>,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Failure {
+    pub(super) error: String,
+}
+
+/// `/api/v1/status`: is anything wrong, and what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent itself.
+    pub agent: AgentView,
+    /// Whether it does its work.
+    pub readiness: Readiness,
+    /// All that is wrong, the worst first.
+    pub problems: Vec<Problem>,
+    /// The interfaces that the packet program is attached to.
+    pub interfaces: Vec<InterfaceView>,
+    /// How many addresses of backends have no next hop.
+    pub next_hops_unresolved: usize,
+    /// How many services there are.
+    pub services: usize,
+    /// How many pools there are.
+    pub pools: usize,
+    /// How many backends there are, in all pools.
+    pub backends: usize,
+}
+
+impl From<Snapshot> for Status {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            problems: problems(&snapshot),
+            next_hops_unresolved: snapshot.next_hops_unresolved(),
+            services: snapshot.services.len(),
+            pools: snapshot.pools.len(),
+            backends: snapshot.backends().count(),
+            agent: snapshot.agent,
+            readiness: snapshot.readiness,
+            interfaces: snapshot.interfaces,
+        }
+    }
+}
+
+/// `/api/v1/services`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Services {
+    /// In the order of the configuration.
+    pub services: Vec<ServiceView>,
+}
+
+impl From<Snapshot> for Services {
+    fn from(Snapshot { services, .. }: Snapshot) -> Self {
+        Self { services }
+    }
+}
+
+/// `/api/v1/backends`: all backends, in their pools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pools {
+    /// In the order of the configuration.
+    pub pools: Vec<PoolView>,
+}
+
+impl From<Snapshot> for Pools {
+    fn from(Snapshot { pools, .. }: Snapshot) -> Self {
+        Self { pools }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    Status,
+    Services,
+    Backends,
+}
+
+impl Resource {
+    pub(super) const ALL: [Self; 3] = [Self::Status, Self::Services, Self::Backends];
+
+    /// Its path in this version.
+    pub(super) fn path(self) -> String {
+        format!("/api/v{API}/{}", self.word())
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Services => "services",
+            Self::Backends => "backends",
+        }
+    }
+}
+
+/// What a path asks for, or why it is not served.
+pub(super) fn resource(path: &str) -> Result<Resource, String> {
+    if let Some(found) = Resource::ALL.into_iter().find(|r| r.path() == path) {
+        return Ok(found);
+    }
+    let version = path.strip_prefix("/api/v").and_then(|rest| {
+        let version = rest.split('/').next()?;
+        version.parse::<u32>().ok()
+    });
+    Err(match version {
+        Some(other) if other != API => {
+            format!("this agent (sluice {VERSION}) serves /api/v{API}, not /api/v{other}")
+        }
+        Some(_) | None => {
+            let known: Vec<_> = Resource::ALL.into_iter().map(Resource::path).collect();
+            format!("nothing at {path}; there are {}", known.join(", "))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_back() {
+        for asked in Resource::ALL {
+            assert_eq!(resource(&asked.path()), Ok(asked));
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_as_such() {
+        let error = resource("/api/v2/status").unwrap_err();
+        assert!(error.ends_with("serves /api/v1, not /api/v2"), "{error}");
+        for path in [
+            "/",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/x",
+            "/api/vx/status",
+            "/api/v1/status/",
+        ] {
+            let error = resource(path).unwrap_err();
+            assert!(error.starts_with("nothing at "), "{error}");
+        }
+    }
+}

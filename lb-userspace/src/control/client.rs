@@ -1,0 +1,248 @@
+//! The commands' end of the control socket.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Limited};
+use hyper::{Request, Response, body::Bytes, body::Incoming, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{net::UnixStream, time::timeout};
+
+use super::api::{API, Any, Pools, Resource, Services, Status, VERSION, VERSION_HEADER};
+
+/// For a whole exchange.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a body. (A backend with its counters takes some 500.)
+const MOST_BODY: usize = 256 << 20;
+
+/// Asks the agent behind a control socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+/// Why the agent could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens.
+    #[error("no agent answers at {}: {}", .path.display(), hint(.error, .path))]
+    NoAgent {
+        /// The socket.
+        path: PathBuf,
+        /// What connecting to it gave.
+        error: io::Error,
+    },
+    /// Somebody listens, but the exchange failed.
+    #[error("what listens at {} gave no answer: {source}", .path.display())]
+    Exchange {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Somebody listens and says nothing.
+    #[error("the agent at {} did not answer within {} s", .path.display(), PATIENCE.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The agent speaks another version.
+    #[error(
+        "this sluice ({VERSION}) speaks API {API}, the agent at {} ({version}) speaks {theirs}: \
+         use the same version",
+        .path.display()
+    )]
+    WrongVersion {
+        /// The socket.
+        path: PathBuf,
+        /// The version of the agent's binary.
+        version: String,
+        /// The API that it speaks.
+        theirs: u32,
+    },
+    /// The agent's answer can't be understood.
+    #[error(
+        "the agent at {} (sluice {version}) gives an answer that sluice {VERSION} doesn't \
+         understand: {source}",
+        .path.display()
+    )]
+    Misunderstood {
+        /// The socket.
+        path: PathBuf,
+        /// The version of the agent's binary.
+        version: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Somebody else answers.
+    #[error("what answers at {} is no sluice agent", .path.display())]
+    NotAnAgent {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The agent refused.
+    #[error("the agent at {} says: {message}", .path.display())]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// In its words.
+        message: String,
+    },
+}
+
+impl Client {
+    /// A client of the agent at that socket.
+    pub fn new(path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { path }
+    }
+
+    /// Is anything wrong, and what.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.ask(Resource::Status).await
+    }
+
+    /// All services.
+    pub async fn services(&self) -> Result<Services, Error> {
+        self.ask(Resource::Services).await
+    }
+
+    /// All pools with their backends.
+    pub async fn pools(&self) -> Result<Pools, Error> {
+        self.ask(Resource::Backends).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, resource: Resource) -> Result<T, Error> {
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|error| Error::NoAgent {
+                path: self.path.clone(),
+                error,
+            })?;
+        let answered = timeout(PATIENCE, exchange(stream, resource)).await;
+        let (version, body) = answered
+            .map_err(|_| Error::Silent {
+                path: self.path.clone(),
+            })?
+            .map_err(|source| Error::Exchange {
+                path: self.path.clone(),
+                source,
+            })?;
+        self.understand(version, &body)
+    }
+
+    /// Versions first: what follows can be judged only if they are the same.
+    fn understand<T: DeserializeOwned>(
+        &self,
+        version: Option<String>,
+        body: &[u8],
+    ) -> Result<T, Error> {
+        let path = self.path.clone();
+        let Some(version) = version else {
+            return Err(Error::NotAnAgent { path });
+        };
+        let misunderstood = |source| Error::Misunderstood {
+            path: self.path.clone(),
+            version: version.clone(),
+            source,
+        };
+        let any: Any = serde_json::from_slice(body).map_err(misunderstood)?;
+        if any.api != API {
+            return Err(Error::WrongVersion {
+                path,
+                version,
+                theirs: any.api,
+            });
+        }
+        if let Some(message) = any.error {
+            return Err(Error::Refused { path, message });
+        }
+        serde_json::from_slice(body).map_err(misunderstood)
+    }
+}
+
+/// One request; the version of who answered, if that is an agent, and the body.
+async fn exchange(
+    stream: UnixStream,
+    resource: Resource,
+) -> Result<(Option<String>, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(resource.path())
+        .header(header::HOST, "sluice")
+        .header(header::CONNECTION, "close")
+        .body(String::new())?;
+    let answered = async move {
+        let mut sender = sender;
+        let response = sender.send_request(request).await?;
+        let version = version(&response);
+        let body = Limited::new(response.into_body(), MOST_BODY)
+            .collect()
+            .await?;
+        Ok((version, body.to_bytes()))
+    };
+    // The connection does the reading and writing; it ends once the sender is gone.
+    let (answer, _) = tokio::join!(answered, connection);
+    answer
+}
+
+fn version(response: &Response<Incoming>) -> Option<String> {
+    let header = response.headers().get(VERSION_HEADER)?;
+    header.to_str().ok().map(str::to_owned)
+}
+
+/// What an operator can do about a socket that can't be connected to.
+fn hint(error: &io::Error, path: &Path) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such socket; is `sluice run` running? (--control or SLUICE_CONTROL names \
+             another socket)"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied; try as root, or as a member of the group that `ls -l {}` shows",
+            path.display()
+        ),
+        io::ErrorKind::ConnectionRefused => {
+            "connection refused, so the agent that made this socket is gone; is `sluice run` \
+             running?"
+                .to_owned()
+        }
+        _ => format!("{error}; is `sluice run` running?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_tell_the_cases_apart() {
+        let path = Path::new("/run/sluice/control.sock");
+        let error = |kind: io::ErrorKind| Error::NoAgent {
+            path: path.to_owned(),
+            error: kind.into(),
+        };
+        assert_eq!(
+            error(io::ErrorKind::PermissionDenied).to_string(),
+            "no agent answers at /run/sluice/control.sock: permission denied; try as root, or as \
+             a member of the group that `ls -l /run/sluice/control.sock` shows"
+        );
+        let message = error(io::ErrorKind::ConnectionRefused).to_string();
+        assert!(message.contains("the agent that made this socket is gone"));
+        let message = error(io::ErrorKind::NotFound).to_string();
+        assert!(message.contains("there is no such socket"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_says_nothing_is_not_waited_for_forever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let asked = Client::new(&path).status().await;
+        assert!(matches!(asked, Err(Error::Silent { .. })), "{asked:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What a configuration needs to know of this host, read from the kernel.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use crate::{
+    config::host::{HostFacts, Prefix},
+    model::Config,
+    net::{self, Delivery, Host},
+};
+
+/// Reads the facts that [`config::host::check`](crate::config::host::check) judges `config` by, in
+/// the network namespace of the calling thread. Needs a tokio runtime.
+pub async fn read(config: &Config) -> Result<HostFacts, net::Error> {
+    let host = Host::read().await?;
+    let elsewhere = addresses(config).filter(|address| !host.carries(*address));
+    let elsewhere: BTreeSet<IpAddr> = elsewhere.collect();
+    let deliveries = net::deliveries(elsewhere).await?;
+    let local = deliveries
+        .into_iter()
+        .filter(|(_, delivery)| match delivery {
+            Delivery::Local => true,
+            Delivery::Routed | Delivery::Absent => false,
+        });
+    Ok(HostFacts {
+        interfaces: host
+            .interfaces
+            .into_iter()
+            .map(|interface| interface.name)
+            .collect(),
+        addresses: host.addresses.iter().map(|ours| ours.address).collect(),
+        local_routes: local.map(|(address, _)| alone(address)).collect(),
+    })
+}
+
+/// Every address that the configuration names.
+fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
+    let listens = config.services.iter().flat_map(|service| &service.listen);
+    let sources = config.pools.iter().flat_map(|pool| &pool.source);
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    listens
+        .map(|listen| listen.address.ip())
+        .chain(sources.copied())
+        .chain(
+            backends
+                .flat_map(|backend| &backend.addresses)
+                .map(|address| address.ip),
+        )
+}
+
+/// The prefix that holds one address.
+fn alone(address: IpAddr) -> Prefix {
+    let length = match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    };
+    Prefix { address, length }
+}

@@ -1,0 +1,253 @@
+//! Accepts connections, reads requests, hands each question to a function and sends its answer.
+//!
+//! What a client can hold is limited: the number of connections, the size of a request's header,
+//! the time it takes to send it, and the life of a connection. Bodies are never read.
+
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::debug;
+
+use super::{Listener, Question, TEXT, response};
+
+/// Connections at a time; more wait in the kernel's queue.
+const MOST_CONNECTIONS: usize = 64;
+/// Bytes of a request's header.
+const MOST_HEADER: usize = 16 * 1024;
+/// Lines of a request's header.
+const MOST_HEADER_LINES: usize = 64;
+/// From the first moment of waiting for a request to the end of its header.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// After that no further request is taken on a connection.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// For what is under way when a connection's life or the server's ends.
+const GRACE: Duration = Duration::from_secs(2);
+/// Before another try when no connection can be accepted (such as with too many open files).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is done; then finishes what is under way, within two seconds. `answer` may
+/// take its time: it runs on a thread for such work.
+pub(crate) async fn serve<A>(
+    listener: impl Listener,
+    answer: A,
+    stop: impl Future<Output = ()> + Send,
+) where
+    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+{
+    let answer = Arc::new(answer);
+    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let (running, stopping) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let place = free.clone().acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            (place, accepted) = next => match accepted {
+                Ok(stream) => {
+                    let (answer, stopping) = (answer.clone(), stopping.clone());
+                    connections.spawn(async move {
+                        connection(stream, answer, stopping).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    debug!(%error, "cannot accept a connection");
+                    sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(running);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    // Those that are left are aborted with the set.
+    let _ = timeout(GRACE, finished).await;
+}
+
+/// Serves one connection to its end. What goes wrong there is the client's affair.
+async fn connection<S, A>(stream: S, answer: Arc<A>, mut stopping: watch::Receiver<()>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+{
+    let service = service_fn(|request| handle(request, answer.clone()));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(MOST_HEADER)
+        .max_headers(MOST_HEADER_LINES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served);
+    tokio::select! {
+        _ = served.as_mut() => return,
+        _ = stopping.changed() => {}
+        () = sleep(LIFETIME) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    let _ = timeout(GRACE, served).await;
+}
+
+async fn handle<A>(
+    request: Request<Incoming>,
+    answer: Arc<A>,
+) -> Result<Response<String>, Infallible>
+where
+    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+{
+    let question = Question {
+        path: request.uri().path().to_owned(),
+        reads: matches!(*request.method(), Method::GET | Method::HEAD),
+    };
+    let answered = tokio::task::spawn_blocking(move || answer(&question)).await;
+    Ok(answered.unwrap_or_else(|_| {
+        let body = "this request failed inside the agent\n".to_owned();
+        response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{UnixListener, UnixStream},
+        sync::oneshot,
+        task::JoinHandle,
+    };
+
+    /// A running server that answers with the question.
+    struct Running {
+        folder: tempfile::TempDir,
+        stop: oneshot::Sender<()>,
+        server: JoinHandle<()>,
+    }
+
+    fn start() -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let echo = |question: &Question| {
+            let body = format!("{} {}\n", question.path, question.reads);
+            response(StatusCode::OK, TEXT, body)
+        };
+        let server = tokio::spawn(serve(listener, echo, async { drop(stopped.await) }));
+        Running {
+            folder,
+            stop,
+            server,
+        }
+    }
+
+    impl Running {
+        async fn connect(&self) -> UnixStream {
+            UnixStream::connect(self.folder.path().join("socket"))
+                .await
+                .unwrap()
+        }
+
+        /// Sends `request` and reads until the server closes.
+        async fn exchange(&self, request: &str) -> String {
+            let mut stream = self.connect().await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            read(stream).await
+        }
+    }
+
+    /// All that comes until the server closes; it may do so with bytes of ours unread.
+    async fn read(mut stream: UnixStream) -> String {
+        let mut bytes = Vec::new();
+        while let Ok(1..) = stream.read_buf(&mut bytes).await {}
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered() {
+        let server = start();
+        let request = |method| format!("{method} /a?b=c HTTP/1.1\r\nconnection: close\r\n\r\n");
+        let text = server.exchange(&request("GET")).await;
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n/a true\n"), "{text}");
+        let text = server.exchange(&request("HEAD")).await;
+        assert!(
+            text.contains("content-length: 8\r\n") && text.ends_with("\r\n\r\n"),
+            "{text}"
+        );
+        assert!(
+            server
+                .exchange(&request("POST"))
+                .await
+                .ends_with("/a false\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn nonsense_and_long_headers_are_refused() {
+        let server = start();
+        let text = server.exchange("\x16\x03\x01\x02\r\n\r\n").await;
+        assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+        let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(MOST_HEADER));
+        let text = server.exchange(&long).await;
+        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_clients_are_let_go() {
+        let server = start();
+        let started = tokio::time::Instant::now();
+        for beginning in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let mut stream = server.connect().await;
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            let text = read(stream).await;
+            assert_eq!(
+                text.contains("200 OK"),
+                beginning.ends_with("\r\n\r\n"),
+                "{text}"
+            );
+        }
+        assert!(started.elapsed() < 3 * LIFETIME);
+    }
+
+    #[tokio::test]
+    async fn it_stops_with_idle_clients() {
+        let server = start();
+        let mut idle = server.connect().await;
+        idle.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut first = [0; 17];
+        idle.read_exact(&mut first).await.unwrap();
+        server.stop.send(()).unwrap();
+        timeout(Duration::from_secs(5), server.server)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn more_clients_than_places_wait() {
+        let server = start();
+        let mut idle = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            idle.push(server.connect().await);
+        }
+        let request = "GET /late HTTP/1.1\r\nconnection: close\r\n\r\n";
+        let mut late = server.connect().await;
+        late.write_all(request.as_bytes()).await.unwrap();
+        let mut one = [0; 1];
+        let early = timeout(Duration::from_millis(50), late.read(&mut one)).await;
+        assert!(early.is_err(), "answered though all places are taken");
+        idle.clear();
+        assert!(read(late).await.ends_with("/late true\n"));
+    }
+}

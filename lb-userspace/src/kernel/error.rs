@@ -1,0 +1,85 @@
+//! What can go wrong between the agent and the kernel.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, maps::xdp::XdpMapError, programs::ProgramError};
+use lb_common::abi::TableId;
+
+/// Why the kernel does not do what the agent asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object was refused whole.
+    #[error("loading the packet program: {0}")]
+    Load(#[from] EbpfError),
+    /// The object lacks a part: agent and object are not of one build.
+    #[error("the packet program has no {0} of this name or kind: a fault of this build")]
+    Missing(&'static str),
+    /// The verifier refused the program, or another program stands in the way.
+    #[error("the packet program: {0}")]
+    Program(#[from] ProgramError),
+    /// A map can't be read or written.
+    #[error("map {map}: {error}")]
+    Map {
+        /// Which one.
+        map: &'static str,
+        /// What went wrong.
+        error: MapError,
+    },
+    /// A device can't be a target.
+    #[error("map REDIRECT: {0}")]
+    Redirect(#[from] XdpMapError),
+    /// A ring buffer can't be waited for.
+    #[error("waiting for the ring buffer {ring}: {error}")]
+    Ring {
+        /// Which one.
+        ring: &'static str,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// A slot table can't be mapped into memory.
+    #[error("mapping a table of {slots} slots into memory: {error}")]
+    Mmap {
+        /// Its size.
+        slots: u32,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// Slots were written to a table that was never made.
+    #[error("slot table {0:?} was never made: a fault of ours")]
+    NoTable(TableId),
+    /// Two of one host's interfaces have numbers that the program can't tell apart.
+    #[error("interface {name} has the number {ifindex}, above the {limit} that can be served")]
+    InterfaceNumber {
+        /// Its name.
+        name: String,
+        /// The kernel's number.
+        ifindex: u32,
+        /// One more than the highest possible.
+        limit: u32,
+    },
+    /// Another XDP program runs on the interface.
+    #[error(
+        "interface {name} has another XDP program already: detach it first \
+         (`ip link set dev {name} xdp off`), or find whose it is (`bpftool net show dev {name}`)"
+    )]
+    Busy {
+        /// The interface.
+        name: String,
+    },
+    /// Neither native nor generic XDP works on the interface.
+    #[error("attaching to interface {name}: native: {native}; generic: {generic}")]
+    Attach {
+        /// The interface.
+        name: String,
+        /// The driver's answer.
+        native: String,
+        /// The stack's answer.
+        generic: String,
+    },
+    /// HZ did not come out as any value that Linux can be built with.
+    #[error("the kernel's clock ticks {measured:.0} times a second, which is no known HZ")]
+    Clock {
+        /// Ticks a second as measured.
+        measured: f64,
+    },
+}

@@ -1,0 +1,25 @@
+//! The kernel's side: the packet program, its maps, and the devices that it runs on.
+//!
+//! - `program` loads it and attaches it;
+//! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
+//!   without a kernel;
+//! - `counters` reads what it counted, `rings` what it asks for and logs;
+//! - `mapped` is the one place that maps slot tables into memory, `wire` the one that tells aya
+//!   which types go over the line.
+
+mod counters;
+mod error;
+mod fake;
+mod mapped;
+mod program;
+mod rings;
+mod tables;
+mod wire;
+
+pub use counters::CounterReader;
+pub use error::Error;
+pub use fake::FakeTables;
+pub use program::{Attachment, Constants, Mode, Program};
+pub use rings::{ProgramLog, WantedNeighbours};
+pub use tables::{KernelTables, MapTables};
+pub use wire::Wire;

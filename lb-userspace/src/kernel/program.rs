@@ -1,0 +1,216 @@
+//! Loading the packet program and attaching it to devices.
+
+use std::time::{Duration, Instant};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, RingBuf},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode},
+};
+use aya_log::EbpfLogger;
+use lb_common::abi::{MAX_IFINDEX, Seed, SourcePorts};
+
+use super::{
+    counters::CounterReader,
+    error::Error,
+    rings::{ProgramLog, WantedNeighbours},
+    tables::{MapTables, take},
+};
+
+/// What is fixed when the program is loaded: the verifier removes what they rule out.
+#[derive(Clone, Copy)]
+pub struct Constants {
+    /// Key of the flow hash.
+    pub seed: Seed,
+    /// The service table's salt.
+    pub salt: u64,
+    /// The ports that our flows use at source addresses.
+    pub ports: SourcePorts,
+    /// Entries of each family's flow table.
+    pub flows: u32,
+    /// Whether every packet's outcome is logged.
+    pub debug: bool,
+}
+
+/// How the program runs on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the network stack, since the driver refused: its answer.
+    Generic(String),
+}
+
+/// A device that the program is attached to, until the program is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// The kernel's number.
+    pub ifindex: u32,
+    /// How the program runs there.
+    pub mode: Mode,
+}
+
+/// The loaded program. Dropped, it is detached from all devices.
+pub struct Program {
+    ebpf: Ebpf,
+}
+
+impl Program {
+    /// Loads the object that this binary carries. The maps are empty, and nothing is attached.
+    pub fn load(constants: &Constants) -> Result<Self, Error> {
+        let object = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
+        // HZ can't be asked for: a first copy, with the smallest maps, serves as a clock.
+        let hertz = measure_hertz(&mut load(
+            object,
+            &Constants {
+                flows: 1024,
+                ..*constants
+            },
+            1,
+        )?)?;
+        let mut ebpf = load(object, constants, hertz)?;
+        program(&mut ebpf, "sluice")?.load()?;
+        Ok(Self { ebpf })
+    }
+
+    /// Takes the tables out. They can be taken once.
+    pub fn take_tables(&mut self) -> Result<MapTables, Error> {
+        MapTables::take(&mut self.ebpf)
+    }
+
+    /// Takes the counters out. They can be taken once.
+    pub fn take_counters(&mut self) -> Result<CounterReader, Error> {
+        CounterReader::take(&mut self.ebpf)
+    }
+
+    /// Takes the program's requests for neighbours out. They can be taken once.
+    pub fn take_wanted(&mut self) -> Result<WantedNeighbours, Error> {
+        let ring: RingBuf<MapData> = take(&mut self.ebpf, "WANTED")?;
+        WantedNeighbours::new(ring)
+    }
+
+    /// Takes the program's log out, which goes to the `log` crate. It can be taken once.
+    pub fn take_log(&mut self) -> Result<ProgramLog, Error> {
+        let log = EbpfLogger::init(&mut self.ebpf).map_err(|_| Error::Missing("AYA_LOGS"))?;
+        ProgramLog::new(log)
+    }
+
+    /// Attaches the program to a device: in the driver where that works, else in the stack.
+    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, Error> {
+        if ifindex >= MAX_IFINDEX {
+            return Err(Error::InterfaceNumber {
+                name: name.into(),
+                ifindex,
+                limit: MAX_IFINDEX,
+            });
+        }
+        let xdp = program(&mut self.ebpf, "sluice")?;
+        let attached = |mode| Attachment {
+            name: name.into(),
+            ifindex,
+            mode,
+        };
+        let native = match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
+            Ok(_) => return Ok(attached(Mode::Native)),
+            Err(error) => error,
+        };
+        if is_busy(&native) {
+            return Err(Error::Busy { name: name.into() });
+        }
+        match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
+            Ok(_) => Ok(attached(Mode::Generic(why(&native)))),
+            Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
+            Err(error) => {
+                let (native, generic) = (why(&native), why(&error));
+                Err(Error::Attach {
+                    name: name.into(),
+                    native,
+                    generic,
+                })
+            }
+        }
+    }
+
+    /// Runs the program once on a frame, as `BPF_PROG_TEST_RUN` does.
+    pub fn test_run(
+        &self,
+        options: TestRunOptions<'_>,
+    ) -> Result<aya::programs::TestRunResult, Error> {
+        let program = self
+            .ebpf
+            .program("sluice")
+            .ok_or(Error::Missing("sluice"))?;
+        let xdp: &Xdp = program.try_into()?;
+        Ok(xdp.test_run(options)?)
+    }
+
+    /// Instructions that the verifier walked, where the kernel says so.
+    pub fn verified_instructions(&self) -> Option<u32> {
+        let xdp: &Xdp = self.ebpf.program("sluice")?.try_into().ok()?;
+        xdp.info().ok()?.verified_instruction_count()
+    }
+}
+
+fn load(object: &[u8], constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
+    let debug = u8::from(constants.debug);
+    Ok(EbpfLoader::new()
+        .override_global("SEED_0", &constants.seed.k0, true)
+        .override_global("SEED_1", &constants.seed.k1, true)
+        .override_global("SERVICE_SALT", &constants.salt, true)
+        .override_global("HERTZ", &hertz, true)
+        .override_global("FIRST_PORT", &constants.ports.first, true)
+        .override_global("PORT_COUNT", &constants.ports.count, true)
+        .override_global("DEBUG", &debug, true)
+        .map_max_entries("FLOWS_V4", constants.flows)
+        .map_max_entries("FLOWS_V6", constants.flows)
+        .load(object)?)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    Ok(ebpf
+        .program_mut(name)
+        .ok_or(Error::Missing(name))?
+        .try_into()?)
+}
+
+/// Jiffies in a second (HZ), from two readings of the kernel's counter.
+fn measure_hertz(ebpf: &mut Ebpf) -> Result<u32, Error> {
+    const KNOWN: [u32; 4] = [100, 250, 300, 1000];
+    let clock = program(ebpf, "clock")?;
+    clock.load()?;
+    let read = || {
+        let frame = [0; 64];
+        let options = TestRunOptions {
+            data_in: Some(&frame),
+            repeat: 1,
+            ..Default::default()
+        };
+        Ok::<_, Error>((Instant::now(), clock.test_run(options)?.return_value))
+    };
+    let (start, first) = read()?;
+    std::thread::sleep(Duration::from_millis(100));
+    let (end, second) = read()?;
+    let ticks = second.wrapping_sub(first) & 0x7fff_ffff;
+    let measured = f64::from(ticks) / end.duration_since(start).as_secs_f64();
+    let off = |hertz: &u32| (measured / f64::from(*hertz) - 1.0).abs();
+    KNOWN
+        .into_iter()
+        .min_by(|a, b| off(a).total_cmp(&off(b)))
+        .filter(|hertz| off(hertz) < 0.15)
+        .ok_or(Error::Clock { measured })
+}
+
+/// Another program holds the device.
+fn is_busy(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(e) if e.io_error.raw_os_error() == Some(libc::EBUSY))
+}
+
+/// The kernel's own words.
+fn why(error: &ProgramError) -> String {
+    match error {
+        ProgramError::SyscallError(e) => e.io_error.to_string(),
+        other => other.to_string(),
+    }
+}

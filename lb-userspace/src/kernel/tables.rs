@@ -1,0 +1,139 @@
+//! Writing the tables: one operation of a plan at a time.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{Array, ArrayOfMaps, DevMap, Map, MapData, MapError},
+};
+use lb_common::abi::{
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, Service, TableId, TableSize,
+};
+
+use crate::plan::{OfFamily, Operation};
+
+use super::{error::Error, mapped::SlotTable, wire::Wire};
+
+/// Where plans are applied.
+pub trait KernelTables {
+    /// Does one step. If it fails, nothing of it is done.
+    fn apply(&mut self, operation: &Operation) -> Result<(), Error>;
+}
+
+type Values<T> = Array<MapData, Wire<T>>;
+
+/// The packet program's maps.
+pub struct MapTables {
+    ingress: Values<HopWord>,
+    devices: Values<Device>,
+    redirect: DevMap<MapData>,
+    next_hops: Values<NextHop>,
+    backends: Values<Backend>,
+    sources_v4: Values<Ipv4Address>,
+    sources_v6: Values<Ipv6Address>,
+    services_v4: Values<Service<Ipv4Address>>,
+    services_v6: Values<Service<Ipv6Address>>,
+    /// The outer arrays, by size.
+    outer: [ArrayOfMaps<MapData>; TableSize::ALL.len()],
+    slots: BTreeMap<TableId, SlotTable>,
+    /// The kernel's number of each device, to clear what it leaves.
+    ifindexes: BTreeMap<u16, u32>,
+}
+
+impl MapTables {
+    /// Takes the maps out of a loaded object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Ok(Self {
+            ingress: take(ebpf, "INGRESS")?,
+            devices: take(ebpf, "DEVICES")?,
+            redirect: take(ebpf, "REDIRECT")?,
+            next_hops: take(ebpf, "NEXT_HOPS")?,
+            backends: take(ebpf, "BACKENDS")?,
+            sources_v4: take(ebpf, "SOURCES_V4")?,
+            sources_v6: take(ebpf, "SOURCES_V6")?,
+            services_v4: take(ebpf, "SERVICES_V4")?,
+            services_v6: take(ebpf, "SERVICES_V6")?,
+            outer: [
+                take(ebpf, "SLOTS_S")?,
+                take(ebpf, "SLOTS_M")?,
+                take(ebpf, "SLOTS_L")?,
+            ],
+            slots: BTreeMap::new(),
+            ifindexes: BTreeMap::new(),
+        })
+    }
+
+    fn set_device(&mut self, index: u16, device: Device) -> Result<(), Error> {
+        set(&mut self.devices, "DEVICES", index.into(), device)?;
+        if device.ifindex == 0 {
+            if let Some(gone) = self.ifindexes.remove(&index) {
+                set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
+            }
+            return Ok(());
+        }
+        self.redirect.set(index.into(), device.ifindex, None, 0)?;
+        set(&mut self.ingress, "INGRESS", device.ifindex, device.hop)?;
+        self.ifindexes.insert(index, device.ifindex);
+        Ok(())
+    }
+
+    fn create_table(&mut self, id: TableId) -> Result<(), Error> {
+        let table = SlotTable::new(id.size)?;
+        self.outer[id.size as usize]
+            .set(id.index, table.map(), 0)
+            .map_err(|error| Error::Map {
+                map: "SLOTS",
+                error,
+            })?;
+        self.slots.insert(id, table);
+        Ok(())
+    }
+}
+
+impl KernelTables for MapTables {
+    fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
+        match operation {
+            Operation::SetDevice(n, device) => self.set_device(*n, *device),
+            Operation::SetNextHop(n, hop) => set(&mut self.next_hops, "NEXT_HOPS", *n, *hop),
+            Operation::SetSource(n, OfFamily::Ipv4(a)) => {
+                set(&mut self.sources_v4, "SOURCES_V4", *n, *a)
+            }
+            Operation::SetSource(n, OfFamily::Ipv6(a)) => {
+                set(&mut self.sources_v6, "SOURCES_V6", *n, *a)
+            }
+            Operation::SetBackend(n, backend) => set(&mut self.backends, "BACKENDS", *n, *backend),
+            Operation::CreateTable(id) => self.create_table(*id),
+            Operation::SetSlots(id, changes) => {
+                let table = self.slots.get(id).ok_or(Error::NoTable(*id))?;
+                changes
+                    .iter()
+                    .for_each(|&(slot, value)| table.set(slot, value));
+                Ok(())
+            }
+            Operation::SetService(n, OfFamily::Ipv4(s)) => {
+                set(&mut self.services_v4, "SERVICES_V4", *n, *s)
+            }
+            Operation::SetService(n, OfFamily::Ipv6(s)) => {
+                set(&mut self.services_v6, "SERVICES_V6", *n, *s)
+            }
+        }
+    }
+}
+
+/// Takes a map of this name out of a loaded object.
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(Error::Missing(name))?;
+    map.try_into()
+        .map_err(|error| Error::Map { map: name, error })
+}
+
+fn set<T>(map: &mut Values<T>, name: &'static str, index: u32, value: T) -> Result<(), Error>
+where
+    Wire<T>: aya::Pod,
+{
+    map.set(index, Wire(value), 0)
+        .map_err(|error| Error::Map { map: name, error })
+}

@@ -1,0 +1,26 @@
+//! Sluice's agent and command line.
+//!
+//! ```text
+//! config ──► model ──► state ──► plan ──► kernel        cli ──► agent ──► runners and servers
+//! (files)    (plain)   (wanted   (what    (tables behind
+//!                       tables)   to do)   a trait)
+//! ```
+//!
+//! Arrows point one way. `model`, `scheduling`, `state` and `plan` are pure: no file, socket,
+//! clock, random source or log call. `agent` wires the parts and decides nothing.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod host_facts;
+mod http;
+pub mod kernel;
+pub mod model;
+pub mod net;
+pub mod plan;
+pub mod reconcile;
+pub mod scheduling;
+pub mod seed;
+pub mod state;
+pub mod stats;

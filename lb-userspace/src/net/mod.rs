@@ -1,0 +1,30 @@
+//! What the agent knows from the kernel's network stack: next hops of the addresses that packets
+//! are forwarded to, the interfaces and addresses of this host, and a device's offloads.
+//!
+//! ```text
+//!  wanted addresses ──► runner ──► machine (routes + neighbours + links ► next hops) ──► snapshots
+//!                         │ ▲
+//!            netlink (trait; rtnetlink behind it) ◄──► kernel
+//! ```
+//!
+//! `resolve` and `machine` decide and do no I/O; `runner` does; only `netlink` names the rtnetlink
+//! crates. Nothing here changes routes, addresses or links: it only has the kernel keep the
+//! neighbours that are needed ([`Resolver`]), and turns two receive offloads off ([`offload`]).
+
+mod error;
+mod facts;
+mod host;
+mod machine;
+mod netlink;
+pub mod offload;
+mod resolution;
+mod resolve;
+mod runner;
+mod sysctl;
+
+pub use error::Error;
+pub use facts::{InterfaceAddress, LinkKind};
+pub use host::{Delivery, Host, Interface, deliveries};
+pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
+pub use runner::Resolver;
+pub use sysctl::PortRange;

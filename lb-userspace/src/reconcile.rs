@@ -1,0 +1,39 @@
+//! Brings the kernel's tables to the desired state: takes the difference, applies it in order, and
+//! remembers what is there.
+
+use crate::{
+    kernel::{Error, KernelTables},
+    plan::{self, Tables},
+};
+
+/// What was written so far, and where.
+pub struct Reconciler<K> {
+    kernel: K,
+    applied: Tables,
+}
+
+impl<K: KernelTables> Reconciler<K> {
+    /// Starts from empty tables.
+    pub fn new(kernel: K) -> Self {
+        Self {
+            kernel,
+            applied: Tables::default(),
+        }
+    }
+
+    /// Applies what differs; returns how many operations that took. After a failure the next call
+    /// does all of it once more: every operation may be done twice.
+    pub fn reconcile(&mut self, desired: Tables) -> Result<usize, Error> {
+        let operations = plan::diff(&self.applied, &desired);
+        for operation in &operations {
+            self.kernel.apply(operation)?;
+        }
+        self.applied = desired;
+        Ok(operations.len())
+    }
+
+    /// What the tables hold.
+    pub fn applied(&self) -> &Tables {
+        &self.applied
+    }
+}

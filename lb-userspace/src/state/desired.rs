@@ -1,0 +1,278 @@
+//! Filling the tables.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use lb_common::abi::{
+    Address, Backend, BackendSpec, Device, Forward as Mode, HopWord, Ipv4Address, Ipv6Address,
+    MacAddress, NextHop, Service, ServiceKey, Slot,
+};
+
+use crate::{
+    model::{Config, Family, Forward, Listen, Pool, PoolIndex, Scheduler},
+    plan::Tables,
+    scheduling::{self, Candidate},
+};
+
+use super::ids::Ids;
+
+/// One of our devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number.
+    pub ifindex: u32,
+    /// Its address.
+    pub mac: [u8; 6],
+    /// Largest IP packet that it sends, bytes.
+    pub mtu: u32,
+}
+
+/// The way to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The kernel's number of the device.
+    pub ifindex: u32,
+    /// The next hop's address.
+    pub mac: [u8; 6],
+    /// Largest IP packet that goes there, bytes.
+    pub mtu: u32,
+    /// The address that the kernel would send from.
+    pub source: Option<IpAddr>,
+}
+
+/// All that the tables depend on.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Its indices.
+    pub ids: &'a Ids,
+    /// Our devices, by name.
+    pub links: &'a BTreeMap<String, Link>,
+    /// Next hops that are resolved, by the address that they lead to.
+    pub hops: &'a BTreeMap<IpAddr, Hop>,
+}
+
+/// The tables as they should be.
+pub fn desired(inputs: Inputs<'_>) -> Tables {
+    let mut tables = Tables {
+        devices: devices(inputs),
+        ..Tables::default()
+    };
+    for (address, &index) in &inputs.ids.next_hops {
+        if let Some(hop) = usable_hop(inputs, *address) {
+            tables.next_hops.insert(index, hop);
+        }
+    }
+    sources(inputs.ids, &mut tables);
+    for (&(pool, n, family), &index) in &inputs.ids.backends {
+        if let Some(backend) = backend(inputs, pool, n, family) {
+            tables.backends.insert(index, backend);
+        }
+    }
+    for (&(pool, family), &table) in &inputs.ids.tables {
+        tables
+            .slots
+            .insert(table, slots(inputs, &tables, pool, family));
+    }
+    services(inputs, &mut tables);
+    tables
+}
+
+/// Each backend's share of its table's slots, by its index.
+pub fn shares(ids: &Ids, tables: &Tables) -> BTreeMap<u32, f64> {
+    let mut shares: BTreeMap<u32, f64> = ids.backends.values().map(|&n| (n, 0.0)).collect();
+    for slots in tables.slots.values() {
+        for slot in slots.iter().filter(|slot| slot.current() != 0) {
+            *shares.entry(slot.current()).or_default() += 1.0 / slots.len() as f64;
+        }
+    }
+    shares
+}
+
+fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
+    let device = |(name, link): (&String, &Link)| {
+        let index = *inputs.ids.devices.get(name)?;
+        let hop = HopWord::new(MacAddress(link.mac), index);
+        Some((
+            index,
+            Device {
+                hop,
+                ifindex: link.ifindex,
+                mtu: link.mtu,
+            },
+        ))
+    };
+    inputs.links.iter().filter_map(device).collect()
+}
+
+/// The next hop towards an address, if it is resolved and leads through one of our devices.
+fn usable_hop(inputs: Inputs<'_>, address: IpAddr) -> Option<NextHop> {
+    let hop = inputs.hops.get(&address)?;
+    let (name, link) = inputs
+        .links
+        .iter()
+        .find(|(_, link)| link.ifindex == hop.ifindex)?;
+    let device = *inputs.ids.devices.get(name)?;
+    let mtu = hop.mtu.min(link.mtu).into();
+    Some(NextHop {
+        hop: HopWord::new(MacAddress(hop.mac), device),
+        mtu,
+    })
+}
+
+fn sources(ids: &Ids, tables: &mut Tables) {
+    for (n, &address) in ids.source_addresses.ipv4.iter().enumerate() {
+        tables.sources.ipv4.insert(n as u32, address.into());
+        let address = Ipv4Address::from(address);
+        if let Some(&position) = ids.positions.ipv4.get(&ServiceKey::mark(address)) {
+            tables
+                .services
+                .ipv4
+                .insert(position, Service::source(address));
+        }
+    }
+    for (n, &address) in ids.source_addresses.ipv6.iter().enumerate() {
+        tables.sources.ipv6.insert(n as u32, address.into());
+        let address = Ipv6Address::from(address);
+        if let Some(&position) = ids.positions.ipv6.get(&ServiceKey::mark(address)) {
+            tables
+                .services
+                .ipv6
+                .insert(position, Service::source(address));
+        }
+    }
+}
+
+/// A backend's entry, if its next hop is usable and, in `ipip`, an outer source is known.
+fn backend(inputs: Inputs<'_>, pool: PoolIndex, n: usize, family: Family) -> Option<Backend> {
+    let settings = &inputs.config.pools[pool];
+    let address = settings.backends[n]
+        .addresses
+        .iter()
+        .find(|a| Family::of(a.ip) == family)?;
+    usable_hop(inputs, address.ip)?;
+    let entry = Entry {
+        forward: settings.forward,
+        port: address.port.unwrap_or(0),
+        sources: inputs
+            .ids
+            .sources
+            .get(&(pool, family))
+            .copied()
+            .unwrap_or_default(),
+        next_hop: *inputs.ids.next_hops.get(&address.ip)?,
+    };
+    let source = outer_source(settings, family, inputs.hops.get(&address.ip)?);
+    match (address.ip, source) {
+        (IpAddr::V4(ip), Some(IpAddr::V4(source))) => {
+            Some(entry.of(Ipv4Address::from(ip), source.into()))
+        }
+        (IpAddr::V6(ip), Some(IpAddr::V6(source))) => {
+            Some(entry.of(Ipv6Address::from(ip), source.into()))
+        }
+        _ => None,
+    }
+}
+
+/// A backend's entry but for its addresses.
+struct Entry {
+    forward: Forward,
+    port: u16,
+    sources: (u32, u16),
+    next_hop: u32,
+}
+
+impl Entry {
+    fn of<A: Address>(self, address: A, source: A) -> Backend {
+        let forward = match self.forward {
+            Forward::FullNat => Mode::FullNat,
+            Forward::Ipip => Mode::Ipip,
+        };
+        let (port, sources, next_hop) = (self.port.to_be_bytes(), self.sources, self.next_hop);
+        Backend::new(BackendSpec {
+            forward,
+            address,
+            port,
+            source,
+            sources,
+            next_hop,
+        })
+    }
+}
+
+/// The outer source address in `ipip`: the pool's, or the one that the kernel would send from.
+/// `full-nat` needs none; it takes one from its sources for each flow.
+fn outer_source(pool: &Pool, family: Family, hop: &Hop) -> Option<IpAddr> {
+    match (pool.forward, family) {
+        (Forward::FullNat, Family::Ipv4) => Some(Ipv4Addr::UNSPECIFIED.into()),
+        (Forward::FullNat, Family::Ipv6) => Some(Ipv6Addr::UNSPECIFIED.into()),
+        (Forward::Ipip, _) => {
+            let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
+            configured.copied().or(hop.source)
+        }
+    }
+}
+
+fn slots(inputs: Inputs<'_>, tables: &Tables, pool: PoolIndex, family: Family) -> Vec<Slot> {
+    let settings = &inputs.config.pools[pool];
+    let mut indices = Vec::new();
+    let mut candidates = Vec::new();
+    for (n, backend) in settings.backends.iter().enumerate() {
+        let Some(&index) = inputs.ids.backends.get(&(pool, n, family)) else {
+            continue;
+        };
+        indices.push(index);
+        candidates.push(Candidate {
+            name: &backend.name,
+            weight: backend.weight.value(),
+            available: tables.backends.contains_key(&index),
+        });
+    }
+    let owner = |n: Option<usize>| n.map_or(Slot::EMPTY, |n| Slot::settled(indices[n]));
+    scheduling::assign(settings.slots, &candidates)
+        .into_iter()
+        .map(owner)
+        .collect()
+}
+
+fn services(inputs: Inputs<'_>, tables: &mut Tables) {
+    for (id, service) in inputs.config.services.iter().enumerate() {
+        // The one scheduler of today answers from the hash.
+        let Scheduler::Maglev = service.scheduler;
+        let tracked = inputs.config.pools[service.pool].forward.is_tracked();
+        for listen in &service.listen {
+            let family = Family::of(listen.address.ip());
+            let Some(&table) = inputs.ids.tables.get(&(service.pool, family)) else {
+                continue;
+            };
+            let id = id as u32;
+            match listen.address.ip() {
+                IpAddr::V4(ip) => {
+                    let key = key(ip.into(), listen);
+                    if let Some(&position) = inputs.ids.positions.ipv4.get(&key) {
+                        let entry = Service::new(key, id, table, tracked);
+                        tables.services.ipv4.insert(position, entry);
+                    }
+                }
+                IpAddr::V6(ip) => {
+                    let key = key(ip.into(), listen);
+                    if let Some(&position) = inputs.ids.positions.ipv6.get(&key) {
+                        let entry = Service::new(key, id, table, tracked);
+                        tables.services.ipv6.insert(position, entry);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn key<A: Address>(address: A, listen: &Listen) -> ServiceKey<A> {
+    ServiceKey::service(
+        address,
+        listen.address.port().to_be_bytes(),
+        listen.protocol.number(),
+    )
+}

@@ -1,0 +1,305 @@
+//! /metrics: a snapshot in Prometheus's text format 0.0.4. Pure; what families there are is one
+//! list.
+//!
+//! Series are bounded by the configuration: a handful per service, backend and interface, and one
+//! per interface and reason.
+
+use std::fmt::{Display, Write};
+
+use super::snapshot::{CountersView, Mode, Snapshot};
+
+/// A family: all series of one name.
+struct Family {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    samples: fn(&Snapshot, &mut Samples),
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// The lines of one family.
+struct Samples<'a> {
+    name: &'static str,
+    text: &'a mut String,
+}
+
+/// The whole page.
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for family in FAMILIES {
+        let (name, help, kind) = (family.name, family.help, family.kind.word());
+        write_to(
+            &mut text,
+            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+        );
+        let samples = &mut Samples {
+            name,
+            text: &mut text,
+        };
+        (family.samples)(snapshot, samples);
+    }
+    text
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "sluice_build_info",
+        kind: Kind::Gauge,
+        help: "Always 1; its labels tell what this agent was built from.",
+        samples: build,
+    },
+    Family {
+        name: "sluice_start_time_seconds",
+        kind: Kind::Gauge,
+        help: "When the agent was started, in seconds since 1970.",
+        samples: |snapshot, to| to.add(&[], snapshot.agent.started_unix_seconds),
+    },
+    Family {
+        name: "sluice_service_packets_total",
+        kind: Kind::Counter,
+        help: "Packets of a service: in from clients, out to clients (only where replies pass here).",
+        samples: |snapshot, to| services(snapshot, |labels, c| to.directions(labels, packets(c))),
+    },
+    Family {
+        name: "sluice_service_bytes_total",
+        kind: Kind::Counter,
+        help: "IP bytes of a service: in from clients, out to clients (only where replies pass here).",
+        samples: |snapshot, to| services(snapshot, |labels, c| to.directions(labels, bytes(c))),
+    },
+    Family {
+        name: "sluice_service_new_flows_total",
+        kind: Kind::Counter,
+        help: "Flows of a service that were opened.",
+        samples: |snapshot, to| services(snapshot, |labels, c| to.add(labels, c.new_flows)),
+    },
+    Family {
+        name: "sluice_backend_packets_total",
+        kind: Kind::Counter,
+        help: "Packets of a backend: in from clients, out to clients (only where replies pass here).",
+        samples: |snapshot, to| backends(snapshot, |labels, c| to.directions(labels, packets(c))),
+    },
+    Family {
+        name: "sluice_backend_bytes_total",
+        kind: Kind::Counter,
+        help: "IP bytes of a backend: in from clients, out to clients (only where replies pass here).",
+        samples: |snapshot, to| backends(snapshot, |labels, c| to.directions(labels, bytes(c))),
+    },
+    Family {
+        name: "sluice_backend_new_flows_total",
+        kind: Kind::Counter,
+        help: "Flows of a backend that were opened.",
+        samples: |snapshot, to| backends(snapshot, |labels, c| to.add(labels, c.new_flows)),
+    },
+    Family {
+        name: "sluice_backend_weight",
+        kind: Kind::Gauge,
+        help: "A backend's configured weight.",
+        samples: weights,
+    },
+    Family {
+        name: "sluice_interface_native",
+        kind: Kind::Gauge,
+        help: "1 if the packet program runs in the interface's driver, 0 if in the slower generic mode.",
+        samples: natives,
+    },
+    Family {
+        name: "sluice_interface_received_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that the program saw: the sum of those forwarded, passed and dropped.",
+        samples: |snapshot, to| {
+            for interface in &snapshot.interfaces {
+                to.add(
+                    &[("interface", &interface.name)],
+                    interface.verdicts.received,
+                );
+            }
+        },
+    },
+    Family {
+        name: "sluice_interface_forwarded_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that were rewritten and sent on.",
+        samples: |snapshot, to| {
+            for interface in &snapshot.interfaces {
+                to.add(
+                    &[("interface", &interface.name)],
+                    interface.verdicts.forwarded,
+                );
+            }
+        },
+    },
+    Family {
+        name: "sluice_interface_passed_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that were left to the kernel, by reason.",
+        samples: |snapshot, to| {
+            for interface in &snapshot.interfaces {
+                to.reasons(&interface.name, &interface.verdicts.passed);
+            }
+        },
+    },
+    Family {
+        name: "sluice_interface_dropped_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that were dropped, by reason.",
+        samples: |snapshot, to| {
+            for interface in &snapshot.interfaces {
+                to.reasons(&interface.name, &interface.verdicts.dropped);
+            }
+        },
+    },
+    Family {
+        name: "sluice_next_hops_unresolved",
+        kind: Kind::Gauge,
+        help: "Addresses of backends that have no next hop.",
+        samples: |snapshot, to| to.add(&[], snapshot.next_hops_unresolved()),
+    },
+];
+
+fn build(snapshot: &Snapshot, to: &mut Samples) {
+    let agent = &snapshot.agent;
+    let layout = agent.layout.to_string();
+    let labels = [
+        ("version", agent.version.as_str()),
+        ("commit", &agent.commit),
+        ("layout", &layout),
+    ];
+    to.add(&labels, 1);
+}
+
+fn services(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &CountersView)) {
+    for service in &snapshot.services {
+        each(&[("service", &service.name)], &service.counters);
+    }
+}
+
+fn backends(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &CountersView)) {
+    for (pool, backend) in snapshot.backends() {
+        let labels = [("pool", pool.name.as_str()), ("backend", &backend.name)];
+        each(&labels, &backend.counters);
+    }
+}
+
+fn weights(snapshot: &Snapshot, to: &mut Samples) {
+    for (pool, backend) in snapshot.backends() {
+        to.add(
+            &[("pool", &pool.name), ("backend", &backend.name)],
+            backend.weight,
+        );
+    }
+}
+
+fn natives(snapshot: &Snapshot, to: &mut Samples) {
+    for interface in &snapshot.interfaces {
+        let native = match interface.mode {
+            Mode::Native => 1,
+            Mode::Generic => 0,
+        };
+        to.add(&[("interface", &interface.name)], native);
+    }
+}
+
+/// A count each way; none out where replies don't pass here.
+type BothWays = (u64, Option<u64>);
+
+fn packets(counters: &CountersView) -> BothWays {
+    (counters.packets_in, counters.packets_out)
+}
+
+fn bytes(counters: &CountersView) -> BothWays {
+    (counters.bytes_in, counters.bytes_out)
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+impl Samples<'_> {
+    fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.name);
+        let mut before = '{';
+        for (key, value) in labels {
+            write_to(
+                self.text,
+                format_args!("{before}{key}=\"{}\"", Escaped(value)),
+            );
+            before = ',';
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        write_to(self.text, format_args!("{end} {value}\n"));
+    }
+
+    fn directions(&mut self, labels: &[(&str, &str)], (inward, outward): BothWays) {
+        self.add(&[labels, &[("direction", "in")]].concat(), inward);
+        if let Some(outward) = outward {
+            self.add(&[labels, &[("direction", "out")]].concat(), outward);
+        }
+    }
+
+    fn reasons<'a>(
+        &mut self,
+        interface: &str,
+        counts: impl IntoIterator<Item = (&'a String, &'a u64)>,
+    ) {
+        for (reason, count) in counts {
+            self.add(&[("interface", interface), ("reason", reason)], count);
+        }
+    }
+}
+
+/// A label's value, as the format wants it: backslash, quote and line feed escaped.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            c => f.write_char(c),
+        })
+    }
+}
+
+/// Appends; a `String` takes everything.
+fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = text.write_fmt(arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sample;
+
+    #[test]
+    fn the_whole_page() {
+        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
+            insta::assert_snapshot!("metrics", text(&sample::troubled()));
+        });
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut snapshot = sample::healthy();
+        snapshot.agent.commit = "a\"b\\c\nd".into();
+        assert!(text(&snapshot).contains(r#"commit="a\"b\\c\nd""#));
+    }
+
+    #[test]
+    fn counters_and_only_they_end_in_total() {
+        for family in FAMILIES {
+            let counts = matches!(family.kind, Kind::Counter);
+            assert_eq!(family.name.ends_with("_total"), counts, "{}", family.name);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the agent shows of itself: a [`Snapshot`] of its state and counters, made on request, and
+//! the read-only HTTP endpoint that serves it to monitoring.
+//!
+//! ```text
+//!  Source (the agent) ──► Snapshot ──► metrics ──► server: /metrics, /healthz, /readyz
+//!                             ├──────► problems
+//!                             └──────► control: /api/v1/…
+//! ```
+//!
+//! `snapshot`, `problems` and `metrics` are pure; only `server` does I/O.
+
+mod metrics;
+mod problems;
+#[cfg(test)]
+pub(crate) mod sample;
+mod server;
+mod snapshot;
+
+pub use metrics::text;
+pub use problems::{Problem, ProblemCode, problems};
+pub use server::serve;
+pub use snapshot::{
+    AddressView, AgentView, BackendView, CountersView, InterfaceView, Mode, NextHopView, PoolView,
+    Readiness, ServiceView, Snapshot, Source, Verdicts,
+};

@@ -1,0 +1,188 @@
+//! What is wrong, from a snapshot alone: each finding with a code for scripts and a line that says
+//! what it is. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot};
+use crate::config::Severity;
+
+/// One thing that is wrong, or looks so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Whether clients suffer from it, now or soon.
+    pub severity: Severity,
+    /// What kind of thing: stable, for scripts.
+    pub code: ProblemCode,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+/// A kind of problem. The text form is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemCode {
+    /// The agent does not do its work.
+    NotReady,
+    /// No backend can answer a service.
+    NoBackend,
+    /// A backend's address has no next hop.
+    UnresolvedNextHop,
+    /// The program does not run in the driver.
+    GenericMode,
+    /// The agent itself warns of something.
+    Agent,
+}
+
+/// Everything that a snapshot shows to be wrong, the worst first.
+pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(readiness(&snapshot.readiness));
+    problems.extend(services(snapshot));
+    problems.extend(next_hops(snapshot));
+    problems.extend(modes(snapshot));
+    problems.extend(snapshot.agent.warnings.iter().map(|warning| Problem {
+        severity: Severity::Warning,
+        code: ProblemCode::Agent,
+        message: warning.clone(),
+    }));
+    problems
+}
+
+fn readiness(readiness: &Readiness) -> Option<Problem> {
+    match readiness {
+        Readiness::Ready => None,
+        Readiness::NotReady { reason } => Some(Problem {
+            severity: Severity::Error,
+            code: ProblemCode::NotReady,
+            message: format!("not ready: {reason}"),
+        }),
+    }
+}
+
+/// Services that nobody answers, by family: one of them may still be served.
+fn services(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    snapshot.services.iter().flat_map(move |service| {
+        let pool = snapshot.pools.iter().find(|pool| pool.name == service.pool);
+        pool.into_iter().flat_map(move |pool| dead(service, pool))
+    })
+}
+
+fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem> {
+    service.families().filter_map(move |family| {
+        let answers = pool.backends.iter().any(|backend| {
+            let mut addresses = backend.addresses.iter();
+            backend.weight > 0
+                && addresses.any(|address| address.in_tables && address.family() == Some(family))
+        });
+        (!answers).then(|| Problem {
+            severity: Severity::Error,
+            code: ProblemCode::NoBackend,
+            message: format!(
+                "service {}: no backend of pool {} answers for {family}",
+                service.name, pool.name
+            ),
+        })
+    })
+}
+
+fn next_hops(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    snapshot.backends().flat_map(|(pool, backend)| {
+        backend.addresses.iter().filter_map(move |address| {
+            let NextHopView::Unresolved { reason } = &address.next_hop else {
+                return None;
+            };
+            // The last known one may still be in use.
+            let severity = if address.in_tables {
+                Severity::Warning
+            } else {
+                Severity::Error
+            };
+            let message = format!(
+                "backend {}/{}: no next hop for {}: {reason}",
+                pool.name, backend.name, address.address
+            );
+            Some(Problem {
+                severity,
+                code: ProblemCode::UnresolvedNextHop,
+                message,
+            })
+        })
+    })
+}
+
+fn modes(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    let generic = snapshot
+        .interfaces
+        .iter()
+        .filter(|interface| interface.mode == Mode::Generic);
+    generic.map(|interface| {
+        let reason = interface
+            .mode_reason
+            .as_deref()
+            .unwrap_or("for an unknown reason");
+        Problem {
+            severity: Severity::Warning,
+            code: ProblemCode::GenericMode,
+            message: format!(
+                "interface {}: generic mode, which is slower: {reason}",
+                interface.name
+            ),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sample;
+
+    #[test]
+    fn a_healthy_agent_has_none() {
+        assert_eq!(problems(&sample::healthy()), []);
+    }
+
+    #[test]
+    fn each_problem_is_named() {
+        let found = problems(&sample::troubled());
+        let codes: Vec<_> = found.iter().map(|problem| problem.code).collect();
+        assert_eq!(
+            codes,
+            [
+                ProblemCode::NotReady,
+                ProblemCode::NoBackend,
+                ProblemCode::UnresolvedNextHop,
+                ProblemCode::GenericMode,
+                ProblemCode::Agent,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_kept_next_hop_is_only_a_warning() {
+        let mut snapshot = sample::healthy();
+        snapshot.pools[0].backends[0].addresses[0].next_hop = NextHopView::Unresolved {
+            reason: "198.18.1.11 on eth1 does not answer ARP".into(),
+        };
+        let found = problems(&snapshot);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn weight_0_answers_nobody() {
+        let mut snapshot = sample::healthy();
+        for backend in &mut snapshot.pools[0].backends {
+            backend.weight = 0;
+        }
+        let messages = problems(&snapshot)
+            .into_iter()
+            .map(|problem| problem.message);
+        assert_eq!(
+            messages.collect::<Vec<_>>(),
+            [
+                "service web: no backend of pool web answers for IPv4",
+                "service web: no backend of pool web answers for IPv6",
+            ]
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Snapshots for tests: an agent where all is well, and one where much is not.
+
+use super::snapshot::{
+    AddressView, AgentView, BackendView, CountersView, InterfaceView, Mode, NextHopView, PoolView,
+    Readiness, ServiceView, Snapshot, Source, Verdicts,
+};
+use crate::model::{Forward, Scheduler};
+use lb_common::{
+    abi::Counters,
+    datapath::{DropReason, Outcome, PassReason},
+};
+
+/// A source that always tells the same.
+pub(crate) struct Fixed(pub(crate) Snapshot);
+
+impl Source for Fixed {
+    fn snapshot(&self) -> Snapshot {
+        self.0.clone()
+    }
+}
+
+/// A full-nat service of both families and an ipip one, all as it should be.
+pub(crate) fn healthy() -> Snapshot {
+    Snapshot {
+        agent: AgentView {
+            version: "0.1.0".into(),
+            commit: "abc1234".into(),
+            layout: 1,
+            pid: 812,
+            started_unix_seconds: 1_700_000_000,
+            uptime_seconds: 3 * 86_400 + 4 * 3600 + 59,
+            config: "/etc/sluice/sluice.toml".into(),
+            control: "/run/sluice/control.sock".into(),
+            stats: "127.0.0.1:9633".into(),
+            seed_fingerprint: "9f86d081".into(),
+            warnings: Vec::new(),
+        },
+        readiness: Readiness::Ready,
+        interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
+        services: vec![
+            service(
+                "web",
+                &["198.18.0.10:80/tcp", "[fd00:18::10]:80/tcp"],
+                Forward::FullNat,
+            ),
+            service("dns", &["198.18.0.53:53/udp"], Forward::Ipip),
+        ],
+        pools: vec![web(), dns()],
+    }
+}
+
+/// Everything that can be wrong, once each.
+pub(crate) fn troubled() -> Snapshot {
+    let mut snapshot = healthy();
+    snapshot.readiness = Readiness::NotReady {
+        reason: "the program is not attached to eth1".into(),
+    };
+    snapshot.agent.warnings = vec!["packets to 198.18.0.10 don't end on this host".into()];
+    snapshot.interfaces[1].mode = Mode::Generic;
+    snapshot.interfaces[1].mode_reason =
+        Some("the driver has no XDP (Operation not supported)".into());
+    let address = &mut snapshot.pools[1].backends[0].addresses[0];
+    address.in_tables = false;
+    address.next_hop = NextHopView::Unresolved {
+        reason: "198.18.2.11 on eth1 does not answer ARP".into(),
+    };
+    snapshot
+}
+
+fn interface(name: &str, index: u32) -> InterfaceView {
+    InterfaceView {
+        name: name.into(),
+        index,
+        mode: Mode::Native,
+        mode_reason: None,
+        verdicts: Verdicts::of(|outcome| match outcome {
+            Outcome::Forward(_) => 1_234_567,
+            Outcome::Pass(PassReason::Arp) => 4,
+            Outcome::Pass(PassReason::NoService) => 1_021,
+            Outcome::Drop(DropReason::TtlExpired) => 2,
+            Outcome::Pass(_) | Outcome::Drop(_) => 0,
+        }),
+    }
+}
+
+fn service(name: &str, listen: &[&str], forward: Forward) -> ServiceView {
+    ServiceView {
+        name: name.into(),
+        listen: listen.iter().map(|&text| text.into()).collect(),
+        pool: name.into(),
+        scheduler: Scheduler::Maglev,
+        forward,
+        tracked: forward == Forward::FullNat,
+        counters: counters(forward, 3),
+    }
+}
+
+fn web() -> PoolView {
+    PoolView {
+        name: "web".into(),
+        forward: Forward::FullNat,
+        source: vec![[198, 18, 1, 254].into()],
+        backends: vec![
+            backend(
+                "web1",
+                (100, 2.0 / 3.0),
+                &["198.18.1.11:8080", "[fd00:181::11]:8080"],
+                Forward::FullNat,
+            ),
+            backend(
+                "web2",
+                (50, 1.0 / 3.0),
+                &["198.18.1.12:8080", "[fd00:181::12]:8080"],
+                Forward::FullNat,
+            ),
+        ],
+    }
+}
+
+fn dns() -> PoolView {
+    PoolView {
+        name: "dns".into(),
+        forward: Forward::Ipip,
+        source: Vec::new(),
+        backends: vec![backend("dns1", (100, 1.0), &["198.18.2.11"], Forward::Ipip)],
+    }
+}
+
+fn backend(
+    name: &str,
+    (weight, share): (u16, f64),
+    addresses: &[&str],
+    forward: Forward,
+) -> BackendView {
+    let address = |&text: &&str| AddressView {
+        address: text.into(),
+        next_hop: NextHopView::Resolved {
+            device: "eth1".into(),
+            mac: "02:00:00:00:00:0a".into(),
+            mtu: 1500,
+        },
+        in_tables: true,
+    };
+    BackendView {
+        name: name.into(),
+        weight,
+        share,
+        addresses: addresses.iter().map(address).collect(),
+        counters: counters(forward, 1),
+    }
+}
+
+fn counters(forward: Forward, factor: u64) -> CountersView {
+    let counters = Counters {
+        packets_in: 6_172 * factor,
+        bytes_in: 1_234_567 * factor,
+        packets_out: 5_000 * factor,
+        bytes_out: 98_765_432_100 * factor,
+        new_flows: 617 * factor,
+    };
+    CountersView::of(&counters, forward)
+}

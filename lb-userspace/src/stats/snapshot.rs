@@ -1,0 +1,365 @@
+//! What the agent shows of itself at one moment: plain data, the same on the control socket, in
+//! `--output json` and behind /metrics. A change here that an older client would misread bumps
+//! [`control::API`](crate::control::API).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use lb_common::{
+    abi::Counters,
+    datapath::{DropReason, Egress, Outcome, PassReason},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Family, Forward, Scheduler};
+
+/// Who can make a snapshot: the agent, or a test.
+pub trait Source: Send + Sync + 'static {
+    /// The state of things now. May read the kernel's tables, so it is called on a thread where
+    /// that may take its time.
+    fn snapshot(&self) -> Snapshot;
+}
+
+/// The agent, its interfaces, services and pools at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The agent itself.
+    pub agent: AgentView,
+    /// Whether it does its work.
+    pub readiness: Readiness,
+    /// The interfaces that the packet program is attached to.
+    pub interfaces: Vec<InterfaceView>,
+    /// The services, in the order of the configuration.
+    pub services: Vec<ServiceView>,
+    /// The pools, in the order of the configuration.
+    pub pools: Vec<PoolView>,
+}
+
+impl Snapshot {
+    /// Every backend with its pool.
+    pub fn backends(&self) -> impl Iterator<Item = (&PoolView, &BackendView)> {
+        let with_pool = |pool| move |backend| (pool, backend);
+        self.pools
+            .iter()
+            .flat_map(move |pool| pool.backends.iter().map(with_pool(pool)))
+    }
+
+    /// How many different addresses of backends have no next hop.
+    pub fn next_hops_unresolved(&self) -> usize {
+        let addresses = self
+            .backends()
+            .flat_map(|(_, backend)| &backend.addresses)
+            .filter(|address| !address.next_hop.is_resolved());
+        let ips = addresses.map(|address| host(&address.address));
+        ips.collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// The version of its binary.
+    pub version: String,
+    /// The commit that it was built from.
+    pub commit: String,
+    /// The layout of its tables in the kernel.
+    pub layout: u32,
+    /// Its process.
+    pub pid: u32,
+    /// When it was started, in seconds since 1970.
+    pub started_unix_seconds: u64,
+    /// How long it has been running.
+    pub uptime_seconds: u64,
+    /// The main file of its configuration.
+    pub config: String,
+    /// Its control socket.
+    pub control: String,
+    /// The address of its stats endpoint.
+    pub stats: String,
+    /// Tells whether two agents have the same hash seed, without telling the seed.
+    pub seed_fingerprint: String,
+    /// What it would have the operator know.
+    pub warnings: Vec<String>,
+}
+
+/// Whether the agent does its work: tables applied, program attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// Not yet, or no more.
+    NotReady {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+/// An interface that the packet program is attached to, and what it did there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Where in the receive path the program runs.
+    pub mode: Mode,
+    /// Why it does not run in the driver, if so.
+    pub mode_reason: Option<String>,
+    /// What became of the packets.
+    #[serde(flatten)]
+    pub verdicts: Verdicts,
+}
+
+/// Where in the receive path the packet program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// After the kernel has made its own packet of it: slower.
+    Generic,
+}
+
+/// What became of the packets that an interface received, each counted once:
+/// `received` = `forwarded` + all of `passed` + all of `dropped`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// Packets that the program saw.
+    pub received: u64,
+    /// Rewritten and sent on.
+    pub forwarded: u64,
+    /// Left to the kernel, by reason; every reason is there.
+    pub passed: BTreeMap<String, u64>,
+    /// Dropped, by reason; every reason is there.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Verdicts {
+    /// From the kernel's counters: `count` tells what is counted under an outcome's code.
+    pub fn of(count: impl Fn(Outcome) -> u64) -> Self {
+        let passed = |reason: PassReason| (reason.name().into(), count(Outcome::Pass(reason)));
+        let dropped = |reason: DropReason| (reason.name().into(), count(Outcome::Drop(reason)));
+        // Both ways out share one counter.
+        let forwarded = count(Outcome::Forward(Egress::Transmit));
+        let mut verdicts = Self {
+            received: 0,
+            forwarded,
+            passed: PassReason::ALL.iter().copied().map(passed).collect(),
+            dropped: DropReason::ALL.iter().copied().map(dropped).collect(),
+        };
+        verdicts.received = forwarded + verdicts.passed_total() + verdicts.dropped_total();
+        verdicts
+    }
+
+    /// All that was left to the kernel.
+    pub fn passed_total(&self) -> u64 {
+        self.passed.values().sum()
+    }
+
+    /// All that was dropped.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, as `198.18.0.10:80/tcp`.
+    pub listen: Vec<String>,
+    /// The pool that answers.
+    pub pool: String,
+    /// How new flows are spread.
+    pub scheduler: Scheduler,
+    /// How its packets travel.
+    pub forward: Forward,
+    /// Whether each of its flows is recorded.
+    pub tracked: bool,
+    /// Its traffic.
+    pub counters: CountersView,
+}
+
+impl ServiceView {
+    /// The families of the addresses that it listens on.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        let families = self.listen.iter().filter_map(|listen| family(listen));
+        families
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+    }
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Its name.
+    pub name: String,
+    /// How packets travel to its backends.
+    pub forward: Forward,
+    /// Addresses that its packets come from.
+    pub source: Vec<IpAddr>,
+    /// Its backends, in the order of the configuration.
+    pub backends: Vec<BackendView>,
+}
+
+/// A backend of a pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendView {
+    /// Its name, unique in its pool.
+    pub name: String,
+    /// Its configured weight.
+    pub weight: u16,
+    /// The share of the pool's slots that it has now, 0 to 1.
+    pub share: f64,
+    /// Its addresses.
+    pub addresses: Vec<AddressView>,
+    /// Its traffic.
+    pub counters: CountersView,
+}
+
+/// One address of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressView {
+    /// The address, with the port if it has one of its own: `198.18.1.11:8080`, `fd00:181::11`.
+    pub address: String,
+    /// Where packets to it leave, and to whom.
+    pub next_hop: NextHopView,
+    /// Whether packets are sent there now.
+    pub in_tables: bool,
+}
+
+impl AddressView {
+    /// Its family.
+    pub fn family(&self) -> Option<Family> {
+        family(&self.address)
+    }
+}
+
+/// Where packets to an address leave, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum NextHopView {
+    /// They can be sent.
+    Resolved {
+        /// Name of the device that they leave by.
+        device: String,
+        /// Destination of the Ethernet frame, as `02:00:00:00:00:01`.
+        mac: String,
+        /// Largest packet, in bytes from the IP header on.
+        mtu: u32,
+    },
+    /// They can't.
+    Unresolved {
+        /// Why; reads on after "ADDRESS: ".
+        reason: String,
+    },
+}
+
+impl NextHopView {
+    /// Whether packets can be sent.
+    pub fn is_resolved(&self) -> bool {
+        match self {
+            Self::Resolved { .. } => true,
+            Self::Unresolved { .. } => false,
+        }
+    }
+}
+
+/// The traffic of a service or a backend since the agent's tables were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersView {
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// IP bytes from clients.
+    pub bytes_in: u64,
+    /// Packets to clients; none where backends reply to the clients by themselves.
+    pub packets_out: Option<u64>,
+    /// IP bytes to clients, likewise.
+    pub bytes_out: Option<u64>,
+    /// Flows opened.
+    pub new_flows: u64,
+}
+
+impl CountersView {
+    /// What the kernel counted, of traffic in that mode.
+    pub fn of(counters: &Counters, forward: Forward) -> Self {
+        let out = |count| match forward {
+            Forward::FullNat => Some(count),
+            Forward::Ipip => None,
+        };
+        Self {
+            packets_in: counters.packets_in,
+            bytes_in: counters.bytes_in,
+            packets_out: out(counters.packets_out),
+            bytes_out: out(counters.bytes_out),
+            new_flows: counters.new_flows,
+        }
+    }
+}
+
+/// The family of `198.18.0.10:80/tcp`, `[fd00::1]:80`, `fd00::1` and the like.
+fn family(text: &str) -> Option<Family> {
+    host(text).parse().ok().map(Family::of)
+}
+
+/// The address in such a text, without brackets, port and protocol.
+fn host(text: &str) -> &str {
+    let address = text.split('/').next().unwrap_or(text);
+    if let Some(inside) = address.strip_prefix('[') {
+        return inside.split(']').next().unwrap_or(inside);
+    }
+    match address.parse::<SocketAddr>() {
+        Ok(_) => address.rsplit_once(':').map_or(address, |(ip, _)| ip),
+        Err(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_read_from_every_form() {
+        for (text, expected) in [
+            ("198.18.0.10:80/tcp", Some(Family::Ipv4)),
+            ("198.18.1.11:8080", Some(Family::Ipv4)),
+            ("198.18.1.11", Some(Family::Ipv4)),
+            ("[fd00::1]:53/udp", Some(Family::Ipv6)),
+            ("[fd00::1]:53", Some(Family::Ipv6)),
+            ("fd00::1", Some(Family::Ipv6)),
+            ("web1", None),
+            ("", None),
+        ] {
+            assert_eq!(family(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn verdicts_add_up_and_name_every_reason() {
+        let verdicts = Verdicts::of(|outcome| u64::from(outcome.code()) + 1);
+        assert_eq!(verdicts.passed.len(), PassReason::ALL.len());
+        assert_eq!(verdicts.dropped.len(), DropReason::ALL.len());
+        assert_eq!(verdicts.forwarded, 1);
+        assert_eq!(
+            verdicts.received,
+            1 + verdicts.passed_total() + verdicts.dropped_total()
+        );
+    }
+
+    #[test]
+    fn one_way_modes_have_nothing_to_say_of_replies() {
+        let counters = Counters {
+            packets_in: 3,
+            ..Counters::default()
+        };
+        let one_way = CountersView::of(&counters, Forward::Ipip);
+        assert_eq!((one_way.packets_in, one_way.packets_out), (3, None));
+        let both = CountersView::of(&counters, Forward::FullNat);
+        assert_eq!(both.bytes_out, Some(0));
+    }
+}

@@ -1,0 +1,77 @@
+//! Agents that are made up.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use lb_userspace::{
+    control,
+    stats::{Snapshot, Source},
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::oneshot};
+
+/// The real control server, with a snapshot from a file. It stops with this.
+pub(crate) struct FakeAgent {
+    folder: TempDir,
+    _stop: oneshot::Sender<()>,
+    _runtime: Runtime,
+}
+
+struct Fixed(Snapshot);
+
+impl Source for Fixed {
+    fn snapshot(&self) -> Snapshot {
+        self.0.clone()
+    }
+}
+
+impl FakeAgent {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = serde_json::from_str(include_str!("snapshot.json")).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let socket = {
+            let _inside = runtime.enter();
+            control::bind(&folder.path().join("control.sock")).unwrap()
+        };
+        let stopped = async { drop(stopped.await) };
+        runtime.spawn(control::serve(socket, Arc::new(Fixed(snapshot)), stopped));
+        Self {
+            folder,
+            _stop: stop,
+            _runtime: runtime,
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A socket that answers its first client always the same.
+pub(crate) struct Canned {
+    folder: TempDir,
+}
+
+impl Canned {
+    pub(crate) fn start(answer: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("control.sock")).unwrap();
+        thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4096]).unwrap();
+            client.write_all(answer.as_bytes()).unwrap();
+        });
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
