@@ -1,0 +1,62 @@
+//! Tables that contradict each other. Nothing like it should ever be written; if it is, packets
+//! end under a name, and nothing else happens.
+
+use lb_common::{
+    abi::{Slot, TableId, TableSize},
+    datapath::DropReason,
+};
+
+use super::{
+    case::{Case, Expected},
+    places::{BACK, Flavour, Pool},
+    world::{World, backend_index, table},
+};
+
+pub(super) fn rows() -> Vec<Case> {
+    let mut rows = Vec::new();
+    for flavour in Flavour::ALL {
+        for pool in [Pool::Ipip, Pool::Nat] {
+            rows.extend(each(flavour, pool));
+        }
+        rows.push(fault(flavour, Pool::Nat, "source addresses beyond the table", |world| {
+            world.add_backend_with_sources(
+                backend_index(flavour.version, Pool::Nat),
+                flavour.version.backend(Pool::Nat),
+                (4096, 1),
+            );
+        }));
+    }
+    rows
+}
+
+fn each(flavour: Flavour, pool: Pool) -> Vec<Case> {
+    let version = flavour.version;
+    let id = table(version, pool);
+    let row = |what, change: &dyn Fn(&mut World)| fault(flavour, pool, what, change);
+    let beyond = TableId { size: TableSize::Large, index: 1 << 10 };
+    let no_device = format!("{pool} {flavour}: the backend's device is no target of a redirect");
+    vec![
+        row("no slot table", &|world| drop(world.slots.remove(&id))),
+        row("a slot table beyond the last", &|world| world.use_table(flavour, pool, beyond)),
+        row("a backend of the other mode", &|world| {
+            let other = if pool == Pool::Ipip { Pool::Nat } else { Pool::Ipip };
+            world.give_slots(version, pool, backend_index(version, other));
+        }),
+        row("a backend beyond the table", &|world| {
+            world.slots.insert(id, vec![Slot::settled(1 << 16)]);
+        }),
+        row("a backend that is not there", &|world| world.give_slots(version, pool, 60_000)),
+        row("a service that is tracked against its mode", &|world| {
+            world.set_tracked(flavour, pool, pool == Pool::Ipip);
+        }),
+        Case::new(no_device)
+            .world(|world| world.forbid_redirect(BACK))
+            .frame(&flavour.request(pool), Expected::dropped(DropReason::NoDevice)),
+    ]
+}
+
+fn fault(flavour: Flavour, pool: Pool, what: &str, change: impl FnOnce(&mut World)) -> Case {
+    Case::new(format!("{pool} {flavour}: {what}"))
+        .world(change)
+        .frame(&flavour.request(pool), Expected::dropped(DropReason::Inconsistent))
+}

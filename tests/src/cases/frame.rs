@@ -1,0 +1,355 @@
+//! Frames, built by etherparse: what goes in and what has to come out. Every checksum is computed
+//! from the whole packet, by code that Sluice shares nothing with.
+//!
+//! A [`Frame`] is a description; a method changes one thing about it. So a row says how the output
+//! differs from the input: `input.clone().ends(a, b).hop().link(c, d)`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    IpDscp, IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader,
+    TcpOptions, UdpHeader,
+};
+
+use super::places::{Interface, Mac, ROUTER, UPLINK};
+
+/// TCP flags.
+pub const FIN: u8 = 0x01;
+/// TCP flags.
+pub const SYN: u8 = 0x02;
+/// TCP flags.
+pub const RST: u8 = 0x04;
+/// TCP flags.
+pub const PSH: u8 = 0x08;
+/// TCP flags.
+pub const ACK: u8 = 0x10;
+
+/// Length of an Ethernet header: where the IP header starts.
+pub const IP: usize = 14;
+
+/// An Ethernet frame with a TCP or UDP packet.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The interface that it comes in through.
+    pub ingress: Interface,
+    link: [Mac; 2],
+    outer: Option<(IpAddr, IpAddr)>,
+    source: SocketAddr,
+    destination: SocketAddr,
+    transport: Transport,
+    hops: u8,
+    class: u8,
+    dont_fragment: bool,
+    payload: Vec<u8>,
+    patches: Vec<(usize, Vec<u8>)>,
+    padding: usize,
+    cut: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    Tcp { flags: u8, options: bool },
+    Udp { checksum: bool },
+}
+
+impl Frame {
+    /// A TCP segment with an ACK and four bytes, from the router to the uplink.
+    pub fn tcp(source: SocketAddr, destination: SocketAddr) -> Self {
+        let transport = Transport::Tcp {
+            flags: ACK,
+            options: false,
+        };
+        Self::new(source, destination, transport)
+    }
+
+    /// A UDP datagram with a checksum and four bytes, from the router to the uplink.
+    pub fn udp(source: SocketAddr, destination: SocketAddr) -> Self {
+        Self::new(source, destination, Transport::Udp { checksum: true })
+    }
+
+    fn new(source: SocketAddr, destination: SocketAddr, transport: Transport) -> Self {
+        Self {
+            ingress: UPLINK,
+            link: [ROUTER, UPLINK.mac],
+            outer: None,
+            source,
+            destination,
+            transport,
+            hops: 64,
+            class: 0,
+            dont_fragment: false,
+            payload: b"ping".to_vec(),
+            patches: Vec::new(),
+            padding: 0,
+            cut: None,
+        }
+    }
+
+    /// With these TCP flags. UDP has none, and stays as it is.
+    pub fn flags(mut self, set: u8) -> Self {
+        if let Transport::Tcp { flags, .. } = &mut self.transport {
+            *flags = set;
+        }
+        self
+    }
+
+    /// With TCP options (no operation, window scale).
+    pub fn tcp_options(mut self) -> Self {
+        if let Transport::Tcp { options, .. } = &mut self.transport {
+            *options = true;
+        }
+        self
+    }
+
+    /// UDP without a checksum.
+    pub fn unchecked(mut self) -> Self {
+        self.transport = Transport::Udp { checksum: false };
+        self
+    }
+
+    /// Into `interface`, for its MAC address.
+    pub fn arrives(mut self, interface: Interface) -> Self {
+        self.ingress = interface;
+        self.link[1] = interface.mac;
+        self
+    }
+
+    /// From one MAC address to another.
+    pub fn link(mut self, source: Mac, destination: Mac) -> Self {
+        self.link = [source, destination];
+        self
+    }
+
+    /// With other ends.
+    pub fn ends(mut self, source: SocketAddr, destination: SocketAddr) -> Self {
+        (self.source, self.destination) = (source, destination);
+        self
+    }
+
+    /// With this TTL or hop limit.
+    pub fn hops(mut self, hops: u8) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// One hop on.
+    pub fn hop(mut self) -> Self {
+        self.hops -= 1;
+        self
+    }
+
+    /// With this ToS or traffic class.
+    pub fn class(mut self, class: u8) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// With DF set; IPv6 has no such bit.
+    pub fn dont_fragment(mut self) -> Self {
+        self.dont_fragment = true;
+        self
+    }
+
+    /// With this payload.
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.payload = payload.to_vec();
+        self
+    }
+
+    /// With a payload that makes the IP packet `length` bytes long.
+    pub fn sized(mut self, length: usize) -> Self {
+        self.payload.clear();
+        let payload = length - self.ip_length();
+        self.payload = (0..payload).map(|n| n as u8).collect();
+        self
+    }
+
+    /// Behind another IP header.
+    pub fn inside(mut self, source: IpAddr, destination: IpAddr) -> Self {
+        self.outer = Some((source, destination));
+        self
+    }
+
+    /// With other bytes at `offset` of the frame, once all checksums are in place.
+    pub fn patch(mut self, offset: usize, bytes: &[u8]) -> Self {
+        self.patches.push((offset, bytes.to_vec()));
+        self
+    }
+
+    /// With an IP header that says the packet is `length` bytes long.
+    pub fn says_ip_length(self, length: usize) -> Self {
+        match self.source {
+            SocketAddr::V4(_) => self.patch(IP + 2, &(length as u16).to_be_bytes()),
+            SocketAddr::V6(_) => self.patch(IP + 4, &(length as u16 - 40).to_be_bytes()),
+        }
+    }
+
+    /// With so many more bytes behind the packet.
+    pub fn padded(mut self, bytes: usize) -> Self {
+        self.padding = bytes;
+        self
+    }
+
+    /// Only the first `length` bytes of the frame.
+    pub fn cut(mut self, length: usize) -> Self {
+        self.cut = Some(length);
+        self
+    }
+
+    /// Where the transport header starts.
+    pub fn transport(&self) -> usize {
+        IP + self.ip_header_length()
+    }
+
+    /// Length of the IP packet, without an outer header, as it should be.
+    pub fn ip_length(&self) -> usize {
+        let transport = match self.transport {
+            Transport::Tcp { options: false, .. } => 20,
+            Transport::Tcp { options: true, .. } => 24,
+            Transport::Udp { .. } => 8,
+        };
+        self.ip_header_length() + transport + self.payload.len()
+    }
+
+    /// Whether it is a TCP segment that asks for a connection.
+    pub fn asks(&self) -> bool {
+        matches!(self.transport, Transport::Tcp { flags, .. }
+            if flags & (SYN | ACK | RST | FIN) == SYN)
+    }
+
+    fn ip_header_length(&self) -> usize {
+        if self.source.is_ipv4() { 20 } else { 40 }
+    }
+
+    /// The frame's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let ipv4 = self.source.is_ipv4();
+        let mut packet = self.ip_packet();
+        if let Some((source, destination)) = self.outer {
+            let protocol = IpNumber(if ipv4 { 4 } else { 41 });
+            let mut outer =
+                ip_header(source, destination, protocol, self.class, 64, packet.len());
+            if let IpHeader::V4(header) = &mut outer {
+                (header.identification, header.dont_fragment) = (0, true);
+            }
+            if let IpHeader::V6(header) = &mut outer {
+                header.flow_label = Ipv6FlowLabel::ZERO;
+            }
+            packet.splice(..0, outer.bytes());
+        }
+        let ethertype: [u8; 2] = if ipv4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+        let mut frame = [&self.link[1][..], &self.link[0], &ethertype, &packet].concat();
+        for (offset, bytes) in &self.patches {
+            frame[*offset..*offset + bytes.len()].copy_from_slice(bytes);
+        }
+        frame.extend((0..self.padding).map(|n| 0xb0 | n as u8));
+        frame.truncate(self.cut.unwrap_or(usize::MAX));
+        frame
+    }
+
+    fn ip_packet(&self) -> Vec<u8> {
+        let protocol = match self.transport {
+            Transport::Tcp { .. } => IpNumber::TCP,
+            Transport::Udp { .. } => IpNumber::UDP,
+        };
+        let (source, destination) = (self.source.ip(), self.destination.ip());
+        let length = self.ip_length() - self.ip_header_length();
+        let mut ip = ip_header(source, destination, protocol, self.class, self.hops, length);
+        if let IpHeader::V4(header) = &mut ip {
+            header.dont_fragment = self.dont_fragment;
+        }
+        let transport = match self.transport {
+            Transport::Tcp { flags, options } => self.tcp_header(&ip, flags, options),
+            Transport::Udp { checksum } => self.udp_header(&ip, checksum),
+        };
+        [ip.bytes(), transport, self.payload.clone()].concat()
+    }
+
+    fn tcp_header(&self, ip: &IpHeader, flags: u8, options: bool) -> Vec<u8> {
+        let mut tcp = TcpHeader::new(
+            self.source.port(),
+            self.destination.port(),
+            0x0102_0304,
+            4096,
+        );
+        (tcp.fin, tcp.syn, tcp.rst) = (flags & FIN != 0, flags & SYN != 0, flags & RST != 0);
+        (tcp.psh, tcp.ack) = (flags & PSH != 0, flags & ACK != 0);
+        if options {
+            tcp.options = TcpOptions::try_from_slice(&[1, 3, 3, 7]).expect("four bytes fit");
+        }
+        tcp.checksum = match ip {
+            IpHeader::V4(ip) => tcp.calc_checksum_ipv4(ip, &self.payload),
+            IpHeader::V6(ip) => tcp.calc_checksum_ipv6(ip, &self.payload),
+        }
+        .expect("payloads here are short");
+        tcp.to_bytes().to_vec()
+    }
+
+    fn udp_header(&self, ip: &IpHeader, checksum: bool) -> Vec<u8> {
+        let ports = (self.source.port(), self.destination.port());
+        let mut udp = match ip {
+            IpHeader::V4(ip) => UdpHeader::with_ipv4_checksum(ports.0, ports.1, ip, &self.payload),
+            IpHeader::V6(ip) => UdpHeader::with_ipv6_checksum(ports.0, ports.1, ip, &self.payload),
+        }
+        .expect("payloads here are short");
+        if !checksum {
+            udp.checksum = 0;
+        }
+        udp.to_bytes().to_vec()
+    }
+}
+
+enum IpHeader {
+    V4(Ipv4Header),
+    V6(Ipv6Header),
+}
+
+impl IpHeader {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::V4(mut header) => {
+                header.header_checksum = header.calc_header_checksum();
+                header.to_bytes().to_vec()
+            }
+            Self::V6(header) => header.to_bytes().to_vec(),
+        }
+    }
+}
+
+/// A header for `length` bytes behind it.
+fn ip_header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: IpNumber,
+    class: u8,
+    hops: u8,
+    length: usize,
+) -> IpHeader {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => IpHeader::V4(Ipv4Header {
+            dscp: IpDscp::try_new(class >> 2).expect("six bits"),
+            ecn: IpEcn::try_new(class & 3).expect("two bits"),
+            total_len: length as u16 + 20,
+            identification: 0x1234,
+            dont_fragment: false,
+            more_fragments: false,
+            fragment_offset: IpFragOffset::ZERO,
+            time_to_live: hops,
+            protocol,
+            header_checksum: 0,
+            source: source.octets(),
+            destination: destination.octets(),
+            options: Default::default(),
+        }),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => IpHeader::V6(Ipv6Header {
+            traffic_class: class,
+            flow_label: Ipv6FlowLabel::try_new(0x54321).expect("20 bits"),
+            payload_length: length as u16,
+            next_header: protocol,
+            hop_limit: hops,
+            source: source.octets(),
+            destination: destination.octets(),
+        }),
+        _ => panic!("{source} and {destination} are of two families"),
+    }
+}

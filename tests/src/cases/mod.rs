@@ -1,0 +1,48 @@
+//! The table of packet cases: what has to come of every frame, whatever runs the packet path.
+//!
+//! ```text
+//!  places   interfaces, addresses        frame    frames, built by etherparse
+//!  world    tables and routes            case     a row: a world, frames, what is expected
+//!      └──────────┬──────────────────────────────────┘
+//!   parse, ipip, full_nat, flows, routes, faults, spread, golden     the rows, by theme
+//!                 │
+//!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
+//! ```
+//! What is expected is written here or computed by etherparse and by plain code of this module;
+//! lb-common has no part in it. A row is one entry of a theme's `rows`; it says the same in both
+//! rings, and what the kernel can't be made to do says why.
+
+pub mod case;
+pub mod frame;
+pub mod places;
+pub mod ring;
+pub mod world;
+
+mod faults;
+mod flows;
+mod full_nat;
+mod golden;
+mod ipip;
+mod outputs;
+mod parse;
+mod routes;
+mod spread;
+mod truncated;
+
+use case::Case;
+
+/// Every row.
+pub fn all() -> Vec<Case> {
+    [
+        truncated::rows(),
+        parse::rows(),
+        ipip::rows(),
+        full_nat::rows(),
+        flows::rows(),
+        routes::rows(),
+        faults::rows(),
+        spread::rows(),
+        golden::rows(),
+    ]
+    .concat()
+}

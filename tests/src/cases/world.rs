@@ -1,0 +1,402 @@
+//! What the packet path finds when a frame comes in: the tables, and the kernel's routes.
+//!
+//! Plain data, which ring 0 reads as it is and ring 2 writes into maps and a namespace. A row
+//! starts from [`World::default`] and changes what it is about.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+};
+
+use lb_common::{
+    abi::{
+        Address, Backend, BackendSpec, Device, Forward, HopWord, Ipv4Address, Ipv6Address, MacAddress,
+        NextHop, Seed, Service, ServiceKey, Slot, SourcePorts, TableId, TableSize,
+    },
+    net::{Ipv4, Ipv6},
+};
+
+use super::places::{
+    BACK, BACKEND, BACKEND_PORT, FOREIGN, Flavour, INTERFACES, Interface, Mac, Pool, ROUTER, SIDE,
+    SIDE_ROUTER, SOURCE_PORT, UPLINK, Version, Way,
+};
+
+/// Jiffies in a second. Far more than any kernel's, so that in ring 2 no time passes but what a
+/// row asks for.
+pub const HERTZ: u32 = 100_000;
+
+/// The next hop of every backend.
+pub const NEXT_HOP: u32 = 1;
+
+/// Bytes that the next hop of every backend takes.
+pub const MTU: u16 = 1500;
+
+/// The tables and the routes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// What ring 2 sets when it loads the program.
+    pub constants: Constants,
+    /// Flows of one family that the table takes. Ring 0 only: the kernel's evicts.
+    pub flow_capacity: usize,
+    /// The agent's devices by ifindex.
+    pub ingress: BTreeMap<u32, HopWord>,
+    /// The agent's devices as senders.
+    pub devices: BTreeMap<u16, Device>,
+    /// The ifindex that a redirect to a device goes to.
+    pub redirect: BTreeMap<u16, u32>,
+    /// By index.
+    pub next_hops: BTreeMap<u32, NextHop>,
+    /// By index.
+    pub backends: BTreeMap<u32, Backend>,
+    /// By position.
+    pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
+    /// By position.
+    pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
+    /// By index.
+    pub sources_v4: BTreeMap<u32, Ipv4Address>,
+    /// By index.
+    pub sources_v6: BTreeMap<u32, Ipv6Address>,
+    /// Each table's slots, from the first one on and over again.
+    pub slots: BTreeMap<TableId, Vec<Slot>>,
+    /// By prefix.
+    pub routes: BTreeMap<(IpAddr, u8), Route>,
+    /// MAC addresses by interface and address.
+    pub neighbours: BTreeMap<(u32, IpAddr), Mac>,
+}
+
+/// The program's load-time constants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Constants {
+    /// Key of the flow hash.
+    pub seed: Seed,
+    /// The service table's salt.
+    pub salt: u64,
+    /// The source ports.
+    pub ports: SourcePorts,
+}
+
+impl std::fmt::Debug for Constants {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x?}, {:?}", (self.seed.k0, self.seed.k1), self.ports)
+    }
+}
+
+/// A route of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To a gateway.
+    Via {
+        /// Its address.
+        gateway: IpAddr,
+        /// The interface that it is behind.
+        ifindex: u32,
+        /// The route's own MTU.
+        mtu: Option<u16>,
+    },
+    /// Unreachable.
+    Unreachable,
+}
+
+/// The bytes of the seed, as SipHash takes them.
+pub const SEED: [u8; 16] = *b"cases of packets";
+
+impl Default for World {
+    fn default() -> Self {
+        let mut world = Self::without_services();
+        for version in Version::ALL {
+            world.add_source(0, version.own());
+            world.add_mark(version.own());
+            for pool in Pool::ALL {
+                world.add_backend(backend_index(version, pool), pool, version);
+                let current = Slot::settled(backend_index(version, pool));
+                world.slots.insert(table(version, pool), vec![current]);
+            }
+        }
+        for pool in Pool::ALL {
+            for flavour in Flavour::ALL {
+                world.add_service(flavour, pool, 0);
+            }
+        }
+        world
+    }
+}
+
+impl World {
+    /// Devices and routes alone.
+    pub fn without_services() -> Self {
+        let next = NextHop {
+            hop: HopWord::new(MacAddress(BACKEND), BACK.device),
+            mtu: MTU.into(),
+        };
+        let ours = || INTERFACES.iter().filter(|interface| interface.device != 0);
+        let constants = Constants {
+            seed: Seed::from(SEED),
+            salt: 0x5a17,
+            ports: SourcePorts {
+                first: SOURCE_PORT,
+                count: 1,
+            },
+        };
+        Self {
+            constants,
+            flow_capacity: usize::MAX,
+            ingress: ours().map(|i| (i.ifindex, i.hop())).collect(),
+            devices: ours().map(|i| (i.device, i.sender())).collect(),
+            redirect: ours().map(|i| (i.device, i.ifindex)).collect(),
+            next_hops: [(NEXT_HOP, next)].into(),
+            backends: BTreeMap::new(),
+            services_v4: BTreeMap::new(),
+            services_v6: BTreeMap::new(),
+            sources_v4: BTreeMap::new(),
+            sources_v6: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            routes: routes(),
+            neighbours: neighbours(),
+        }
+    }
+
+    /// Adds a backend of a pool's kind, with the address that the pool's backend has.
+    pub fn add_backend(&mut self, index: u32, pool: Pool, version: Version) {
+        self.add_backend_at(index, pool, version.backend(pool), NEXT_HOP);
+    }
+
+    /// Adds a backend of a pool's kind at `address`.
+    pub fn add_backend_at(&mut self, index: u32, pool: Pool, address: IpAddr, next_hop: u32) {
+        let sources = if address.is_ipv4() {
+            self.sources_v4.len()
+        } else {
+            self.sources_v6.len()
+        };
+        self.insert_backend(index, pool, address, next_hop, (0, sources as u16));
+    }
+
+    /// Adds a `full-nat` backend at `address` that says which sources are its own.
+    pub fn add_backend_with_sources(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        sources: (u32, u16),
+    ) {
+        self.insert_backend(index, Pool::Nat, address, NEXT_HOP, sources);
+    }
+
+    fn insert_backend(
+        &mut self,
+        index: u32,
+        pool: Pool,
+        address: IpAddr,
+        next_hop: u32,
+        sources: (u32, u16),
+    ) {
+        let (forward, port) = match pool {
+            Pool::Ipip => (Forward::Ipip, 0),
+            Pool::Nat => (Forward::FullNat, BACKEND_PORT),
+            Pool::NatSamePort => (Forward::FullNat, 0),
+        };
+        let common = Spec { forward, port: port.to_be_bytes(), sources, next_hop };
+        let backend = match (address, Version::V4.own(), Version::V6.own()) {
+            (IpAddr::V4(address), IpAddr::V4(own), _) => {
+                common.backend::<Ipv4Address>(address.into(), own.into())
+            }
+            (IpAddr::V6(address), _, IpAddr::V6(own)) => {
+                common.backend::<Ipv6Address>(address.into(), own.into())
+            }
+            _ => unreachable!("our own addresses are of their families"),
+        };
+        self.backends.insert(index, backend);
+    }
+
+    /// Adds a pool's service of this flavour, at the first or second place that it may lie at.
+    pub fn add_service(&mut self, flavour: Flavour, pool: Pool, place: usize) {
+        let tracked = pool != Pool::Ipip;
+        self.add_service_of(flavour, pool, place, table(flavour.version, pool), tracked);
+    }
+
+    /// Has a pool's service take its backends from another table.
+    pub fn use_table(&mut self, flavour: Flavour, pool: Pool, table: TableId) {
+        self.remove_service(flavour, pool);
+        self.add_service_of(flavour, pool, 0, table, pool != Pool::Ipip);
+    }
+
+    /// Has a pool's service record its flows, or not, against its pool's kind.
+    pub fn set_tracked(&mut self, flavour: Flavour, pool: Pool, tracked: bool) {
+        self.remove_service(flavour, pool);
+        self.add_service_of(flavour, pool, 0, table(flavour.version, pool), tracked);
+    }
+
+    fn add_service_of(
+        &mut self,
+        flavour: Flavour,
+        pool: Pool,
+        place: usize,
+        table: TableId,
+        tracked: bool,
+    ) {
+        let (id, salt) = (service_id(flavour, pool), self.constants.salt);
+        let end = flavour.service(pool);
+        let (port, protocol) = (end.port().to_be_bytes(), flavour.protocol_number());
+        match end.ip() {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::service(address.into(), port, protocol);
+                let service = Service::new(key, id, table, tracked);
+                place_at(&mut self.services_v4, key.positions(salt)[place], service);
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::service(address.into(), port, protocol);
+                let service = Service::new(key, id, table, tracked);
+                place_at(&mut self.services_v6, key.positions(salt)[place], service);
+            }
+        }
+    }
+
+    /// Removes a service, at whichever place it lies.
+    pub fn remove_service(&mut self, flavour: Flavour, pool: Pool) {
+        let id = service_id(flavour, pool);
+        self.services_v4.retain(|_, service| service.id() != id);
+        self.services_v6.retain(|_, service| service.id() != id);
+    }
+
+    /// Adds an address that Sluice sends from.
+    pub fn add_source(&mut self, index: u32, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => drop(self.sources_v4.insert(index, address.into())),
+            IpAddr::V6(address) => drop(self.sources_v6.insert(index, address.into())),
+        }
+    }
+
+    /// Marks an address as one that Sluice sends from.
+    pub fn add_mark(&mut self, address: IpAddr) {
+        let salt = self.constants.salt;
+        match address {
+            IpAddr::V4(address) => {
+                let [position, _] = ServiceKey::<Ipv4Address>::mark(address.into()).positions(salt);
+                place_at(&mut self.services_v4, position, Service::source(address.into()));
+            }
+            IpAddr::V6(address) => {
+                let [position, _] = ServiceKey::<Ipv6Address>::mark(address.into()).positions(salt);
+                place_at(&mut self.services_v6, position, Service::source(address.into()));
+            }
+        }
+    }
+
+    /// Gives every slot of a pool to the backend of this index.
+    pub fn give_slots(&mut self, version: Version, pool: Pool, index: u32) {
+        self.slots.insert(table(version, pool), vec![Slot::settled(index)]);
+    }
+
+    /// Takes a device away from the targets of a redirect.
+    pub fn forbid_redirect(&mut self, interface: Interface) {
+        self.redirect.remove(&interface.device);
+    }
+
+    /// Sets what the backends' next hop takes.
+    pub fn set_mtu(&mut self, mtu: u64) {
+        if let Some(next) = self.next_hops.get_mut(&NEXT_HOP) {
+            next.mtu = mtu;
+        }
+    }
+}
+
+fn place_at<S>(services: &mut BTreeMap<u32, S>, position: u32, service: S) {
+    let before = services.insert(position, service);
+    assert!(before.is_none(), "two services at position {position}: take another salt");
+}
+
+/// Index of a pool's backend, and of its counters.
+pub fn backend_index(version: Version, pool: Pool) -> u32 {
+    1 + 2 * pool as u32 + version as u32
+}
+
+/// Index of a service's counters.
+pub fn service_id(flavour: Flavour, pool: Pool) -> u32 {
+    1 + 4 * pool as u32 + 2 * flavour.version as u32 + flavour.protocol as u32
+}
+
+/// A pool's slot table.
+pub fn table(version: Version, pool: Pool) -> TableId {
+    let index = 2 * pool as u32 + version as u32;
+    TableId { size: TableSize::Small, index }
+}
+
+impl Interface {
+    /// The agent's device, as the word that tables hold.
+    pub fn hop(&self) -> HopWord {
+        HopWord::new(MacAddress(self.mac), self.device)
+    }
+
+    fn sender(&self) -> Device {
+        Device { hop: self.hop(), ifindex: self.ifindex, mtu: MTU.into() }
+    }
+}
+
+fn routes() -> BTreeMap<(IpAddr, u8), Route> {
+    let mut routes = BTreeMap::new();
+    for version in Version::ALL {
+        let length = if version == Version::V4 { 24 } else { 64 };
+        let mut add = |way, route| routes.insert((version.client_number(way, 0), length), route);
+        let via = |interface: Interface, host, mtu| Route::Via {
+            gateway: version.link(interface.ifindex as u8, host),
+            ifindex: interface.ifindex,
+            mtu,
+        };
+        add(Way::Router, via(UPLINK, 1, None));
+        add(Way::Silent, via(UPLINK, 99, None));
+        add(Way::SilentAside, via(SIDE, 99, None));
+        add(Way::Aside, via(SIDE, 1, None));
+        add(Way::Foreign, via(FOREIGN, 1, None));
+        add(Way::Narrow, via(UPLINK, 1, Some(1400)));
+        add(Way::Unreachable, Route::Unreachable);
+    }
+    routes
+}
+
+fn neighbours() -> BTreeMap<(u32, IpAddr), Mac> {
+    let routers = [(UPLINK, ROUTER), (SIDE, SIDE_ROUTER), (FOREIGN, ROUTER)];
+    let both = routers.iter().flat_map(|router| Version::ALL.map(|version| (router, version)));
+    both.map(|((interface, mac), version)| {
+        let net = interface.ifindex as u8;
+        ((interface.ifindex, version.link(net, 1)), *mac)
+    })
+    .collect()
+}
+
+/// What a backend is made from, its addresses apart.
+struct Spec {
+    forward: Forward,
+    port: [u8; 2],
+    sources: (u32, u16),
+    next_hop: u32,
+}
+
+impl Spec {
+    fn backend<A: Address>(self, address: A, source: A) -> Backend {
+        let Self { forward, port, sources, next_hop } = self;
+        Backend::new(BackendSpec { forward, address, port, source, sources, next_hop })
+    }
+}
+
+/// A family's half of a world's tables.
+pub trait Half: lb_common::net::Family {
+    /// Its services by position.
+    fn services(world: &World) -> &BTreeMap<u32, Service<Self::Address>>;
+    /// Its source addresses by index.
+    fn sources(world: &World) -> &BTreeMap<u32, Self::Address>;
+}
+
+impl Half for Ipv4 {
+    fn services(world: &World) -> &BTreeMap<u32, Service<Ipv4Address>> {
+        &world.services_v4
+    }
+    fn sources(world: &World) -> &BTreeMap<u32, Ipv4Address> {
+        &world.sources_v4
+    }
+}
+
+impl Half for Ipv6 {
+    fn services(world: &World) -> &BTreeMap<u32, Service<Ipv6Address>> {
+        &world.services_v6
+    }
+    fn sources(world: &World) -> &BTreeMap<u32, Ipv6Address> {
+        &world.sources_v6
+    }
+}

@@ -1,0 +1,135 @@
+//! The flow table of one family, and its entries as the packet path holds them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+};
+
+use lb_common::{
+    abi::{Address, FlowEntry, FlowKey, FlowState, HopWord, Ipv4Address, Ipv6Address},
+    datapath::{HeldFlow, InsertError, Scratch},
+};
+use zerocopy::FromBytes as _;
+
+use crate::cases::{case::Ends, places::Protocol};
+
+/// The flows of one family.
+#[derive(Default)]
+pub(super) struct Flows<A> {
+    entries: RefCell<HashMap<FlowKey<A>, HostFlow<A>>>,
+}
+
+/// A held entry. It may be evicted while it is held: then it is written to no effect.
+pub struct HostFlow<A>(Rc<Cell<FlowEntry<A>>>);
+
+impl<A> Clone for HostFlow<A> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<A: Address> Flows<A> {
+    /// The entry of a flow.
+    pub(super) fn find(&self, key: &FlowKey<A>) -> Option<HostFlow<A>> {
+        self.entries.borrow().get(key).cloned()
+    }
+
+    /// Records a flow, unless its key is there or there are `capacity` already.
+    pub(super) fn insert(
+        &self,
+        key: &FlowKey<A>,
+        entry: &FlowEntry<A>,
+        capacity: usize,
+    ) -> Result<(), InsertError> {
+        let mut entries = self.entries.borrow_mut();
+        if entries.contains_key(key) {
+            return Err(InsertError::Exists);
+        }
+        if entries.len() >= capacity {
+            return Err(InsertError::Full);
+        }
+        entries.insert(*key, HostFlow(Rc::new(Cell::new(*entry))));
+        Ok(())
+    }
+
+    /// Forgets a flow; whether it was there.
+    pub(super) fn remove(&self, key: &FlowKey<A>) -> bool {
+        self.entries.borrow_mut().remove(key).is_some()
+    }
+
+    /// Makes the entry another flow's; whether it was there.
+    pub(super) fn recycle(&self, key: &FlowKey<A>) -> bool {
+        let flow = self.find(key);
+        flow.map(|flow| flow.update(|entry| entry.fingerprint ^= 1)).is_some()
+    }
+
+    /// How many flows there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+}
+
+impl<A: Address> HostFlow<A> {
+    fn update(&self, change: impl FnOnce(&mut FlowEntry<A>)) {
+        let mut entry = self.0.get();
+        change(&mut entry);
+        self.0.set(entry);
+    }
+}
+
+impl<A: Address> HeldFlow<A> for HostFlow<A> {
+    fn read(&self, into: &mut FlowEntry<A>) {
+        *into = self.0.get();
+    }
+
+    fn set_last_seen(&self, now: u32) {
+        self.update(|entry| entry.last_seen = now);
+    }
+
+    fn set_state(&self, state: FlowState) {
+        self.update(|entry| entry.set_state(state));
+    }
+
+    fn set_route(&self, route: HopWord, mtu: u16, now: u32) {
+        self.update(|entry| {
+            (entry.route, entry.route_mtu, entry.route_seen) = (route, mtu, now);
+        });
+    }
+}
+
+/// Room that holds rubbish, as the last packet may have left it.
+pub(super) fn rubbish<A: Address>() -> Scratch<A> {
+    let bytes = vec![0xa5; size_of::<Scratch<A>>()];
+    Scratch::read_from_bytes(&bytes).expect("it takes any bytes")
+}
+
+/// The key of packets with these ends.
+pub(super) enum Key {
+    /// Of IPv4.
+    V4(FlowKey<Ipv4Address>),
+    /// Of IPv6.
+    V6(FlowKey<Ipv6Address>),
+}
+
+impl From<Ends> for Key {
+    fn from(ends: Ends) -> Self {
+        let protocol = match ends.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let ports = [ends.source, ends.destination].map(|end| end.port().to_be_bytes());
+        match (ends.source, ends.destination) {
+            (SocketAddr::V4(a), SocketAddr::V4(b)) => {
+                let (a, b) = ((*a.ip()).into(), (*b.ip()).into());
+                Self::V4(FlowKey::new(a, b, ports[0], ports[1], protocol))
+            }
+            (SocketAddr::V6(a), SocketAddr::V6(b)) => {
+                let (a, b) = ((*a.ip()).into(), (*b.ip()).into());
+                Self::V6(FlowKey::new(a, b, ports[0], ports[1], protocol))
+            }
+            _ => panic!("{ends:?} are of two families"),
+        }
+    }
+}

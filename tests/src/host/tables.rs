@@ -1,0 +1,305 @@
+//! [`Tables`] and [`FamilyTables`] over a [`World`].
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+};
+
+use lb_common::{
+    abi::{
+        Address, Backend, Device, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address,
+        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES,
+        MacAddress, NextHop, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic,
+    },
+    datapath::{
+        DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
+    },
+    net::{Family, Ipv4, Ipv6},
+};
+use zerocopy::FromZeros;
+
+use super::flows::{Flows, HostFlow, Key, rubbish};
+use crate::cases::{
+    case::Ends,
+    places::CLOSED,
+    ring::Counts,
+    world::{self, HERTZ, Half, World},
+};
+
+/// The tables of one host. Time and everything else in them stands still unless told to go on.
+pub struct HostTables {
+    world: World,
+    now: u32,
+    ifindex: u32,
+    flows_v4: Flows<Ipv4Address>,
+    flows_v6: Flows<Ipv6Address>,
+    redirected: Cell<Option<u16>>,
+    wanted: RefCell<Vec<(u32, IpAddr)>>,
+    counts: RefCell<Counts>,
+    no_backend: Backend,
+    no_service_v4: Service<Ipv4Address>,
+    no_service_v6: Service<Ipv6Address>,
+}
+
+impl Default for HostTables {
+    fn default() -> Self {
+        Self::new(World::default())
+    }
+}
+
+impl HostTables {
+    /// Tables of this world, without flows.
+    pub fn new(world: World) -> Self {
+        Self {
+            world,
+            // Five seconds before it wraps.
+            now: 0u32.wrapping_sub(5 * HERTZ),
+            ifindex: 0,
+            flows_v4: Flows::default(),
+            flows_v6: Flows::default(),
+            redirected: Cell::new(None),
+            wanted: RefCell::default(),
+            counts: RefCell::default(),
+            no_backend: Backend::default(),
+            no_service_v4: Service::empty(),
+            no_service_v6: Service::empty(),
+        }
+    }
+
+    /// Changes the world; flows and counters stay.
+    pub fn set_world(&mut self, world: World) {
+        self.world = world;
+    }
+
+    /// The next packet comes in through this interface.
+    pub fn arrive(&mut self, ifindex: u32) {
+        self.ifindex = ifindex;
+        self.redirected.set(None);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, seconds: u32) {
+        self.now = self.now.wrapping_add(seconds * HERTZ);
+    }
+
+    /// The device that a packet of this outcome leaves through.
+    pub fn leaves(&self, outcome: Outcome) -> Option<u16> {
+        match outcome {
+            Outcome::Forward(Egress::Transmit) => Some(self.ingress().device()),
+            Outcome::Forward(Egress::Redirect) => self.redirected.get(),
+            Outcome::Pass(_) | Outcome::Drop(_) => None,
+        }
+    }
+
+    /// The neighbours that were asked for since the last call: interface and address.
+    pub fn take_wanted(&self) -> Vec<(u32, IpAddr)> {
+        self.wanted.take()
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
+    }
+
+    /// How many flow entries there are.
+    pub fn flow_count(&self) -> usize {
+        self.flows_v4.len() + self.flows_v6.len()
+    }
+
+    /// Removes a flow's entry; whether it was there.
+    pub fn evict(&self, ends: Ends) -> bool {
+        match ends.into() {
+            Key::V4(key) => self.flows_v4.remove(&key),
+            Key::V6(key) => self.flows_v6.remove(&key),
+        }
+    }
+
+    /// Makes a flow's entry another's; whether it was there.
+    pub fn recycle(&self, ends: Ends) -> bool {
+        match ends.into() {
+            Key::V4(key) => self.flows_v4.recycle(&key),
+            Key::V6(key) => self.flows_v6.recycle(&key),
+        }
+    }
+
+    /// The kernel's answer, by the world's routes (`bpf_fib_lookup`).
+    fn look_up<A: Address + Into<IpAddr>>(&self, client: A, length: u16) -> Route<IpAddr> {
+        if self.ifindex == CLOSED.ifindex {
+            return Route::None(DropReason::ForwardingDisabled);
+        }
+        let Some(world::Route::Via { gateway, ifindex, mtu }) = self.route_to(client.into()) else {
+            return Route::None(DropReason::NoRoute);
+        };
+        let mtu = mtu.unwrap_or(world::MTU);
+        if length > mtu {
+            return Route::None(DropReason::TooBig);
+        }
+        let device = self.device_of(ifindex).device();
+        match self.world.neighbours.get(&(ifindex, gateway)) {
+            _ if device == 0 => Route::None(DropReason::NoDevice),
+            Some(mac) => Route::Found { hop: HopWord::new(MacAddress(*mac), device), mtu },
+            None => Route::NoNeighbour { device, address: gateway },
+        }
+    }
+
+    fn route_to(&self, client: IpAddr) -> Option<world::Route> {
+        let matching = self.world.routes.iter().filter(|((prefix, length), _)| {
+            lies_in(client, *prefix, *length)
+        });
+        matching.max_by_key(|((_, length), _)| *length).map(|(_, route)| *route)
+    }
+
+    fn device_of(&self, ifindex: u32) -> HopWord {
+        self.world.ingress.get(&ifindex).copied().unwrap_or(HopWord::NONE)
+    }
+}
+
+fn lies_in(address: IpAddr, prefix: IpAddr, length: u8) -> bool {
+    match (address, prefix) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            (a.to_bits() ^ b.to_bits()).leading_zeros() >= length.into()
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            (a.to_bits() ^ b.to_bits()).leading_zeros() >= length.into()
+        }
+        _ => false,
+    }
+}
+
+impl Tables for HostTables {
+    fn seed(&self) -> Seed {
+        self.world.constants.seed
+    }
+
+    fn salt(&self) -> u64 {
+        self.world.constants.salt
+    }
+
+    fn source_ports(&self) -> SourcePorts {
+        self.world.constants.ports
+    }
+
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn hertz(&self) -> u32 {
+        HERTZ
+    }
+
+    fn ingress(&self) -> HopWord {
+        self.device_of(self.ifindex)
+    }
+
+    fn device(&self, index: u16) -> Option<Device> {
+        let device = self.world.devices.get(&index).copied().unwrap_or_default();
+        (u32::from(index) < MAX_DEVICES).then_some(device)
+    }
+
+    fn next_hop(&self, index: u32) -> Option<NextHop> {
+        let next = self.world.next_hops.get(&index).copied().unwrap_or_default();
+        (index < MAX_NEXT_HOPS).then_some(next)
+    }
+
+    fn backend(&self, index: u32) -> Option<&Backend> {
+        let backend = self.world.backends.get(&index).unwrap_or(&self.no_backend);
+        (index < MAX_BACKENDS).then_some(backend)
+    }
+
+    fn slot(&self, table: TableId, slot: u32) -> Option<Slot> {
+        if table.index >= MAX_TABLES || slot >= table.size.slots() {
+            return None;
+        }
+        let slots = self.world.slots.get(&table)?;
+        slots.get(slot as usize % slots.len()).copied()
+    }
+
+    fn redirect(&self, device: u16) -> bool {
+        let known = self.world.redirect.contains_key(&device);
+        self.redirected.set(known.then_some(device));
+        known
+    }
+
+    fn count_service(&self, id: u32, traffic: Traffic) {
+        if id < MAX_SERVICES {
+            self.counts.borrow_mut().services.entry(id).or_default().add(traffic);
+        }
+    }
+
+    fn count_backend(&self, index: u32, traffic: Traffic) {
+        if index < MAX_BACKENDS {
+            self.counts.borrow_mut().backends.entry(index).or_default().add(traffic);
+        }
+    }
+
+    fn count_outcome(&self, device: u16, outcome: Outcome) {
+        let mut counts = self.counts.borrow_mut();
+        *counts.outcomes.entry((device, outcome.name())).or_default() += 1;
+    }
+}
+
+macro_rules! family_tables {
+    ($family:ty, $version:ident, $flows:ident, $no_service:ident) => {
+        impl FamilyTables<$family> for HostTables {
+            type Flow = HostFlow<<$family as Family>::Address>;
+
+            fn service(&self, position: u32) -> Option<&Service<<$family as Family>::Address>> {
+                let services = <$family as Half>::services(&self.world);
+                let service = services.get(&position).unwrap_or(&self.$no_service);
+                (position < SERVICE_POSITIONS).then_some(service)
+            }
+
+            fn source(&self, index: u32) -> Option<<$family as Family>::Address> {
+                let source = <$family as Half>::sources(&self.world).get(&index);
+                let source = source.copied().unwrap_or_else(<_ as FromZeros>::new_zeroed);
+                (index < MAX_SOURCES).then_some(source)
+            }
+
+            fn with_scratch<R>(
+                &self,
+                work: impl FnOnce(&mut Scratch<<$family as Family>::Address>) -> R,
+            ) -> Option<R> {
+                Some(work(&mut rubbish()))
+            }
+
+            fn flow(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Self::Flow> {
+                self.$flows.find(key)
+            }
+
+            fn insert_flow(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &FlowEntry<<$family as Family>::Address>,
+            ) -> Result<(), InsertError> {
+                self.$flows.insert(key, entry, self.world.flow_capacity)
+            }
+
+            fn remove_flow(&self, key: &FlowKey<<$family as Family>::Address>) {
+                self.$flows.remove(key);
+            }
+
+            fn route(
+                &self,
+                entry: &FlowEntry<<$family as Family>::Address>,
+                leaving: Leaving,
+            ) -> Route<<$family as Family>::Address> {
+                match self.look_up(entry.rewrite().destination, leaving.length) {
+                    Route::Found { hop, mtu } => Route::Found { hop, mtu },
+                    Route::None(reason) => Route::None(reason),
+                    Route::NoNeighbour { device, address: IpAddr::$version(address) } => {
+                        Route::NoNeighbour { device, address: address.into() }
+                    }
+                    Route::NoNeighbour { .. } => Route::None(DropReason::NoRoute),
+                }
+            }
+
+            fn want_neighbour(&self, device: u16, address: <$family as Family>::Address) {
+                let ifindex = self.world.devices.get(&device).map_or(0, |device| device.ifindex);
+                self.wanted.borrow_mut().push((ifindex, address.into()));
+            }
+        }
+    };
+}
+
+family_tables!(Ipv4, V4, flows_v4, no_service_v4);
+family_tables!(Ipv6, V6, flows_v6, no_service_v6);

@@ -1,0 +1,35 @@
+//! Harness of the tests that need real packets, and of the demo, which is the same thing with a
+//! table at the end.
+//!
+//! ```text
+//! stage       a name, a folder and a bpffs of this run's own; sweeps what killed runs left
+//! network     namespaces and veth pairs between client, router, gateway, switch, three backends
+//! nginx       the servers in the backends          clients    the requests, each a connection
+//! sluice      `sluice run` in the gateway          metrics    what it says of itself
+//! scenario    all of these put together            report     were the answers and the counts right
+//! ```
+//!
+//! Everything that is made here goes when its owner is dropped. Everything needs root; nothing is
+//! skipped without it. Packets travel only between namespaces of the run.
+
+pub mod addresses;
+pub mod clients;
+pub mod command;
+pub mod decapsulator;
+pub mod http;
+pub mod interrupt;
+pub mod link;
+pub mod metrics;
+pub mod namespace;
+pub mod network;
+pub mod nginx;
+pub mod offload;
+pub mod process;
+pub mod programs;
+pub mod progress;
+pub mod report;
+pub mod scenario;
+pub mod services;
+pub mod sluice;
+pub mod stage;
+pub mod wait;

@@ -1,0 +1,57 @@
+//! The BPF object of `tests/ebpf`, and its simplest program: `pass`.
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf,
+    programs::{Xdp, XdpMode},
+};
+
+use crate::link::End;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TESTS_EBPF"));
+
+/// `pass` on any number of veth ends, so that what is sent out of the other end by XDP arrives.
+/// Dropping it detaches them all.
+pub struct Pass {
+    object: Ebpf,
+}
+
+impl Pass {
+    /// Loads the program.
+    pub fn load() -> Result<Self> {
+        let mut object = object()?;
+        program(&mut object, "pass")?
+            .load()
+            .context("could not load program pass")?;
+        Ok(Self { object })
+    }
+
+    /// Attaches it to one more interface, in the driver's mode.
+    pub fn attach(&mut self, end: End<'_>) -> Result<()> {
+        attach(program(&mut self.object, "pass")?, end)
+    }
+}
+
+/// Reads the object with all programs, each not loaded yet.
+pub(crate) fn object() -> Result<Ebpf> {
+    Ebpf::load(OBJECT).context("could not read the test programs")
+}
+
+/// A program of the object.
+pub(crate) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = object
+        .program_mut(name)
+        .with_context(|| format!("no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// Attaches a loaded program to an interface, in the driver's mode.
+pub(crate) fn attach(program: &mut Xdp, end: End<'_>) -> Result<()> {
+    let End {
+        namespace,
+        interface,
+    } = end;
+    namespace
+        .run(|| Ok(program.attach(interface, XdpMode::Driver).map(|_| ())?))
+        .with_context(|| format!("could not attach to {interface} in {}", namespace.name()))
+}
