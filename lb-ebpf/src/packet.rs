@@ -1,6 +1,6 @@
 //! Packet pointers: the only code that touches a frame's bytes.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+use aya_ebpf::{EbpfContext as _, helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len}, programs::XdpContext};
 use lb_common::net::{Header, Packet};
 
 /// A received frame, by the bounds that the kernel gave.
@@ -37,6 +37,14 @@ impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    #[inline(always)]
+    fn holds(&self, bytes: usize) -> bool {
+        // The helper costs more than all of the checks around it: only frames in parts need it.
+        // SAFETY: the context is the one that the kernel passed in.
+        bytes <= self.len()
+            || bytes as u64 <= unsafe { bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) }
     }
 
     #[inline(always)]

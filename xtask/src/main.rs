@@ -5,6 +5,7 @@
 
 mod ci;
 mod demo;
+mod docs;
 mod executable;
 mod packages;
 mod process;
@@ -34,6 +35,7 @@ enum Verb {
     Setup(setup::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Docs(docs::Arguments),
     Verify(verify::Arguments),
     Ci(ci::Arguments),
 }
@@ -54,6 +56,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup(arguments) => setup::run(&workspace, &arguments),
         Verb::Test(arguments) => test::run(&workspace, &arguments),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
+        Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),
     }

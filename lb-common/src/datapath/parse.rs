@@ -93,7 +93,7 @@ pub(super) fn network<F: Family, P: Packet>(packet: &P) -> Result<Parsed<F::Addr
 #[inline(always)]
 pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<TcpFlags, Stop> {
     // A frame may be longer than its packet (Ethernet pads to 60 bytes), never shorter.
-    if facts.length < F::HEADER_LEN || facts.length > packet.len() - EthernetHeader::LEN {
+    if facts.length < F::HEADER_LEN || !packet.holds(EthernetHeader::LEN + facts.length) {
         return Err(DropReason::BadIpLength.into());
     }
     let payload = facts.length - F::HEADER_LEN;

@@ -17,6 +17,12 @@ pub trait Packet {
         self.len() == 0
     }
 
+    /// Whether it has this many bytes, those counted that can't be read through here (buffers of
+    /// large frames may have several parts).
+    fn holds(&self, bytes: usize) -> bool {
+        bytes <= self.len()
+    }
+
     /// A view of the header at `offset`, or `None` if the frame ends before it does.
     fn header<T: Header>(&self, offset: usize) -> Option<&T>;
 

@@ -34,7 +34,7 @@ use crate::{
     control,
     kernel::{MapTables, Mode, Program, ProgramLog, WantedNeighbours},
     model::Config,
-    net::{IfIndex, Resolver, Snapshot as NextHops},
+    net::{IfIndex, Resolver, Snapshot as NextHops, offload},
     reconcile::Reconciler,
     state::{self, Hop, Inputs, Link},
     stats::{self, AgentView, Source},
@@ -176,6 +176,7 @@ impl Agent {
             match &attachment.mode {
                 Mode::Native => info!("attached to {name}, in the driver (native)"),
                 Mode::Generic(why) => {
+                    offload::turn_off_gro(name)?;
                     warn!("attached to {name}, in the stack (generic: slower), since: {why}");
                 }
             }

@@ -5,6 +5,7 @@
 
 mod backends;
 mod check;
+mod docs;
 mod figures;
 mod logging;
 mod output;
@@ -25,7 +26,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lb_common::abi::LAYOUT;
 
-use crate::control::{self, Client};
+use crate::{control::Client, model::DEFAULT_CONTROL};
 
 /// Where the configuration is if nothing says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/sluice/sluice.toml";
@@ -66,6 +67,7 @@ enum Verb {
     Status(status::Arguments),
     Services(services::Arguments),
     Backends(backends::Arguments),
+    Docs(docs::Arguments),
 }
 
 /// Does what the command line says.
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(arguments, &client(control)),
         Verb::Services(arguments) => services::run(arguments, &client(control)),
         Verb::Backends(arguments) => backends::run(arguments, &client(control)),
+        Verb::Docs(arguments) => docs::run(arguments),
     };
     ended.unwrap_or_else(|error| {
         output::complain(&error);
@@ -90,7 +93,7 @@ fn client(control: Option<PathBuf>) -> Client {
     Client::new(
         control
             .as_deref()
-            .unwrap_or(Path::new(control::DEFAULT_PATH)),
+            .unwrap_or(Path::new(DEFAULT_CONTROL)),
     )
 }
 
@@ -124,6 +127,6 @@ mod tests {
     fn help_names_the_default_socket() {
         use clap::CommandFactory;
         let help = Arguments::command().render_help().to_string();
-        assert!(help.contains(control::DEFAULT_PATH));
+        assert!(help.contains(DEFAULT_CONTROL));
     }
 }

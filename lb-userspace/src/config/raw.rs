@@ -11,7 +11,7 @@ use super::{
     source::{At, Place},
     value::{AbsolutePath, Flows, Interface, Name, Pattern, SocketPath},
 };
-use crate::model::{BackendAddress, Forward, Listen, Scheduler, Seed, TableSize, Weight};
+use crate::model::{BackendAddress, DEFAULT_CONTROL, Forward, Listen, Scheduler, Seed, TableSize, Weight};
 
 /// The main file.
 pub(super) struct Main {
@@ -108,7 +108,7 @@ impl Table for Agent {
         let stats = SocketAddr::from((Ipv4Addr::LOCALHOST, 9633));
         Self {
             interfaces: fields.required_list("interfaces"),
-            control: fields.or("control", SocketPath("/run/sluice/control.sock".into())),
+            control: fields.or("control", SocketPath(DEFAULT_CONTROL.into())),
             stats: fields.or("stats", stats),
             state: fields.or("state", AbsolutePath("/var/lib/sluice".into())),
             pin: fields.or("pin", AbsolutePath("/sys/fs/bpf/sluice".into())),

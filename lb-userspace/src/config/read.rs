@@ -152,7 +152,10 @@ impl<'a> Fields<'a> {
     }
 
     fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.push(key);
+        // A key that may be written in two ways is asked for twice.
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.get(key)
     }
 

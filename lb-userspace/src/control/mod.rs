@@ -16,6 +16,3 @@ pub use api::{API, Body, Pools, Services, Status, VERSION_HEADER};
 pub use client::{Client, Error as ClientError};
 pub use server::serve;
 pub use socket::{Error as SocketError, Socket, bind};
-
-/// Where the control socket is if nothing says otherwise.
-pub const DEFAULT_PATH: &str = "/run/sluice/control.sock";

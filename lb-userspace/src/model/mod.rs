@@ -25,6 +25,9 @@ pub struct Config {
     pub pools: Vec<Pool>,
 }
 
+/// The control socket where nothing else is said.
+pub const DEFAULT_CONTROL: &str = "/run/sluice/control.sock";
+
 /// `[agent]`: where the agent attaches, listens and keeps things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {

@@ -6,6 +6,7 @@
 //!
 //! By the ethtool ioctl (include/uapi/linux/ethtool.h, net/ethtool/ioctl.c), which every driver
 //! answers through the core. Changing them may reset the card's queues: do it before VRRP starts.
+//! Where the program runs in the stack, generic-receive-offload goes as well.
 //! They are not turned on again: the program may stay attached when the agent stops.
 
 use std::{
@@ -22,6 +23,8 @@ use super::error::Error;
 const GET_FLAGS: u32 = 0x25;
 /// ETHTOOL_SFLAGS: set them.
 const SET_FLAGS: u32 = 0x26;
+/// ETHTOOL_SGRO: set generic-receive-offload.
+const SET_GRO: u32 = 0x2c;
 /// ETH_FLAG_RXVLAN.
 const RX_VLAN: u32 = 1 << 8;
 /// ETH_FLAG_LRO.
@@ -92,6 +95,16 @@ pub fn turn_off(device: &str) -> Result<Offloads, Error> {
     })
 }
 
+/// Turns generic-receive-offload of `device` off: in the network stack the program runs after it,
+/// and would see several segments as one packet above every MTU.
+pub fn turn_off_gro(device: &str) -> Result<(), Error> {
+    let what = "turn generic-receive-offload off";
+    let failed = |source| Error::Ethtool { device: device.to_owned(), what, source };
+    let socket = UnixDatagram::unbound().map_err(failed)?;
+    ethtool(&socket, device, SET_GRO, 0)?.map_err(failed)?;
+    Ok(())
+}
+
 fn outcome(before: u32, after: u32, flag: u32) -> Offload {
     match (before & flag != 0, after & flag != 0) {
         (_, true) => Offload::StuckOn,
@@ -127,7 +140,7 @@ fn ethtool(
     };
     // SAFETY: there is no safe wrapper for SIOCETHTOOL. The descriptor is open for as long as
     // `socket` is borrowed. The kernel reads and writes one `ifreq` through the pointer, and through
-    // `ifru_data` one `ethtool_value`, which is what both commands used here take; both live until
+    // `ifru_data` one `ethtool_value`, which is what all commands used here take; both live until
     // the call returns, are initialized, and nothing else refers to them.
     let result = unsafe {
         libc::ioctl(

@@ -90,9 +90,7 @@ fn check_of_a_good_file() {
 #[test]
 fn check_of_a_bad_file() {
     let folder = tempfile::tempdir().unwrap();
-    let bad = GOOD.replace("pool = \"web\"", "pool = \"wbe\"")
-        + "wieght = 50
-";
+    let bad = GOOD.replace("pool = \"web\"", "pool = \"wbe\"") + "wieght = 50\n";
     fs::write(folder.path().join("bad.toml"), bad).unwrap();
     let ended = sluice(folder.path(), &["check", "bad.toml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
