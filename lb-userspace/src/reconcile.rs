@@ -37,3 +37,7 @@ impl<K: KernelTables> Reconciler<K> {
         &self.applied
     }
 }
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

@@ -5,11 +5,9 @@
 //! before the slots that name them, slots before the services that lead to them. Any prefix of a
 //! plan is safe.
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::collections::BTreeMap;
 
-use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, Service, Slot, TableId,
-};
+use lb_common::abi::{Backend, Device, Ipv4Address, Ipv6Address, NextHop, Service, Slot, TableId};
 
 /// What the tables should hold. Maps leave out what is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,75 +64,52 @@ pub enum Operation {
     SetService(u32, OfFamily<Service<Ipv4Address>, Service<Ipv6Address>>),
 }
 
-/// The operations that turn `old` into `new`.
-///
-/// Entries that are no longer wanted are cleared where packets look them up first, in the service
-/// tables; what they led to stays, unreachable.
+/// The operations that turn `old` into `new`: first the services that go, then what is new from
+/// what is pointed to up to what points, last the next hops and devices that nothing leads to any
+/// more. Sources and backends that go stay as they are: nothing names them.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let mut plan = Vec::new();
-    let no_device = Device {
-        hop: HopWord::NONE,
-        ifindex: 0,
-        mtu: 0,
-    };
-    changed(&old.devices, &new.devices, Some(no_device), |n, d| {
-        plan.push(Operation::SetDevice(n, d));
-    });
-    changed(
-        &old.next_hops,
-        &new.next_hops,
-        Some(NextHop::default()),
-        |n, h| {
-            plan.push(Operation::SetNextHop(n, h));
-        },
-    );
-    changed(&old.sources.ipv4, &new.sources.ipv4, None, |n, a| {
-        plan.push(Operation::SetSource(n, OfFamily::Ipv4(a)));
-    });
-    changed(&old.sources.ipv6, &new.sources.ipv6, None, |n, a| {
-        plan.push(Operation::SetSource(n, OfFamily::Ipv6(a)));
-    });
-    changed(&old.backends, &new.backends, None, |n, b| {
-        plan.push(Operation::SetBackend(n, b))
-    });
+    let ipv4 = |n, service| Operation::SetService(n, OfFamily::Ipv4(service));
+    let ipv6 = |n, service| Operation::SetService(n, OfFamily::Ipv6(service));
+    let (was, is) = (&old.services, &new.services);
+    plan.extend(gone(&was.ipv4, &is.ipv4).map(|n| ipv4(n, Service::empty())));
+    plan.extend(gone(&was.ipv6, &is.ipv6).map(|n| ipv6(n, Service::empty())));
+
+    plan.extend(changed(&old.devices, &new.devices).map(|(n, d)| Operation::SetDevice(n, d)));
+    let next_hops = changed(&old.next_hops, &new.next_hops);
+    plan.extend(next_hops.map(|(n, hop)| Operation::SetNextHop(n, hop)));
+    let sources = changed(&old.sources.ipv4, &new.sources.ipv4);
+    plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv4(a))));
+    let sources = changed(&old.sources.ipv6, &new.sources.ipv6);
+    plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv6(a))));
+    plan.extend(changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b)));
     for (&id, slots) in &new.slots {
         slots_of(id, old.slots.get(&id), slots, &mut plan);
     }
-    changed(
-        &old.services.ipv4,
-        &new.services.ipv4,
-        Some(Service::empty()),
-        |n, s| {
-            plan.push(Operation::SetService(n, OfFamily::Ipv4(s)));
-        },
-    );
-    changed(
-        &old.services.ipv6,
-        &new.services.ipv6,
-        Some(Service::empty()),
-        |n, s| {
-            plan.push(Operation::SetService(n, OfFamily::Ipv6(s)));
-        },
-    );
+    plan.extend(changed(&was.ipv4, &is.ipv4).map(|(n, service)| ipv4(n, service)));
+    plan.extend(changed(&was.ipv6, &is.ipv6).map(|(n, service)| ipv6(n, service)));
+
+    let next_hops = gone(&old.next_hops, &new.next_hops);
+    plan.extend(next_hops.map(|n| Operation::SetNextHop(n, NextHop::default())));
+    let devices = gone(&old.devices, &new.devices);
+    plan.extend(devices.map(|n| Operation::SetDevice(n, Device::default())));
     plan
 }
 
-/// Calls `emit` for entries that are new or differ, and with `cleared` for those that are gone.
-fn changed<K: Copy + Ord + Hash, V: Copy + PartialEq>(
+/// Entries that are new or differ.
+fn changed<K: Copy + Ord, V: Copy + PartialEq>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
-    cleared: Option<V>,
-    mut emit: impl FnMut(K, V),
-) {
-    for (&key, &value) in new {
-        if old.get(&key) != Some(&value) {
-            emit(key, value);
-        }
-    }
-    let Some(cleared) = cleared else { return };
-    for &key in old.keys().filter(|key| !new.contains_key(key)) {
-        emit(key, cleared);
-    }
+) -> impl Iterator<Item = (K, V)> {
+    let differs = |(key, value): &(&K, &V)| old.get(key) != Some(value);
+    new.iter()
+        .filter(differs)
+        .map(|(&key, &value)| (key, value))
+}
+
+/// Entries that are no longer there.
+fn gone<K: Copy + Ord, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl Iterator<Item = K> {
+    old.keys().filter(|key| !new.contains_key(key)).copied()
 }
 
 fn slots_of(id: TableId, old: Option<&Vec<Slot>>, new: &[Slot], plan: &mut Vec<Operation>) {
