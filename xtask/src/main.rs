@@ -5,6 +5,7 @@
 
 mod ci;
 mod demo;
+mod dependencies;
 mod docs;
 mod executable;
 mod packages;
