@@ -1,6 +1,10 @@
 //! Packet pointers: the only code that touches a frame's bytes.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len}, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 use lb_common::net::{Header, Packet};
 
 /// A received frame, by the bounds that the kernel gave.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_NOEXIST},
     btf_maps::{Array, ArrayOfMaps, DevMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
     programs::XdpContext,
@@ -251,13 +251,20 @@ macro_rules! family_tables {
                 key: &FlowKey<<$family as Family>::Address>,
                 entry: &FlowEntry<<$family as Family>::Address>,
             ) -> Result<(), InsertError> {
-                const EEXIST: i32 = -17;
                 $flows
                     .insert(key, entry, u64::from(BPF_NOEXIST))
-                    .map_err(|error| match error {
-                        EEXIST => InsertError::Exists,
-                        _ => InsertError::Full,
-                    })
+                    .map_err(refused)
+            }
+
+            #[inline(always)]
+            fn replace_flow(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &FlowEntry<<$family as Family>::Address>,
+            ) -> Result<(), InsertError> {
+                $flows
+                    .insert(key, entry, u64::from(BPF_ANY))
+                    .map_err(refused)
             }
 
             #[inline(always)]
@@ -285,6 +292,16 @@ macro_rules! family_tables {
 
 family_tables!(Ipv4, SERVICES_V4, SOURCES_V4, FLOWS_V4, SCRATCH_V4);
 family_tables!(Ipv6, SERVICES_V6, SOURCES_V6, FLOWS_V6, SCRATCH_V6);
+
+/// Why a map did not take an entry.
+#[inline(always)]
+fn refused(error: i32) -> InsertError {
+    const EEXIST: i32 = -17;
+    match error {
+        EEXIST => InsertError::Exists,
+        _ => InsertError::Full,
+    }
+}
 
 #[inline(always)]
 fn route<F: Family>(

@@ -25,17 +25,14 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
     let (index, backend) = choose(tables, service, parsed.key.hash(tables.seed()))?;
-    let next = tables
-        .next_hop(backend.next_hop())
-        .filter(|next| next.hop.device() != 0)
-        .ok_or(DropReason::NoNextHop)?;
     match backend.forward() {
-        Some(Forward::Ipip) => {
-            rewrite::encapsulate::<F, P, T>(packet, tables, parsed.facts, backend, next)?;
-        }
+        Some(Forward::Ipip) => {}
         // full-nat needs a port per flow, so its services are tracked.
         Some(Forward::FullNat) | None => return Err(DropReason::Inconsistent.into()),
     }
+    let next = forward::to_backend(tables, backend.next_hop())?;
+    rewrite::encapsulate::<F, P, T>(packet, tables, parsed.facts, backend, next)?;
+    let egress = forward::send(tables, ingress, next.hop.device())?;
     let traffic = Traffic {
         direction: Direction::In,
         bytes: parsed.facts.length as u64,
@@ -43,7 +40,7 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     tables.count_service(service.id(), traffic);
     tables.count_backend(index, traffic);
-    forward::send(tables, ingress, next.hop.device())
+    Ok(egress)
 }
 
 /// The backend, and its index, that new flows of this hash get.

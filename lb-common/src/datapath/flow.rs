@@ -88,8 +88,11 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
             let came_from = packet
                 .header::<EthernetHeader>(0)
                 .ok_or(DropReason::Inconsistent)?;
-            let back = HopWord::new(came_from.source, ingress.device());
-            open::record::<F, T>(tables, scratch, target, back)?;
+            let first = open::First {
+                back: HopWord::new(came_from.source, ingress.device()),
+                length: facts.length,
+            };
+            open::record::<F, T>(tables, scratch, target, &first)?;
             tables.flow(&scratch.key).ok_or(DropReason::FlowEvicted)?
         }
     };
@@ -125,6 +128,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     let next = forward::next_hop::<F, T>(tables, held, entry, leaving, now)?;
     rewrite::translate::<F, P, T>(*packet, tables, facts, entry, next)?;
+    let egress = forward::send(tables, *ingress, next.hop.device())?;
     held.set_last_seen(now);
     let reopens = flags.opens() && entry.state() == FlowState::Closing;
     let traffic = Traffic {
@@ -139,7 +143,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     } else if reopens {
         mark::<F, T>(tables, held, scratch, FlowState::Open);
     }
-    forward::send(tables, *ingress, next.hop.device())
+    Ok(egress)
 }
 
 /// Sets the state of both of a flow's entries.

@@ -22,6 +22,13 @@ pub(super) fn send<T: Tables>(tables: &T, ingress: HopWord, device: u16) -> Resu
     }
 }
 
+/// The next hop of a backend.
+#[inline(always)]
+pub(super) fn to_backend<T: Tables>(tables: &T, index: u32) -> Result<NextHop, Stop> {
+    let next = tables.next_hop(index).filter(|next| next.hop.device() != 0);
+    next.ok_or(DropReason::NoNextHop.into())
+}
+
 /// The next hop of a recorded flow's packet: the backend's, which the agent keeps resolved, or
 /// the way back to the client.
 #[inline(always)]
@@ -33,13 +40,12 @@ pub(super) fn next_hop<F: Family, T: FamilyTables<F>>(
     now: u32,
 ) -> Result<NextHop, Stop> {
     if entry.next_hop != 0 {
-        return tables
-            .next_hop(entry.next_hop)
-            .filter(|next| next.hop.device() != 0)
-            .ok_or(DropReason::NoNextHop.into());
+        return to_backend(tables, entry.next_hop);
     }
-    // An answer is good for a second.
-    if now.wrapping_sub(entry.route_seen) < tables.hertz() {
+    // An answer is good for a second, and for packets that fit it: whether a larger one does, the
+    // kernel is asked once more.
+    let fresh = now.wrapping_sub(entry.route_seen) < tables.hertz();
+    if fresh && leaving.length <= entry.route_mtu {
         return Ok(NextHop {
             hop: entry.route,
             mtu: u64::from(entry.route_mtu),
@@ -72,11 +78,11 @@ fn way_back<F: Family, T: FamilyTables<F>>(
             if entry.route.device() != device {
                 return Err(DropReason::NoNeighbour.into());
             }
-            held.set_route(entry.route, entry.route_mtu, now);
-            Ok(NextHop {
-                hop: entry.route,
-                mtu: u64::from(entry.route_mtu),
-            })
+            // The kernel compares the length with the device's MTU before it looks for a neighbour.
+            let mtu = entry.route_mtu.max(leaving.length);
+            held.set_route(entry.route, mtu, now);
+            let (hop, mtu) = (entry.route, u64::from(mtu));
+            Ok(NextHop { hop, mtu })
         }
         Route::None(reason) => Err(reason.into()),
     }

@@ -18,7 +18,9 @@ use crate::{
 use super::{
     decide,
     flow::lookup,
+    forward,
     outcome::{DropReason, Stop},
+    rewrite,
     tables::{FamilyTables, InsertError, Scratch, Tables},
 };
 
@@ -34,25 +36,35 @@ pub const TCP_SECONDS: u32 = 2 * 3600 + 10 * 60;
 /// How long a silent UDP flow keeps its source port, seconds (RFC 4787, REQ-5: at least 2 min).
 pub const UDP_SECONDS: u32 = 120;
 
-/// Records the flow of `scratch.key`, a client's packet to `service`. `back` is the way that it
-/// came. Then the flow's entry is in the table: this one, or that of a CPU that was faster.
+/// What matters of a flow's first packet beside its key.
+pub(super) struct First {
+    /// The way that it came.
+    pub(super) back: HopWord,
+    /// Length of the IP packet.
+    pub(super) length: usize,
+}
+
+/// Records the flow of `scratch.key`, a client's packet to `service`, unless it can't go on to its
+/// backend. Then the flow's entry is in the table: this one, or that of a CPU that was faster.
 #[inline(never)]
 pub(super) fn record<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
-    back: HopWord,
+    first: &First,
 ) -> Result<(), Stop> {
     let hash = scratch.key.hash(tables.seed());
     let (index, backend) = decide::choose(tables, service, hash)?;
     if backend.forward() != Some(Forward::FullNat) {
         return Err(DropReason::Inconsistent.into());
     }
+    let next = forward::to_backend(tables, backend.next_hop())?;
+    rewrite::fits(first.length, next)?;
     let new = NewFlow {
         service: service.id(),
         index,
         backend,
-        back,
+        first,
     };
     for n in 0..CANDIDATE_PORTS {
         let ends = new.candidate::<F, T>(tables, &scratch.key, hash.candidate(n))?;
@@ -69,7 +81,7 @@ struct NewFlow<'a> {
     service: u32,
     index: u32,
     backend: &'a Backend,
-    back: HopWord,
+    first: &'a First,
 }
 
 impl NewFlow<'_> {
@@ -117,9 +129,13 @@ impl NewFlow<'_> {
             if lookup::<F, T>(tables, &scratch.answers, &mut scratch.found).is_none() {
                 break;
             }
-            // Our own: from before the client's entry was evicted, or another CPU's.
+            // Our own: from before the client's entry was evicted, or another CPU's. What it says
+            // of the past (closing, whom to count for, the way back) is replaced.
             if scratch.found.rewrite() == back {
-                return Ok(true);
+                let replaced = tables.replace_flow(&scratch.answers, &scratch.entry);
+                return replaced
+                    .map(|()| true)
+                    .map_err(|_| DropReason::FlowTableFull.into());
             }
             if !vacate::<F, T>(tables, scratch) {
                 break;
@@ -178,7 +194,7 @@ impl NewFlow<'_> {
             next_hop,
             service,
             backend,
-            route: self.back,
+            route: self.first.back,
         }
     }
 }

@@ -99,6 +99,7 @@ fn link<F: Family, P: Packet, T: Tables>(
 ) -> Result<(), Stop> {
     let device = tables
         .device(next.hop.device())
+        .filter(|device| device.hop.device() != 0)
         .ok_or(DropReason::NoDevice)?;
     let ethernet = packet
         .header_mut::<EthernetHeader>(0)
@@ -111,8 +112,9 @@ fn link<F: Family, P: Packet, T: Tables>(
     Ok(())
 }
 
+/// Whether an IP packet of this length may go to the next hop.
 #[inline(always)]
-fn fits(length: usize, next: NextHop) -> Result<(), Stop> {
+pub(super) fn fits(length: usize, next: NextHop) -> Result<(), Stop> {
     if length as u64 > next.mtu {
         Err(DropReason::TooBig.into())
     } else {

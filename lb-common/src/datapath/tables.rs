@@ -83,6 +83,13 @@ pub trait FamilyTables<F: Family>: Tables {
         entry: &FlowEntry<F::Address>,
     ) -> Result<(), InsertError>;
 
+    /// Records a flow in place of whatever its key has.
+    fn replace_flow(
+        &self,
+        key: &FlowKey<F::Address>,
+        entry: &FlowEntry<F::Address>,
+    ) -> Result<(), InsertError>;
+
     /// Forgets a flow.
     fn remove_flow(&self, key: &FlowKey<F::Address>);
 

@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     control,
-    kernel::{MapTables, Mode, Program, ProgramLog, WantedNeighbours},
+    kernel::{Attachment, MapTables, Mode, Program, ProgramLog, WantedNeighbours},
     model::Config,
     net::{IfIndex, Resolver, Snapshot as NextHops, offload},
     reconcile::Reconciler,
@@ -78,24 +78,8 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
 
     let mut program = Program::load(&prepared.constants)?;
     let mut agent = Agent::new(&mut program, prepared, &options.config, &control)?;
-    agent.reconcile_first().await?;
-    agent.attach(&mut program)?;
-
-    let (stop, stopped) = watch::channel(());
-    let source: Arc<dyn Source> = Arc::clone(&agent.view) as _;
-    let servers = [
-        tokio::spawn(stats::serve(
-            stats,
-            Arc::clone(&source),
-            until(stopped.clone()),
-        )),
-        tokio::spawn(control::serve(socket, source, until(stopped))),
-    ];
-    let result = agent.work(signals).await;
-    drop(stop);
-    for server in servers {
-        server.await.context("a server")?;
-    }
+    let result = agent.serve(&mut program, signals, socket, stats).await;
+    // Also after a start that failed: the kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
     info!("stopped");
     result
@@ -157,6 +141,34 @@ impl Agent {
         })
     }
 
+    /// Attaches the program once the tables are written, and works until a signal comes.
+    async fn serve(
+        &mut self,
+        program: &mut Program,
+        signals: [Signal; 2],
+        socket: control::Socket,
+        stats: TcpListener,
+    ) -> anyhow::Result<()> {
+        self.reconcile_first().await?;
+        self.attach(program)?;
+        let (stop, stopped) = watch::channel(());
+        let source: Arc<dyn Source> = Arc::clone(&self.view) as _;
+        let servers = [
+            tokio::spawn(stats::serve(
+                stats,
+                Arc::clone(&source),
+                until(stopped.clone()),
+            )),
+            tokio::spawn(control::serve(socket, source, until(stopped))),
+        ];
+        let result = self.work(signals).await;
+        drop(stop);
+        for server in servers {
+            server.await.context("a server")?;
+        }
+        result
+    }
+
     /// Waits a while until every backend's next hop is known, then writes the tables.
     async fn reconcile_first(&mut self) -> anyhow::Result<()> {
         let expected = self.view.ids.next_hops.len();
@@ -170,17 +182,17 @@ impl Agent {
 
     /// Attaches the program to all interfaces.
     fn attach(&self, program: &mut Program) -> anyhow::Result<()> {
-        let mut attached = Vec::new();
-        for (name, link) in &self.links {
-            let attachment = program.attach(name, link.ifindex)?;
-            match &attachment.mode {
+        let devices = self.links.iter();
+        let devices = devices.map(|(name, link)| (name.as_str(), link.ifindex));
+        let attached = program.attach(devices)?;
+        for Attachment { name, mode, .. } in &attached {
+            match mode {
                 Mode::Native => info!("attached to {name}, in the driver (native)"),
                 Mode::Generic(why) => {
                     offload::turn_off_gro(name)?;
                     warn!("attached to {name}, in the stack (generic: slower), since: {why}");
                 }
             }
-            attached.push(attachment);
         }
         self.view.attached(attached);
         Ok(())

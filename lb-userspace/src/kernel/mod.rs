@@ -19,7 +19,7 @@ mod wire;
 pub use counters::CounterReader;
 pub use error::Error;
 pub use fake::FakeTables;
-pub use program::{Attachment, Constants, Mode, Program};
+pub use program::{Attachment, Constants, Mode, OBJECT, Program};
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};
 pub use wire::Wire;

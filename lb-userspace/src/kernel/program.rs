@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use aya_log::EbpfLogger;
 use lb_common::abi::{MAX_IFINDEX, Seed, SourcePorts};
@@ -16,6 +16,9 @@ use super::{
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
+
+/// The packet program, as this binary carries it: an ELF object.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
 
 /// What is fixed when the program is loaded: the verifier removes what they rule out.
 #[derive(Clone, Copy)]
@@ -37,7 +40,7 @@ pub struct Constants {
 pub enum Mode {
     /// In the driver.
     Native,
-    /// In the network stack, since the driver refused: its answer.
+    /// In the network stack: the driver's refusal, or why it was not asked to.
     Generic(String),
 }
 
@@ -60,17 +63,15 @@ pub struct Program {
 impl Program {
     /// Loads the object that this binary carries. The maps are empty, and nothing is attached.
     pub fn load(constants: &Constants) -> Result<Self, Error> {
-        let object = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
         // HZ can't be asked for: a first copy, with the smallest maps, serves as a clock.
         let hertz = measure_hertz(&mut load(
-            object,
             &Constants {
                 flows: 1024,
                 ..*constants
             },
             1,
         )?)?;
-        let mut ebpf = load(object, constants, hertz)?;
+        let mut ebpf = load(constants, hertz)?;
         program(&mut ebpf, "sluice")?.load()?;
         Ok(Self { ebpf })
     }
@@ -97,40 +98,39 @@ impl Program {
         ProgramLog::new(log)
     }
 
-    /// Attaches the program to a device: in the driver where that works, else in the stack.
-    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment, Error> {
-        if ifindex >= MAX_IFINDEX {
-            return Err(Error::InterfaceNumber {
-                name: name.into(),
-                ifindex,
-                limit: MAX_IFINDEX,
-            });
-        }
+    /// Attaches the program to devices, given by name and the kernel's number: in their drivers if
+    /// all of them can, else in the stack on all of them. No driver passes frames on to a device
+    /// without driver support (`__xdp_enqueue`, kernel/bpf/devmap.c): they would vanish there,
+    /// uncounted. The stack passes them on to any.
+    pub fn attach<'a>(
+        &mut self,
+        devices: impl IntoIterator<Item = (&'a str, u32)>,
+    ) -> Result<Vec<Attachment>, Error> {
         let xdp = program(&mut self.ebpf, "sluice")?;
-        let attached = |mode| Attachment {
-            name: name.into(),
-            ifindex,
-            mode,
-        };
-        let native = match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-            Ok(_) => return Ok(attached(Mode::Native)),
-            Err(error) => error,
-        };
-        if is_busy(&native) {
-            return Err(Error::Busy { name: name.into() });
+        let mut attached = Vec::new();
+        for (name, ifindex) in devices {
+            attached.push(attach(xdp, name, ifindex)?);
         }
-        match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
-            Ok(_) => Ok(attached(Mode::Generic(why(&native)))),
-            Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
-            Err(error) => {
-                let (native, generic) = (why(&native), why(&error));
-                Err(Error::Attach {
-                    name: name.into(),
-                    native,
-                    generic,
-                })
+        let is_generic = |(a, _): &&(Attachment, _)| a.mode != Mode::Native;
+        let generic = attached
+            .iter()
+            .find(is_generic)
+            .map(|(a, _)| a.name.clone());
+        let Some(generic) = generic else {
+            return Ok(attached.into_iter().map(|(a, _)| a).collect());
+        };
+        let alike = |(attachment, link): (Attachment, XdpLinkId)| match attachment.mode {
+            Mode::Generic(_) => Ok(attachment),
+            Mode::Native => {
+                xdp.detach(link)?;
+                let Attachment { name, ifindex, .. } = attachment;
+                let reason = format!(
+                    "no driver passes packets on to {generic}, which has no driver support"
+                );
+                attach_to_stack(xdp, &name, ifindex, reason).map(|(a, _)| a)
             }
-        }
+        };
+        attached.into_iter().map(alike).collect()
     }
 
     /// Runs the program once on a frame, as `BPF_PROG_TEST_RUN` does.
@@ -153,7 +153,63 @@ impl Program {
     }
 }
 
-fn load(object: &[u8], constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
+/// In the driver where that works, else in the stack.
+fn attach(xdp: &mut Xdp, name: &str, ifindex: u32) -> Result<(Attachment, XdpLinkId), Error> {
+    if ifindex >= MAX_IFINDEX {
+        return Err(Error::InterfaceNumber {
+            name: name.into(),
+            ifindex,
+            limit: MAX_IFINDEX,
+        });
+    }
+    match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
+        Ok(link) => {
+            let mode = Mode::Native;
+            let name = name.into();
+            Ok((
+                Attachment {
+                    name,
+                    ifindex,
+                    mode,
+                },
+                link,
+            ))
+        }
+        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
+        Err(error) => attach_to_stack(xdp, name, ifindex, why(&error)),
+    }
+}
+
+/// In the stack, for a reason.
+fn attach_to_stack(
+    xdp: &mut Xdp,
+    name: &str,
+    ifindex: u32,
+    reason: String,
+) -> Result<(Attachment, XdpLinkId), Error> {
+    let name = name.into();
+    match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
+        Ok(link) => {
+            let mode = Mode::Generic(reason);
+            Ok((
+                Attachment {
+                    name,
+                    ifindex,
+                    mode,
+                },
+                link,
+            ))
+        }
+        Err(error) if is_busy(&error) => Err(Error::Busy { name }),
+        Err(error) => Err(Error::Attach {
+            name,
+            native: reason,
+            generic: why(&error),
+        }),
+    }
+}
+
+fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
     let debug = u8::from(constants.debug);
     Ok(EbpfLoader::new()
         .override_global("SEED_0", &constants.seed.k0, true)
@@ -165,7 +221,7 @@ fn load(object: &[u8], constants: &Constants, hertz: u32) -> Result<Ebpf, Error>
         .override_global("DEBUG", &debug, true)
         .map_max_entries("FLOWS_V4", constants.flows)
         .map_max_entries("FLOWS_V6", constants.flows)
-        .load(object)?)
+        .load(OBJECT)?)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {

@@ -116,7 +116,8 @@ fn usable_hop(inputs: Inputs<'_>, address: IpAddr) -> Option<NextHop> {
         .iter()
         .find(|(_, link)| link.ifindex == hop.ifindex)?;
     let device = *inputs.ids.devices.get(name)?;
-    let mtu = hop.mtu.min(link.mtu).into();
+    // No IP packet is larger, whatever lo says of itself.
+    let mtu = hop.mtu.min(link.mtu).min(u16::MAX.into()).into();
     Some(NextHop {
         hop: HopWord::new(MacAddress(hop.mac), device),
         mtu,

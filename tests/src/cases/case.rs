@@ -144,15 +144,29 @@ impl Case {
     /// Any bytes come in.
     pub fn bytes(self, ingress: Interface, bytes: Vec<u8>, expected: Expected) -> Self {
         let short = bytes.len() < 14;
-        let case = self.arrival(Arrival { ingress, bytes, headroom: HEADROOM, expected });
-        if short { case.host_only("BPF_PROG_TEST_RUN refuses frames below 14 bytes") } else { case }
+        let case = self.arrival(Arrival {
+            ingress,
+            bytes,
+            headroom: HEADROOM,
+            expected,
+        });
+        if short {
+            case.host_only("BPF_PROG_TEST_RUN refuses frames below 14 bytes")
+        } else {
+            case
+        }
     }
 
     /// A frame comes in with little room in front of it.
     pub fn cramped(self, frame: &Frame, headroom: usize, expected: Expected) -> Self {
         let (ingress, bytes) = (frame.ingress, frame.bytes());
-        self.arrival(Arrival { ingress, bytes, headroom, expected })
-            .host_only("BPF_PROG_TEST_RUN always leaves 256 bytes in front")
+        self.arrival(Arrival {
+            ingress,
+            bytes,
+            headroom,
+            expected,
+        })
+        .host_only("BPF_PROG_TEST_RUN always leaves 256 bytes in front")
     }
 
     fn arrival(mut self, arrival: Arrival) -> Self {

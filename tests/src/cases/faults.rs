@@ -18,13 +18,18 @@ pub(super) fn rows() -> Vec<Case> {
         for pool in [Pool::Ipip, Pool::Nat] {
             rows.extend(each(flavour, pool));
         }
-        rows.push(fault(flavour, Pool::Nat, "source addresses beyond the table", |world| {
-            world.add_backend_with_sources(
-                backend_index(flavour.version, Pool::Nat),
-                flavour.version.backend(Pool::Nat),
-                (4096, 1),
-            );
-        }));
+        rows.push(fault(
+            flavour,
+            Pool::Nat,
+            "source addresses beyond the table",
+            |world| {
+                world.add_backend_with_sources(
+                    backend_index(flavour.version, Pool::Nat),
+                    flavour.version.backend(Pool::Nat),
+                    (4096, 1),
+                );
+            },
+        ));
     }
     rows
 }
@@ -33,30 +38,54 @@ fn each(flavour: Flavour, pool: Pool) -> Vec<Case> {
     let version = flavour.version;
     let id = table(version, pool);
     let row = |what, change: &dyn Fn(&mut World)| fault(flavour, pool, what, change);
-    let beyond = TableId { size: TableSize::Large, index: 1 << 10 };
-    let no_device = format!("{pool} {flavour}: the backend's device is no target of a redirect");
+    let never = TableId {
+        size: TableSize::Medium,
+        index: 900,
+    };
+    let beyond = TableId {
+        size: TableSize::Large,
+        index: 1 << 10,
+    };
+    let name = |what| format!("{pool} {flavour}: the backend's device is {what}");
+    let no_device = Expected::dropped(DropReason::NoDevice);
     vec![
-        row("no slot table", &|world| drop(world.slots.remove(&id))),
-        row("a slot table beyond the last", &|world| world.use_table(flavour, pool, beyond)),
+        row("no slot table", &|world| {
+            world.use_table(flavour, pool, never)
+        }),
+        row("a slot table beyond the last", &|world| {
+            world.use_table(flavour, pool, beyond)
+        }),
         row("a backend of the other mode", &|world| {
-            let other = if pool == Pool::Ipip { Pool::Nat } else { Pool::Ipip };
+            let other = if pool == Pool::Ipip {
+                Pool::Nat
+            } else {
+                Pool::Ipip
+            };
             world.give_slots(version, pool, backend_index(version, other));
         }),
         row("a backend beyond the table", &|world| {
             world.slots.insert(id, vec![Slot::settled(1 << 16)]);
         }),
-        row("a backend that is not there", &|world| world.give_slots(version, pool, 60_000)),
+        row("a backend that is not there", &|world| {
+            world.give_slots(version, pool, 60_000)
+        }),
         row("a service that is tracked against its mode", &|world| {
             world.set_tracked(flavour, pool, pool == Pool::Ipip);
         }),
-        Case::new(no_device)
+        Case::new(name("no target of a redirect"))
             .world(|world| world.forbid_redirect(BACK))
-            .frame(&flavour.request(pool), Expected::dropped(DropReason::NoDevice)),
+            .frame(&flavour.request(pool), no_device.clone()),
+        Case::new(name("not in the table of senders"))
+            .world(|world| world.forget_sender(BACK))
+            .frame(&flavour.request(pool), no_device),
     ]
 }
 
 fn fault(flavour: Flavour, pool: Pool, what: &str, change: impl FnOnce(&mut World)) -> Case {
     Case::new(format!("{pool} {flavour}: {what}"))
         .world(change)
-        .frame(&flavour.request(pool), Expected::dropped(DropReason::Inconsistent))
+        .frame(
+            &flavour.request(pool),
+            Expected::dropped(DropReason::Inconsistent),
+        )
 }

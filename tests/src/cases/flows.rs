@@ -66,7 +66,10 @@ fn taken_port() -> Expected {
 
 /// The backend's reply goes to the other client.
 fn answers_other(flavour: Flavour, input: &Frame) -> Expected {
-    let output = input.clone().ends(flavour.service(POOL), other(flavour)).hop();
+    let output = input
+        .clone()
+        .ends(flavour.service(POOL), other(flavour))
+        .hop();
     let output = output.link(UPLINK.mac, ROUTER);
     Expected::sent(input, &output, UPLINK).counted(flavour, POOL, Direction::Out, input)
 }
@@ -110,7 +113,9 @@ fn silent(flavour: Flavour) -> Vec<Case> {
     let limit = silence(flavour);
     let start = |what| row(flavour, what).frame(&first, opened(flavour, POOL, &first));
     vec![
-        start("silent, almost long enough").advance(limit - 1).frame(&second, taken_port()),
+        start("silent, almost long enough")
+            .advance(limit - 1)
+            .frame(&second, taken_port()),
         start("silent for long enough")
             .advance(limit)
             .frame(&second, opened(flavour, POOL, &second))
@@ -148,7 +153,9 @@ fn closing(flavour: Flavour) -> Vec<Case> {
         let by_client = |what| start(what).frame(&end, forwarded(flavour, POOL, &end));
         let by_backend = |what| start(what).frame(&end_back, answered(flavour, POOL, &end_back));
         rows.extend([
-            by_client("of the client, too early").advance(CLOSING - 1).frame(&second, taken_port()),
+            by_client("of the client, too early")
+                .advance(CLOSING - 1)
+                .frame(&second, taken_port()),
             by_client("of the client")
                 .advance(CLOSING)
                 .frame(&second, opened(flavour, POOL, &second)),
@@ -255,7 +262,9 @@ fn recycled(flavour: Flavour) -> Vec<Case> {
     let start = |what| row(flavour, what).frame(&first, opened(flavour, POOL, &first));
     let gone = || Expected::dropped(DropReason::FlowEvicted);
     vec![
-        start("an entry that became another's").recycle(clients).frame(&first, gone()),
+        start("an entry that became another's")
+            .recycle(clients)
+            .frame(&first, gone()),
         start("a reply's entry that became another's")
             .recycle(replies(flavour))
             .frame(&reply, gone()),

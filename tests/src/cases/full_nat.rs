@@ -8,8 +8,8 @@ use lb_common::{
 use super::{
     case::{Case, Expected},
     frame::{ACK, FIN, Frame, PSH, RST, SYN},
-    outputs::{answer, answered, forwarded, opened},
-    places::{BACK, Flavour, Pool, ROUTER, SOURCE_PORT, UPLINK, Way},
+    outputs::{answered, forwarded, opened},
+    places::{BACK, Flavour, Pool, ROUTER, SOURCE_PORT, UPLINK},
     world::{MTU, backend_index},
 };
 
@@ -25,9 +25,9 @@ pub(super) fn rows() -> Vec<Case> {
         rows.extend(replies(flavour));
         rows.extend(tables(flavour));
     }
-    Flavour::TCP.into_iter().for_each(|flavour| rows.extend(flags(flavour)));
-    Flavour::UDP.into_iter().for_each(|flavour| rows.extend(udp_checksums(flavour)));
-    Flavour::TCP.into_iter().for_each(|flavour| rows.push(tcp_checksum(flavour)));
+    Flavour::TCP
+        .into_iter()
+        .for_each(|flavour| rows.extend(flags(flavour)));
     rows
 }
 
@@ -80,10 +80,14 @@ fn no_backend(flavour: Flavour, pool: Pool) -> Vec<Case> {
             }),
             DropReason::NoNextHop,
         ),
-        row(flavour, pool, "a flow goes on when its pool gets another backend")
-            .frame(&there, opened(flavour, pool, &there))
-            .world(|world| world.give_slots(flavour.version, pool, 0))
-            .frame(&there, forwarded(flavour, pool, &there)),
+        row(
+            flavour,
+            pool,
+            "a flow goes on when its pool gets another backend",
+        )
+        .frame(&there, opened(flavour, pool, &there))
+        .world(|world| world.give_slots(flavour.version, pool, 0))
+        .frame(&there, forwarded(flavour, pool, &there)),
         row(flavour, pool, "a next hop that changes")
             .world(|world| world.next_hops.clear())
             .frame(&there, Expected::dropped(DropReason::NoNextHop))
@@ -172,7 +176,10 @@ fn replies(flavour: Flavour) -> Vec<Case> {
             .frame(&back.clone().says_ip_length(2000), no_flow()),
         row(flavour, pool, "a malformed reply")
             .frame(&there, opened(flavour, pool, &there))
-            .frame(&back.clone().says_ip_length(2000), Expected::dropped(DropReason::BadIpLength)),
+            .frame(
+                &back.clone().says_ip_length(2000),
+                Expected::dropped(DropReason::BadIpLength),
+            ),
     ];
     for port in [SOURCE_PORT - 1, SOURCE_PORT + 1, 22, 0, 65_535] {
         let mut own = flavour.own();
@@ -216,7 +223,11 @@ fn flags(flavour: Flavour) -> Vec<Case> {
             .frame(&ack, forwarded(flavour, pool, &ack));
         rows.push(case);
     }
-    for (name, flags) in [("RST", RST), ("RST-ACK", RST | ACK), ("SYN and RST", SYN | RST)] {
+    for (name, flags) in [
+        ("RST", RST),
+        ("RST-ACK", RST | ACK),
+        ("SYN and RST", SYN | RST),
+    ] {
         let reset = with(flags);
         let case = row(flavour, pool, format!("first flags {name}"))
             .frame(&reset, Expected::dropped(DropReason::ResetWithoutFlow))
@@ -234,61 +245,15 @@ fn flags(flavour: Flavour) -> Vec<Case> {
     rows
 }
 
-/// UDP's checksum field has two zeros: 0 is none, ffff is zero.
-fn udp_checksums(flavour: Flavour) -> Vec<Case> {
-    let pool = Pool::Nat;
-    let (there, back) = (flavour.request(pool), flavour.reply(pool));
-    let mut rows = Vec::new();
-    let (none, none_back) = (there.clone().unchecked(), back.clone().unchecked());
-    let case = row(flavour, pool, "no checksum stays none")
-        .frame(&none, opened(flavour, pool, &none))
-        .frame(&none_back, answered(flavour, pool, &none_back));
-    rows.push(case);
-    let rewritten = there.clone().ends(flavour.own(), flavour.backend(pool));
-    let to_zero = with_checksum(&rewritten, 6, 0xffff);
-    let to_zero = there.clone().payload(&to_zero);
-    let case = row(flavour, pool, "a checksum that becomes 0 is sent as ffff")
-        .frame(&to_zero, opened(flavour, pool, &to_zero));
-    rows.push(case);
-    let from_zero = there.clone().payload(&with_checksum(&there, 6, 0xffff));
-    let case = row(flavour, pool, "a checksum of ffff")
-        .frame(&from_zero, opened(flavour, pool, &from_zero));
-    rows.push(case);
-    let rewritten = answer(flavour, pool, Way::Router, &back);
-    let to_zero = back.payload(&with_checksum(&rewritten, 6, 0xffff));
-    let case = row(flavour, pool, "a reply's checksum that becomes 0")
-        .frame(&there, opened(flavour, pool, &there))
-        .frame(&to_zero, answered(flavour, pool, &to_zero));
-    rows.push(case);
-    rows
-}
-
-/// TCP's has one: 0 is sent as it is.
-fn tcp_checksum(flavour: Flavour) -> Case {
-    let there = flavour.request(Pool::Nat);
-    let rewritten = there.clone().ends(flavour.own(), flavour.backend(Pool::Nat));
-    let to_zero = there.payload(&with_checksum(&rewritten, 16, 0));
-    row(flavour, Pool::Nat, "a checksum that becomes 0")
-        .frame(&to_zero, opened(flavour, Pool::Nat, &to_zero))
-}
-
-/// A payload that gives `frame` this checksum, which lies `offset` bytes into the transport
-/// header.
-fn with_checksum(frame: &Frame, offset: usize, checksum: u16) -> Vec<u8> {
-    let place = frame.transport() + offset;
-    let has = |payload: &[u8; 2]| {
-        frame.clone().payload(payload).bytes()[place..place + 2] == checksum.to_be_bytes()
-    };
-    let payload = (0..=u16::MAX).map(u16::to_be_bytes).find(has);
-    payload.expect("two bytes reach every checksum").to_vec()
-}
-
 /// Where services and backends lie in their tables.
 fn tables(flavour: Flavour) -> Vec<Case> {
     let pool = Pool::Nat;
     let (there, back) = (flavour.request(pool), flavour.reply(pool));
     let index = backend_index(flavour.version, pool);
-    let large = TableId { size: TableSize::Large, index: 1_023 };
+    let large = TableId {
+        size: TableSize::Large,
+        index: 1_023,
+    };
     let mut rows = vec![
         row(flavour, pool, "a service at its second place")
             .world(|world| {
@@ -309,7 +274,10 @@ fn tables(flavour: Flavour) -> Vec<Case> {
     let back_from_elsewhere = back.clone().link(ROUTER, BACK.mac);
     let case = row(flavour, pool, "from another router")
         .frame(&from_elsewhere, opened(flavour, pool, &from_elsewhere))
-        .frame(&back_from_elsewhere, answered(flavour, pool, &back_from_elsewhere))
+        .frame(
+            &back_from_elsewhere,
+            answered(flavour, pool, &back_from_elsewhere),
+        )
         .frame(&there, forwarded(flavour, pool, &there));
     rows.push(case);
     rows

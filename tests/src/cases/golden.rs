@@ -30,23 +30,34 @@ pub(super) fn rows() -> Vec<Case> {
 }
 
 fn row(name: &str, frames: &[Golden]) -> Case {
-    frames.iter().fold(Case::new(format!("byte by byte: {name}")), |case, frame| {
-        let (service, backend, direction, bytes, opens) = frame.counted;
-        let expected = Expected {
-            outcome: Outcome::Forward(Egress::Redirect),
-            frame: Some(bytes_of(frame.output)),
-            device: Some(frame.to.device),
-            counted: Some(Counted { service, backend, direction, bytes, opens }),
-            wanted: None,
-        };
-        case.bytes(frame.from, bytes_of(frame.input), expected)
-    })
+    frames
+        .iter()
+        .fold(Case::new(format!("byte by byte: {name}")), |case, frame| {
+            let (service, backend, direction, bytes, opens) = frame.counted;
+            let expected = Expected {
+                outcome: Outcome::Forward(Egress::Redirect),
+                frame: Some(bytes_of(frame.output)),
+                device: Some(frame.to.device),
+                counted: Some(Counted {
+                    service,
+                    backend,
+                    direction,
+                    bytes,
+                    opens,
+                }),
+                wanted: None,
+            };
+            case.bytes(frame.from, bytes_of(frame.input), expected)
+        })
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks(2).map(|pair| byte(pair).expect("hex digits")).collect()
+    digits
+        .chunks(2)
+        .map(|pair| byte(pair).expect("hex digits"))
+        .collect()
 }
 
 const IPIP_V4: Golden = Golden {

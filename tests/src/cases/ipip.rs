@@ -25,7 +25,9 @@ pub(super) fn rows() -> Vec<Case> {
         rows.extend(no_backend(flavour));
         rows.extend(tables(flavour));
     }
-    Flavour::TCP.into_iter().for_each(|flavour| rows.extend(flags(flavour)));
+    Flavour::TCP
+        .into_iter()
+        .for_each(|flavour| rows.extend(flags(flavour)));
     rows
 }
 
@@ -76,17 +78,24 @@ fn flags(flavour: Flavour) -> impl Iterator<Item = Case> {
     all.into_iter().map(move |(name, flags)| {
         let frame = flavour.request(POOL).flags(flags);
         let expected = forwarded(flavour, POOL, &frame);
-        let expected = if frame.asks() { expected.opens() } else { expected };
+        let expected = if frame.asks() {
+            expected.opens()
+        } else {
+            expected
+        };
         row(flavour, format!("flags {name}")).frame(&frame, expected)
     })
 }
 
 /// Traffic class and ECN go outward.
 fn classes(flavour: Flavour) -> impl Iterator<Item = Case> {
-    [0x01, 0x02, 0x03, 0x04, 0x10, 0xb8, 0xfc, 0xff].into_iter().map(move |class| {
-        let frame = flavour.request(POOL).class(class);
-        row(flavour, format!("class {class:02x}")).frame(&frame, forwarded(flavour, POOL, &frame))
-    })
+    [0x01, 0x02, 0x03, 0x04, 0x10, 0xb8, 0xfc, 0xff]
+        .into_iter()
+        .map(move |class| {
+            let frame = flavour.request(POOL).class(class);
+            row(flavour, format!("class {class:02x}"))
+                .frame(&frame, forwarded(flavour, POOL, &frame))
+        })
 }
 
 /// The packet with its new header against the MTU.
@@ -146,7 +155,11 @@ fn no_backend(flavour: Flavour) -> Vec<Case> {
 fn tables(flavour: Flavour) -> Vec<Case> {
     let frame = flavour.request(POOL);
     let syn = frame.clone().flags(SYN);
-    let first = if frame.flags(SYN).asks() { opened } else { forwarded };
+    let first = if frame.flags(SYN).asks() {
+        opened
+    } else {
+        forwarded
+    };
     let mut rows = vec![
         row(flavour, "a service at its second place")
             .world(|world| {
@@ -166,7 +179,9 @@ fn tables(flavour: Flavour) -> Vec<Case> {
         let case = row(flavour, format!("a table of size {size:?}"))
             .world(|world| {
                 world.use_table(flavour, POOL, TableId { size, index: 3 });
-                world.slots.insert(TableId { size, index: 3 }, vec![Slot::settled(index)]);
+                world
+                    .slots
+                    .insert(TableId { size, index: 3 }, vec![Slot::settled(index)]);
             })
             .frame(&syn, first(flavour, POOL, &syn));
         rows.push(case);

@@ -1,10 +1,11 @@
 //! The table of packet cases: what has to come of every frame, whatever runs the packet path.
 //!
 //! ```text
-//!  places   interfaces, addresses        frame    frames, built by etherparse
-//!  world    tables and routes            case     a row: a world, frames, what is expected
-//!      └──────────┬──────────────────────────────────┘
-//!   parse, ipip, full_nat, flows, routes, faults, spread, golden     the rows, by theme
+//!  places         interfaces, addresses    frame, headers    frames, built by etherparse
+//!  world, edits   tables and routes        case, outputs     a world, frames, what is expected
+//!        └──────────┬───────────────────────────┘
+//!   truncated, parse, ipip, full_nat, checksums, flows, routes, faults, spread, golden:
+//!   the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
 //! ```
@@ -18,10 +19,13 @@ pub mod places;
 pub mod ring;
 pub mod world;
 
+mod checksums;
+mod edits;
 mod faults;
 mod flows;
 mod full_nat;
 mod golden;
+mod headers;
 mod ipip;
 mod outputs;
 mod parse;
@@ -38,6 +42,7 @@ pub fn all() -> Vec<Case> {
         parse::rows(),
         ipip::rows(),
         full_nat::rows(),
+        checksums::rows(),
         flows::rows(),
         routes::rows(),
         faults::rows(),

@@ -12,9 +12,10 @@ use super::{
 pub(super) fn forwarded(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
     let output = match pool {
         Pool::Ipip => encapsulated(flavour, input),
-        Pool::Nat | Pool::NatSamePort => {
-            input.clone().ends(flavour.own(), flavour.backend(pool)).hop()
-        }
+        Pool::Nat | Pool::NatSamePort => input
+            .clone()
+            .ends(flavour.own(), flavour.backend(pool))
+            .hop(),
     };
     let output = output.link(BACK.mac, BACKEND);
     Expected::sent(input, &output, BACK).counted(flavour, pool, Direction::In, input)
@@ -29,7 +30,11 @@ pub(super) fn opened(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
 /// packet of a flow that is no SYN.
 pub(super) fn joined(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
     let forwarded = forwarded(flavour, pool, input);
-    if pool == Pool::Ipip { forwarded } else { forwarded.opens() }
+    if pool == Pool::Ipip {
+        forwarded
+    } else {
+        forwarded.opens()
+    }
 }
 
 /// `input`, one hop on and inside another header to the backend.
@@ -46,5 +51,8 @@ pub(super) fn answered(flavour: Flavour, pool: Pool, input: &Frame) -> Expected 
 
 /// `input`, from the pool's backend, with the ends and hops that it has towards a client.
 pub(super) fn answer(flavour: Flavour, pool: Pool, client: Way, input: &Frame) -> Frame {
-    input.clone().ends(flavour.service(pool), flavour.client(client)).hop()
+    input
+        .clone()
+        .ends(flavour.service(pool), flavour.client(client))
+        .hop()
 }

@@ -22,8 +22,12 @@ pub(super) fn rows() -> Vec<Case> {
             rows.extend(ip_lengths(flavour, pool));
             rows.extend(hops(flavour, pool));
         }
-        Flavour::TCP.into_iter().for_each(|flavour| rows.extend(data_offsets(flavour, pool)));
-        Flavour::UDP.into_iter().for_each(|flavour| rows.extend(udp_lengths(flavour, pool)));
+        Flavour::TCP
+            .into_iter()
+            .for_each(|flavour| rows.extend(data_offsets(flavour, pool)));
+        Flavour::UDP
+            .into_iter()
+            .for_each(|flavour| rows.extend(udp_lengths(flavour, pool)));
     }
     rows
 }
@@ -43,17 +47,28 @@ fn links() -> Vec<Case> {
         let frame = flavour.request(Pool::Ipip);
         for (whom, mac) in [
             ("another host", [0x02, 0, 0, 0, 1, 0x02]),
-            ("one that differs in the first byte", [0x06, 0, 0, 0, 1, 0x01]),
+            (
+                "one that differs in the first byte",
+                [0x06, 0, 0, 0, 1, 0x01],
+            ),
             ("everyone", [0xff; 6]),
             ("a group", [0x01, 0, 0x5e, 0, 0, 0x12]),
             ("an IPv6 group", [0x33, 0x33, 0, 0, 0, 0x12]),
             ("another of our interfaces", [0x02, 0, 0, 0, 2, 0x01]),
         ] {
             let name = format!("{flavour}: the frame is for {whom}");
-            rows.push(passes(name, &frame.clone().link(ROUTER, mac), PassReason::OtherMac));
+            rows.push(passes(
+                name,
+                &frame.clone().link(ROUTER, mac),
+                PassReason::OtherMac,
+            ));
         }
         let name = format!("{flavour}: an interface that is not the agent's");
-        rows.push(passes(name, &frame.clone().arrives(FOREIGN), PassReason::UnknownInterface));
+        rows.push(passes(
+            name,
+            &frame.clone().arrives(FOREIGN),
+            PassReason::UnknownInterface,
+        ));
         for (ethertype, reason) in [
             (0x0806, PassReason::Arp),
             (0x8100, PassReason::Vlan),
@@ -83,8 +98,15 @@ fn links() -> Vec<Case> {
 
 /// A packet of one family under the other's Ethernet type.
 fn crossed(flavour: Flavour, ethertype: u16) -> Case {
-    let frame = flavour.request(Pool::Ipip).sized(100).patch(12, &ethertype.to_be_bytes());
-    passes(format!("{flavour} under {ethertype:04x}"), &frame, PassReason::BadVersion)
+    let frame = flavour
+        .request(Pool::Ipip)
+        .sized(100)
+        .patch(12, &ethertype.to_be_bytes());
+    passes(
+        format!("{flavour} under {ethertype:04x}"),
+        &frame,
+        PassReason::BadVersion,
+    )
 }
 
 /// Who has 192.0.11.254? Tell 192.0.11.1.
@@ -106,15 +128,24 @@ fn ipv4_first_byte() -> impl Iterator<Item = Case> {
             0x46..=0x4f => PassReason::IpOptions,
             _ => PassReason::BadVersion,
         };
-        let frame = Flavour::ALL[0].request(Pool::Ipip).sized(80).patch(IP, &[byte]);
+        let frame = Flavour::ALL[0]
+            .request(Pool::Ipip)
+            .sized(80)
+            .patch(IP, &[byte]);
         passes(format!("IPv4 that starts with {byte:02x}"), &frame, reason)
     })
 }
 
 fn ipv6_version() -> impl Iterator<Item = Case> {
     (0..16).filter(|version| *version != 6).map(|version| {
-        let frame = Flavour::ALL[2].request(Pool::Ipip).patch(IP, &[version << 4]);
-        passes(format!("IPv6 of version {version}"), &frame, PassReason::BadVersion)
+        let frame = Flavour::ALL[2]
+            .request(Pool::Ipip)
+            .patch(IP, &[version << 4]);
+        passes(
+            format!("IPv6 of version {version}"),
+            &frame,
+            PassReason::BadVersion,
+        )
     })
 }
 
@@ -122,7 +153,11 @@ fn ipv6_version() -> impl Iterator<Item = Case> {
 fn protocols() -> Vec<Case> {
     let others = (0..=u8::MAX).filter(|number| ![6, 17].contains(number));
     let rows = others.flat_map(|number| {
-        let ipv4 = if number == 1 { PassReason::Icmp } else { PassReason::OtherProtocol };
+        let ipv4 = if number == 1 {
+            PassReason::Icmp
+        } else {
+            PassReason::OtherProtocol
+        };
         let ipv6 = match number {
             0 | 43 | 50 | 51 | 59 | 60 | 135 | 139 | 140 => PassReason::ExtensionHeader,
             44 => PassReason::Fragment,
@@ -187,7 +222,11 @@ fn not_served(flavour: Flavour, pool: Pool) -> Vec<Case> {
     ]
     .into_iter()
     .map(|(what, frame)| {
-        passes(format!("{pool} {flavour}: {what}"), &frame, PassReason::NoService)
+        passes(
+            format!("{pool} {flavour}: {what}"),
+            &frame,
+            PassReason::NoService,
+        )
     })
     .collect()
 }

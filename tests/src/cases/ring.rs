@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use lb_common::{
-    abi::{Counters, Traffic},
+    abi::{Counters, Direction},
     datapath::{Egress, Outcome},
 };
 
@@ -85,21 +85,26 @@ impl Counts {
     /// Counts what has to come of a frame.
     fn expect(&mut self, arrival: &Arrival) {
         let outcome = arrival.expected.outcome.name();
-        *self.outcomes.entry((arrival.ingress.device, outcome)).or_default() += 1;
+        *self
+            .outcomes
+            .entry((arrival.ingress.device, outcome))
+            .or_default() += 1;
         if let Some(counted) = arrival.expected.counted {
-            let traffic = traffic(counted);
-            self.services.entry(counted.service).or_default().add(traffic);
-            self.backends.entry(counted.backend).or_default().add(traffic);
+            count(self.services.entry(counted.service).or_default(), counted);
+            count(self.backends.entry(counted.backend).or_default(), counted);
         }
     }
 }
 
-fn traffic(counted: Counted) -> Traffic {
-    Traffic {
-        direction: counted.direction,
-        bytes: counted.bytes,
-        opens: counted.opens,
-    }
+/// What `Counters::add` has to do.
+fn count(counters: &mut Counters, counted: Counted) {
+    let (packets, bytes) = match counted.direction {
+        Direction::In => (&mut counters.packets_in, &mut counters.bytes_in),
+        Direction::Out => (&mut counters.packets_out, &mut counters.bytes_out),
+    };
+    *packets += 1;
+    *bytes += counted.bytes;
+    counters.new_flows += u64::from(counted.opens);
 }
 
 /// Runs a row; what is wrong with it, if anything is.
@@ -126,7 +131,12 @@ pub fn run(case: &Case, ring: &mut impl Ring) -> Result<(), String> {
     Ok(())
 }
 
-fn compare(arrival: &Arrival, seen: &Seen, counts: &Counts, counted: &Counts) -> Result<(), String> {
+fn compare(
+    arrival: &Arrival,
+    seen: &Seen,
+    counts: &Counts,
+    counted: &Counts,
+) -> Result<(), String> {
     let (expected, mut wrong) = (&arrival.expected, String::new());
     let mut differ = |what: &str, left: String, right: String| {
         if left != right {
@@ -134,7 +144,11 @@ fn compare(arrival: &Arrival, seen: &Seen, counts: &Counts, counted: &Counts) ->
         }
     };
     let verdict = Verdict::from(expected.outcome);
-    differ("verdict", format!("{verdict:?}"), format!("{:?}", seen.verdict));
+    differ(
+        "verdict",
+        format!("{verdict:?}"),
+        format!("{:?}", seen.verdict),
+    );
     differ("counters", format!("{counts:?}"), format!("{counted:?}"));
     let untouched = (verdict == Verdict::Pass).then_some(&arrival.bytes);
     if let Some(frame) = expected.frame.as_ref().or(untouched) {
@@ -144,10 +158,22 @@ fn compare(arrival: &Arrival, seen: &Seen, counts: &Counts, counted: &Counts) ->
         differ("device", device.to_string(), out.to_string());
     }
     let wanted: Vec<_> = expected.wanted.into_iter().collect();
-    differ("neighbours asked for", format!("{wanted:?}"), format!("{:?}", seen.wanted));
+    differ(
+        "neighbours asked for",
+        format!("{wanted:?}"),
+        format!("{:?}", seen.wanted),
+    );
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.chunks(2).map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + " ").collect()
+    bytes
+        .chunks(2)
+        .map(|pair| {
+            pair.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                + " "
+        })
+        .collect()
 }

@@ -31,7 +31,9 @@ pub(super) fn rows() -> Vec<Case> {
 
 /// A row in which a client that is routed in this way has opened a flow, through `interface`.
 fn flow(flavour: Flavour, way: Way, interface: Interface, what: &str) -> Case {
-    let request = flavour.packet(flavour.client(way), flavour.service(POOL)).arrives(interface);
+    let request = flavour
+        .packet(flavour.client(way), flavour.service(POOL))
+        .arrives(interface);
     Case::new(format!("{POOL} {flavour}: {what}")).frame(&request, opened(flavour, POOL, &request))
 }
 
@@ -54,22 +56,47 @@ fn answers(flavour: Flavour) -> Vec<Case> {
             .frame(&reply, drops(DropReason::NoRoute)),
         flow(flavour, Way::Unreachable, UPLINK, "an unreachable client")
             .frame(&reply, drops(DropReason::NoRoute)),
-        flow(flavour, Way::Foreign, UPLINK, "a way back through a foreign interface")
-            .frame(&reply, drops(DropReason::NoDevice)),
-        flow(flavour, Way::Router, UPLINK, "a reply from where nothing is forwarded")
-            .frame(&closed, drops(DropReason::ForwardingDisabled))
-            .frame(&reply, answered(flavour, POOL, &reply))
-            .frame(&closed, answered(flavour, POOL, &closed)),
-        flow(flavour, Way::Aside, UPLINK, "a way back that is no target of a redirect")
-            .world(|world| world.forbid_redirect(SIDE))
-            .frame(&reply, drops(DropReason::NoDevice)),
-        flow(flavour, Way::Nowhere, UPLINK, "a route back that comes late")
-            .frame(&reply, drops(DropReason::NoRoute))
-            .world(|world| {
-                let to = flavour.version.client(Way::Nowhere);
-                world.routes.insert((to, host(flavour.version)), router(flavour.version));
-            })
-            .frame(&reply, leaves(flavour, Way::Nowhere, &reply, UPLINK, ROUTER)),
+        flow(
+            flavour,
+            Way::Foreign,
+            UPLINK,
+            "a way back through a foreign interface",
+        )
+        .frame(&reply, drops(DropReason::NoDevice)),
+        flow(
+            flavour,
+            Way::Router,
+            UPLINK,
+            "a reply from where nothing is forwarded",
+        )
+        .frame(&closed, drops(DropReason::ForwardingDisabled))
+        .frame(&reply, answered(flavour, POOL, &reply))
+        .frame(&closed, answered(flavour, POOL, &closed)),
+        flow(
+            flavour,
+            Way::Aside,
+            UPLINK,
+            "a way back that is no target of a redirect",
+        )
+        .world(|world| world.forbid_redirect(SIDE))
+        .frame(&reply, drops(DropReason::NoDevice)),
+        flow(
+            flavour,
+            Way::Nowhere,
+            UPLINK,
+            "a route back that comes late",
+        )
+        .frame(&reply, drops(DropReason::NoRoute))
+        .world(|world| {
+            let to = flavour.version.client(Way::Nowhere);
+            world
+                .routes
+                .insert((to, host(flavour.version)), router(flavour.version));
+        })
+        .frame(
+            &reply,
+            leaves(flavour, Way::Nowhere, &reply, UPLINK, ROUTER),
+        ),
     ]
 }
 
@@ -87,32 +114,48 @@ fn silent(flavour: Flavour) -> Vec<Case> {
     let silent = |what| flow(flavour, Way::Silent, UPLINK, what);
     let resolved = [0x02, 0, 0, 0, 1, 0x99];
     vec![
-        silent("no neighbour: back the way that the client's packet came").frame(&reply, asked(&reply)),
+        silent("no neighbour: back the way that the client's packet came")
+            .frame(&reply, asked(&reply)),
         silent("no neighbour: asked for once a second")
             .frame(&reply, asked(&reply))
             .frame(&reply, back(&reply))
             .advance(1)
             .frame(&reply, asked(&reply)),
         silent("no neighbour: what any link takes").frame(&small, asked(&small)),
-        silent("no neighbour: more than any link takes").frame(
-            &large,
-            Expected::dropped(DropReason::TooBig).asks_for(UPLINK, gateway(UPLINK)),
-        ),
+        silent("no neighbour: a larger packet is asked for anew, then known")
+            .frame(&small, asked(&small))
+            .frame(&large, asked(&large))
+            .frame(&large, back(&large)),
         silent("a neighbour that is resolved at last")
             .frame(&reply, asked(&reply))
             .world(|world| {
-                world.neighbours.insert((UPLINK.ifindex, gateway(UPLINK)), resolved);
+                world
+                    .neighbours
+                    .insert((UPLINK.ifindex, gateway(UPLINK)), resolved);
             })
             .frame(&reply, back(&reply))
             .advance(1)
-            .frame(&reply, leaves(flavour, Way::Silent, &reply, UPLINK, resolved)),
-        flow(flavour, Way::SilentAside, UPLINK, "no neighbour on another interface")
-            .frame(&reply, none(SIDE))
-            .frame(&reply, none(SIDE)),
-        flow(flavour, Way::SilentAside, SIDE, "no neighbour on the interface of arrival").frame(
+            .frame(
+                &reply,
+                leaves(flavour, Way::Silent, &reply, UPLINK, resolved),
+            ),
+        flow(
+            flavour,
+            Way::SilentAside,
+            UPLINK,
+            "no neighbour on another interface",
+        )
+        .frame(&reply, none(SIDE))
+        .frame(&reply, none(SIDE)),
+        flow(
+            flavour,
+            Way::SilentAside,
+            SIDE,
+            "no neighbour on the interface of arrival",
+        )
+        .frame(
             &reply,
-            leaves(flavour, Way::SilentAside, &reply, SIDE, ROUTER)
-                .asks_for(SIDE, gateway(SIDE)),
+            leaves(flavour, Way::SilentAside, &reply, SIDE, ROUTER).asks_for(SIDE, gateway(SIDE)),
         ),
     ]
 }

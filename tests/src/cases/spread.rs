@@ -32,10 +32,42 @@ pub(super) fn rows() -> Vec<Case> {
         for number in 1..=24 {
             rows.push(hashed(flavour, number));
         }
-        rows.push(many(flavour, SourcePorts { first: 20_000, count: 5_000 }, 3, 48));
-        rows.push(many(flavour, SourcePorts { first: 1024, count: 64_512 }, 1, 24));
-        rows.push(many(flavour, SourcePorts { first: 40_000, count: 4 }, 1, 16));
-        rows.push(many(flavour, SourcePorts { first: 65_534, count: 2 }, 2, 16));
+        rows.push(many(
+            flavour,
+            SourcePorts {
+                first: 20_000,
+                count: 5_000,
+            },
+            3,
+            48,
+        ));
+        rows.push(many(
+            flavour,
+            SourcePorts {
+                first: 1024,
+                count: 64_512,
+            },
+            1,
+            24,
+        ));
+        rows.push(many(
+            flavour,
+            SourcePorts {
+                first: 40_000,
+                count: 4,
+            },
+            1,
+            16,
+        ));
+        rows.push(many(
+            flavour,
+            SourcePorts {
+                first: 65_534,
+                count: 2,
+            },
+            2,
+            16,
+        ));
     }
     rows
 }

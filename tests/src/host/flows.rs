@@ -54,6 +54,12 @@ impl<A: Address> Flows<A> {
         Ok(())
     }
 
+    /// Records a flow in place of whatever its key has.
+    pub(super) fn replace(&self, key: &FlowKey<A>, entry: &FlowEntry<A>) {
+        let entry = HostFlow(Rc::new(Cell::new(*entry)));
+        self.entries.borrow_mut().insert(*key, entry);
+    }
+
     /// Forgets a flow; whether it was there.
     pub(super) fn remove(&self, key: &FlowKey<A>) -> bool {
         self.entries.borrow_mut().remove(key).is_some()
@@ -62,7 +68,8 @@ impl<A: Address> Flows<A> {
     /// Makes the entry another flow's; whether it was there.
     pub(super) fn recycle(&self, key: &FlowKey<A>) -> bool {
         let flow = self.find(key);
-        flow.map(|flow| flow.update(|entry| entry.fingerprint ^= 1)).is_some()
+        flow.map(|flow| flow.update(|entry| entry.fingerprint ^= 1))
+            .is_some()
     }
 
     /// How many flows there are.
@@ -106,7 +113,7 @@ pub(super) fn rubbish<A: Address>() -> Scratch<A> {
 }
 
 /// The key of packets with these ends.
-pub(super) enum Key {
+pub enum Key {
     /// Of IPv4.
     V4(FlowKey<Ipv4Address>),
     /// Of IPv6.

@@ -5,8 +5,10 @@
 
 mod flows;
 mod packet;
+mod routes;
 mod tables;
 
+pub use flows::Key;
 pub use packet::HostPacket;
 pub use tables::HostTables;
 

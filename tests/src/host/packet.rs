@@ -15,7 +15,10 @@ impl HostPacket {
         // What lies in front is not zero in a driver's buffer either.
         let mut buffer = vec![0xdd; headroom];
         buffer.extend_from_slice(frame);
-        Self { buffer, start: headroom }
+        Self {
+            buffer,
+            start: headroom,
+        }
     }
 
     /// The frame as it is now.
@@ -30,7 +33,9 @@ impl Packet for HostPacket {
     }
 
     fn header<T: Header>(&self, offset: usize) -> Option<&T> {
-        T::ref_from_prefix(self.frame().get(offset..)?).ok().map(|(header, _)| header)
+        T::ref_from_prefix(self.frame().get(offset..)?)
+            .ok()
+            .map(|(header, _)| header)
     }
 
     fn header_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {

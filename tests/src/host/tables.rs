@@ -7,9 +7,9 @@ use std::{
 
 use lb_common::{
     abi::{
-        Address, Backend, Device, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address,
-        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES,
-        MacAddress, NextHop, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic,
+        Backend, Device, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address, MAX_BACKENDS,
+        MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
+        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -18,12 +18,14 @@ use lb_common::{
 };
 use zerocopy::FromZeros;
 
-use super::flows::{Flows, HostFlow, Key, rubbish};
+use super::{
+    flows::{Flows, HostFlow, Key, rubbish},
+    routes::look_up,
+};
 use crate::cases::{
     case::Ends,
-    places::CLOSED,
     ring::Counts,
-    world::{self, HERTZ, Half, World},
+    world::{HERTZ, Half, World},
 };
 
 /// The tables of one host. Time and everything else in them stands still unless told to go on.
@@ -122,47 +124,12 @@ impl HostTables {
         }
     }
 
-    /// The kernel's answer, by the world's routes (`bpf_fib_lookup`).
-    fn look_up<A: Address + Into<IpAddr>>(&self, client: A, length: u16) -> Route<IpAddr> {
-        if self.ifindex == CLOSED.ifindex {
-            return Route::None(DropReason::ForwardingDisabled);
-        }
-        let Some(world::Route::Via { gateway, ifindex, mtu }) = self.route_to(client.into()) else {
-            return Route::None(DropReason::NoRoute);
-        };
-        let mtu = mtu.unwrap_or(world::MTU);
-        if length > mtu {
-            return Route::None(DropReason::TooBig);
-        }
-        let device = self.device_of(ifindex).device();
-        match self.world.neighbours.get(&(ifindex, gateway)) {
-            _ if device == 0 => Route::None(DropReason::NoDevice),
-            Some(mac) => Route::Found { hop: HopWord::new(MacAddress(*mac), device), mtu },
-            None => Route::NoNeighbour { device, address: gateway },
-        }
-    }
-
-    fn route_to(&self, client: IpAddr) -> Option<world::Route> {
-        let matching = self.world.routes.iter().filter(|((prefix, length), _)| {
-            lies_in(client, *prefix, *length)
-        });
-        matching.max_by_key(|((_, length), _)| *length).map(|(_, route)| *route)
-    }
-
     fn device_of(&self, ifindex: u32) -> HopWord {
-        self.world.ingress.get(&ifindex).copied().unwrap_or(HopWord::NONE)
-    }
-}
-
-fn lies_in(address: IpAddr, prefix: IpAddr, length: u8) -> bool {
-    match (address, prefix) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            (a.to_bits() ^ b.to_bits()).leading_zeros() >= length.into()
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            (a.to_bits() ^ b.to_bits()).leading_zeros() >= length.into()
-        }
-        _ => false,
+        self.world
+            .ingress
+            .get(&ifindex)
+            .copied()
+            .unwrap_or(HopWord::NONE)
     }
 }
 
@@ -197,7 +164,12 @@ impl Tables for HostTables {
     }
 
     fn next_hop(&self, index: u32) -> Option<NextHop> {
-        let next = self.world.next_hops.get(&index).copied().unwrap_or_default();
+        let next = self
+            .world
+            .next_hops
+            .get(&index)
+            .copied()
+            .unwrap_or_default();
         (index < MAX_NEXT_HOPS).then_some(next)
     }
 
@@ -222,13 +194,23 @@ impl Tables for HostTables {
 
     fn count_service(&self, id: u32, traffic: Traffic) {
         if id < MAX_SERVICES {
-            self.counts.borrow_mut().services.entry(id).or_default().add(traffic);
+            self.counts
+                .borrow_mut()
+                .services
+                .entry(id)
+                .or_default()
+                .add(traffic);
         }
     }
 
     fn count_backend(&self, index: u32, traffic: Traffic) {
         if index < MAX_BACKENDS {
-            self.counts.borrow_mut().backends.entry(index).or_default().add(traffic);
+            self.counts
+                .borrow_mut()
+                .backends
+                .entry(index)
+                .or_default()
+                .add(traffic);
         }
     }
 
@@ -274,6 +256,15 @@ macro_rules! family_tables {
                 self.$flows.insert(key, entry, self.world.flow_capacity)
             }
 
+            fn replace_flow(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &FlowEntry<<$family as Family>::Address>,
+            ) -> Result<(), InsertError> {
+                self.$flows.replace(key, entry);
+                Ok(())
+            }
+
             fn remove_flow(&self, key: &FlowKey<<$family as Family>::Address>) {
                 self.$flows.remove(key);
             }
@@ -283,18 +274,27 @@ macro_rules! family_tables {
                 entry: &FlowEntry<<$family as Family>::Address>,
                 leaving: Leaving,
             ) -> Route<<$family as Family>::Address> {
-                match self.look_up(entry.rewrite().destination, leaving.length) {
+                let client = entry.rewrite().destination.into();
+                match look_up(&self.world, self.ifindex, client, leaving.length) {
                     Route::Found { hop, mtu } => Route::Found { hop, mtu },
                     Route::None(reason) => Route::None(reason),
-                    Route::NoNeighbour { device, address: IpAddr::$version(address) } => {
-                        Route::NoNeighbour { device, address: address.into() }
-                    }
+                    Route::NoNeighbour {
+                        device,
+                        address: IpAddr::$version(address),
+                    } => Route::NoNeighbour {
+                        device,
+                        address: address.into(),
+                    },
                     Route::NoNeighbour { .. } => Route::None(DropReason::NoRoute),
                 }
             }
 
             fn want_neighbour(&self, device: u16, address: <$family as Family>::Address) {
-                let ifindex = self.world.devices.get(&device).map_or(0, |device| device.ifindex);
+                let ifindex = self
+                    .world
+                    .devices
+                    .get(&device)
+                    .map_or(0, |device| device.ifindex);
                 self.wanted.borrow_mut().push((ifindex, address.into()));
             }
         }

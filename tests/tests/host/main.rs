@@ -1,5 +1,9 @@
 //! Ring 0: the packet path on the host. Needs neither root nor a kernel that knows BPF.
 
+mod arbitrary;
+mod checksums;
+mod properties;
+
 use std::collections::BTreeSet;
 
 use sluice_tests::{
@@ -11,15 +15,27 @@ use sluice_tests::{
 #[test]
 fn every_case_on_the_host() {
     let (cases, mut ring) = (cases::all(), HostRing::default());
-    let wrong: Vec<_> = cases.iter().filter_map(|case| run(case, &mut ring).err()).collect();
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter_map(|case| run(case, &mut ring).err())
+        .collect();
     println!("{} rows on the host", cases.len());
-    assert!(wrong.is_empty(), "{} rows fail:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows fail:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn rows_have_names_of_their_own() {
     let mut names = BTreeSet::new();
     for case in cases::all() {
-        assert!(names.insert(case.name.clone()), "two rows are called {}", case.name);
+        assert!(
+            names.insert(case.name.clone()),
+            "two rows are called {}",
+            case.name
+        );
     }
 }

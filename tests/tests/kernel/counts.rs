@@ -1,0 +1,123 @@
+//! What the program counted, and what it asked for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use aya::{
+    maps::{PerCpuArray, PerCpuValues, RingBuf},
+    util::nr_cpus,
+};
+use lb_common::{
+    abi::{Address as _, Counters, Ipv4Address, Ipv6Address, NeighbourWanted},
+    datapath::{DropReason, Egress, Outcome, PassReason},
+};
+use sluice_tests::cases::{places::INTERFACES, ring::Counts};
+use zerocopy::FromBytes as _;
+
+use crate::program::Program;
+use lb_userspace::kernel::Wire;
+
+/// Numbers of services that rows use.
+const SERVICES: std::ops::Range<u32> = 0..20;
+
+impl Program {
+    /// Forgets every flow and every count.
+    pub(crate) fn clear(&mut self) {
+        self.flows_v4().clear();
+        self.flows_v6().clear();
+        self.wanted();
+        let cpus = nr_cpus().expect("a number of CPUs");
+        let zero = || PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
+        let backends = std::mem::take(&mut self.counted);
+        for (name, indices) in [
+            ("SERVICE_COUNTERS", SERVICES.collect::<Vec<_>>()),
+            (
+                "BACKEND_COUNTERS",
+                backends.into_iter().chain([0]).collect(),
+            ),
+        ] {
+            let mut map: PerCpuArray<_, Wire<Counters>> = self.map(name);
+            for index in indices {
+                let zero = zero().expect("a value for each CPU");
+                map.set(index, zero, 0).expect("a counter");
+            }
+        }
+        let mut map: PerCpuArray<_, u64> = self.map("OUTCOMES");
+        for index in outcomes().map(|(device, outcome)| place(device, outcome)) {
+            let zero = PerCpuValues::try_from(vec![0; cpus]).expect("a value for each CPU");
+            map.set(index, zero, 0).expect("a counter");
+        }
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&mut self) -> Counts {
+        let backends: Vec<_> = self.counted.iter().copied().chain([0]).collect();
+        let map: PerCpuArray<_, u64> = self.map("OUTCOMES");
+        let mut counts = Counts::default();
+        for (device, outcome) in outcomes() {
+            let values = map.get(&place(device, outcome), 0).expect("a counter");
+            let sum: u64 = values.iter().sum();
+            if sum != 0 {
+                *counts.outcomes.entry((device, outcome.name())).or_default() += sum;
+            }
+        }
+        counts.services = self.counters("SERVICE_COUNTERS", SERVICES);
+        counts.backends = self.counters("BACKEND_COUNTERS", backends);
+        counts
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        indices: impl IntoIterator<Item = u32>,
+    ) -> BTreeMap<u32, Counters> {
+        let map: PerCpuArray<_, Wire<Counters>> = self.map(name);
+        let sum = |index| {
+            let mut sum = Counters::default();
+            let values = map.get(&index, 0).expect("a counter");
+            values.iter().for_each(|Wire(counters)| sum += *counters);
+            (sum != Counters::default()).then_some((index, sum))
+        };
+        indices.into_iter().filter_map(sum).collect()
+    }
+
+    /// The neighbours that were asked for since the last call.
+    pub(crate) fn wanted(&mut self) -> Vec<(u32, IpAddr)> {
+        let mut ring: RingBuf<_> = self.map("WANTED");
+        let mut wanted = Vec::new();
+        while let Some(item) = ring.next() {
+            let asked = NeighbourWanted::read_from_bytes(&item).expect("a whole record");
+            let address = match asked.family {
+                4 => Ipv4Address::from_wide(asked.address).into(),
+                _ => Ipv6Address::from_wide(asked.address).into(),
+            };
+            wanted.push((asked.ifindex, address));
+        }
+        wanted
+    }
+}
+
+/// Every outcome at every device, none included.
+fn outcomes() -> impl Iterator<Item = (u16, Outcome)> {
+    let devices: BTreeSet<u16> = INTERFACES
+        .iter()
+        .map(|interface| interface.device)
+        .collect();
+    devices.into_iter().flat_map(|device| {
+        let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
+        let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
+        let forwarded = [Outcome::Forward(Egress::Transmit)];
+        forwarded
+            .into_iter()
+            .chain(passes)
+            .chain(drops)
+            .map(move |outcome| (device, outcome))
+    })
+}
+
+/// Where an outcome is counted.
+fn place(device: u16, outcome: Outcome) -> u32 {
+    u32::from(device) * Outcome::CODES + outcome.code()
+}

@@ -1,0 +1,217 @@
+//! The packet program and its maps, written from a row's world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ArrayOfMaps, DevMap, Map, MapData},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use lb_common::abi::{Ipv4Address, Ipv6Address, Service, Slot, TableId, TableSize};
+use lb_userspace::kernel::{OBJECT, Wire};
+use sluice_tests::cases::world::{Constants, HERTZ, World};
+use zerocopy::{FromBytes, Immutable};
+
+use crate::flows::Flows;
+
+/// A loaded program.
+pub(crate) struct Program {
+    ebpf: Ebpf,
+    world: World,
+    slots: BTreeMap<TableId, Array<MapData, Wire<Slot>>>,
+    /// Backends that may have counted something.
+    pub(crate) counted: BTreeSet<u32>,
+}
+
+impl Program {
+    /// Loads the program with these constants.
+    pub(crate) fn load(constants: Constants) -> Self {
+        let Constants { seed, salt, ports } = constants;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SEED_0", &seed.k0, true)
+            .override_global("SEED_1", &seed.k1, true)
+            .override_global("SERVICE_SALT", &salt, true)
+            .override_global("HERTZ", &HERTZ, true)
+            .override_global("FIRST_PORT", &ports.first, true)
+            .override_global("PORT_COUNT", &ports.count, true)
+            .map_max_entries("FLOWS_V4", 8192)
+            .map_max_entries("FLOWS_V6", 8192)
+            .load(OBJECT)
+            .expect("the packet program");
+        xdp(&mut ebpf)
+            .load()
+            .expect("a program that the verifier takes");
+        let mut world = World::without_services();
+        world.constants = constants;
+        world.ingress.clear();
+        world.devices.clear();
+        world.redirect.clear();
+        world.next_hops.clear();
+        Self {
+            ebpf,
+            world,
+            slots: BTreeMap::new(),
+            counted: BTreeSet::new(),
+        }
+    }
+
+    /// The constants that it was loaded with.
+    pub(crate) fn constants(&self) -> Constants {
+        self.world.constants
+    }
+
+    /// Runs it on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
+    pub(crate) fn run(&mut self, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
+        let mut output = vec![0; 16_384];
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
+        let context = [0, frame.len() as u32, 0, ifindex, 0, 0]
+            .map(u32::to_ne_bytes)
+            .concat();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut output),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = xdp(&mut self.ebpf).test_run(options).expect("a test run");
+        output.truncate(result.data_size_out as usize);
+        (result.return_value, output)
+    }
+
+    /// The maps' world becomes this one.
+    pub(crate) fn change(&mut self, new: &World) {
+        let old = std::mem::replace(&mut self.world, new.clone());
+        self.values("INGRESS", &old.ingress, &new.ingress);
+        self.values("DEVICES", &wide(&old.devices), &wide(&new.devices));
+        self.values("NEXT_HOPS", &old.next_hops, &new.next_hops);
+        self.values("BACKENDS", &old.backends, &new.backends);
+        self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);
+        self.values("SOURCES_V6", &old.sources_v6, &new.sources_v6);
+        self.services("SERVICES_V4", &old.services_v4, &new.services_v4);
+        self.services("SERVICES_V6", &old.services_v6, &new.services_v6);
+        self.redirects(&old, new);
+        // A table that is there once stays: rows that want none use an index of their own.
+        for (id, slots) in &new.slots {
+            if old.slots.get(id) != Some(slots) {
+                self.fill(*id, slots);
+            }
+        }
+        self.counted.extend(new.backends.keys());
+    }
+
+    /// Writes what differs.
+    fn values<T>(&mut self, name: &str, old: &BTreeMap<u32, T>, new: &BTreeMap<u32, T>)
+    where
+        T: Copy + PartialEq + Default + FromBytes + Immutable + 'static,
+    {
+        self.write(name, old, new, T::default());
+    }
+
+    fn services<A: lb_common::abi::Address>(
+        &mut self,
+        name: &str,
+        old: &BTreeMap<u32, Service<A>>,
+        new: &BTreeMap<u32, Service<A>>,
+    ) {
+        self.write(name, old, new, Service::empty());
+    }
+
+    fn write<T: Copy + PartialEq + FromBytes + Immutable + 'static>(
+        &mut self,
+        name: &str,
+        old: &BTreeMap<u32, T>,
+        new: &BTreeMap<u32, T>,
+        empty: T,
+    ) {
+        let mut array: Array<_, Wire<T>> = self.map(name);
+        for index in old.keys().filter(|index| !new.contains_key(index)) {
+            array
+                .set(*index, Wire(empty), 0)
+                .expect("an index that was written before");
+        }
+        for (index, value) in new
+            .iter()
+            .filter(|(index, value)| old.get(index) != Some(value))
+        {
+            array
+                .set(*index, Wire(*value), 0)
+                .expect("an index below the array's size");
+        }
+    }
+
+    fn redirects(&mut self, old: &World, new: &World) {
+        let gone = old
+            .redirect
+            .keys()
+            .filter(|device| !new.redirect.contains_key(device));
+        let mut devices: DevMap<_> = self.map("REDIRECT");
+        for device in gone {
+            // aya's map can't delete; ifindex 0 is no device, and clears the place.
+            devices
+                .set(u32::from(*device), 0, None, 0)
+                .expect("a place to clear");
+        }
+        for (device, ifindex) in &new.redirect {
+            devices
+                .set(u32::from(*device), *ifindex, None, 0)
+                .expect("an interface");
+        }
+    }
+
+    /// Fills a slot table, made anew if it is not there.
+    fn fill(&mut self, id: TableId, slots: &[Slot]) {
+        const MMAPABLE: u32 = 1 << 10;
+        let table = self.slots.remove(&id).unwrap_or_else(|| {
+            let table = Array::create(id.size.slots(), MMAPABLE).expect("a slot table");
+            let name = match id.size {
+                TableSize::Small => "SLOTS_S",
+                TableSize::Medium => "SLOTS_M",
+                TableSize::Large => "SLOTS_L",
+            };
+            let mut outer: ArrayOfMaps<_, Array<MapData, Wire<Slot>>> = self.map(name);
+            outer
+                .set(id.index, &table, 0)
+                .expect("a place for a slot table");
+            table
+        });
+        let mut table = table;
+        for (index, slot) in (0..id.size.slots()).zip(slots.iter().cycle()) {
+            table.set(index, Wire(*slot), 0).expect("a slot");
+        }
+        self.slots.insert(id, table);
+    }
+
+    /// The flows of IPv4.
+    pub(crate) fn flows_v4(&mut self) -> Flows<'_, Ipv4Address> {
+        Flows(self.map("FLOWS_V4"))
+    }
+
+    /// The flows of IPv6.
+    pub(crate) fn flows_v6(&mut self) -> Flows<'_, Ipv6Address> {
+        Flows(self.map("FLOWS_V6"))
+    }
+
+    /// A map of this name.
+    pub(crate) fn map<'a, M>(&'a mut self, name: &str) -> M
+    where
+        M: TryFrom<&'a mut Map, Error: std::fmt::Debug>,
+    {
+        let map = self
+            .ebpf
+            .map_mut(name)
+            .unwrap_or_else(|| panic!("no map {name}"));
+        M::try_from(map).unwrap_or_else(|error| panic!("map {name}: {error:?}"))
+    }
+}
+
+fn xdp(ebpf: &mut Ebpf) -> &mut Xdp {
+    let program = ebpf.program_mut("sluice").expect("a program of this name");
+    program.try_into().expect("an XDP program")
+}
+
+fn wide<T: Copy>(map: &BTreeMap<u16, T>) -> BTreeMap<u32, T> {
+    map.iter()
+        .map(|(index, value)| (u32::from(*index), *value))
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Runs rows in the kernel: the maps hold the row's world, the namespace its routes.
+//!
+//! Time passes by making every flow older. Between frames of a row nothing else ages: the program
+//! is told that a second has [`HERTZ`] jiffies, which takes the kernel minutes.
+
+use lb_common::abi::{Address, FlowEntry};
+use sluice_tests::{
+    cases::{
+        case::{Arrival, Ends},
+        ring::{Counts, Ring, Seen, Verdict},
+        world::{HERTZ, World},
+    },
+    host::Key,
+};
+
+use crate::{network::Network, program::Program};
+
+/// The packet path in the kernel, for rows.
+pub(crate) struct KernelRing<'a> {
+    network: &'a Network,
+    routed: World,
+    programs: Vec<Program>,
+    /// The one of the row.
+    current: usize,
+}
+
+impl<'a> KernelRing<'a> {
+    /// With nothing loaded yet.
+    pub(crate) fn new(network: &'a Network) -> Self {
+        let mut routed = World::without_services();
+        routed.routes.clear();
+        routed.neighbours.clear();
+        Self {
+            network,
+            routed,
+            programs: Vec::new(),
+            current: 0,
+        }
+    }
+
+    fn program(&mut self) -> &mut Program {
+        &mut self.programs[self.current]
+    }
+}
+
+impl Ring for KernelRing<'_> {
+    fn start(&mut self, world: &World) {
+        let of_constants = |program: &Program| program.constants() == world.constants;
+        self.current = self
+            .programs
+            .iter()
+            .position(of_constants)
+            .unwrap_or_else(|| {
+                self.programs.push(Program::load(world.constants));
+                self.programs.len() - 1
+            });
+        self.program().clear();
+        self.change(world);
+    }
+
+    fn change(&mut self, world: &World) {
+        self.program().change(world);
+        self.network.change(&self.routed, world);
+        self.routed = world.clone();
+    }
+
+    fn handle(&mut self, arrival: &Arrival) -> Seen {
+        let program = self.program();
+        let (action, frame) = program.run(arrival.ingress.ifindex, &arrival.bytes);
+        let verdict = match action {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            3 => Verdict::Transmit,
+            4 => Verdict::Redirect,
+            other => panic!("XDP action {other}"),
+        };
+        Seen {
+            verdict,
+            frame,
+            device: None,
+            wanted: program.wanted(),
+        }
+    }
+
+    fn counts(&mut self) -> Counts {
+        self.program().counts()
+    }
+
+    fn advance(&mut self, seconds: u32) {
+        self.program()
+            .flows_v4()
+            .update_all(|entry| age(entry, seconds));
+        self.program()
+            .flows_v6()
+            .update_all(|entry| age(entry, seconds));
+    }
+
+    fn evict(&mut self, ends: Ends) -> bool {
+        match ends.into() {
+            Key::V4(key) => self.program().flows_v4().remove(key),
+            Key::V6(key) => self.program().flows_v6().remove(key),
+        }
+    }
+
+    fn recycle(&mut self, ends: Ends) -> bool {
+        match ends.into() {
+            Key::V4(key) => self
+                .program()
+                .flows_v4()
+                .update(key, |entry| entry.fingerprint ^= 1),
+            Key::V6(key) => self
+                .program()
+                .flows_v6()
+                .update(key, |entry| entry.fingerprint ^= 1),
+        }
+    }
+}
+
+fn age<A: Address>(entry: &mut FlowEntry<A>, seconds: u32) {
+    entry.last_seen = entry.last_seen.wrapping_sub(seconds * HERTZ);
+    entry.route_seen = entry.route_seen.wrapping_sub(seconds * HERTZ);
+}
