@@ -73,10 +73,19 @@ pub fn exchange(
     request: &Request<'_>,
     limit: Duration,
 ) -> Result<Response> {
-    let mut stream = connect(from, to, limit).context("no connection")?;
+    let stream = connect(from, to, limit).context("no connection")?;
+    exchange_over(stream, &to.to_string(), request)
+}
+
+/// The same over a connection that is there already, with `host` in the header.
+pub fn exchange_over(
+    mut stream: impl Read + Write,
+    host: &str,
+    request: &Request<'_>,
+) -> Result<Response> {
     let Request { method, path, body } = request;
     let mut message = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     )
     .into_bytes();

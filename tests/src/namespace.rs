@@ -10,7 +10,7 @@ use nix::{
     sys::{prctl, signal::Signal},
 };
 
-use crate::command::ip;
+use crate::command::{ip, read_ip};
 
 /// A network namespace with a name in /run/netns.
 pub struct Namespace {
@@ -52,6 +52,11 @@ impl Namespace {
     /// Runs `ip` in it.
     pub fn ip(&self, arguments: &str) -> Result<()> {
         ip(&format!("-n {} {arguments}", self.name))
+    }
+
+    /// Runs `ip` in it and returns what that prints.
+    pub fn read_ip(&self, arguments: &str) -> Result<String> {
+        read_ip(&format!("-n {} {arguments}", self.name))
     }
 
     /// Sets `key` below /proc/sys/net.

@@ -51,7 +51,7 @@ pub struct Network {
     pub backends: Vec<Namespace>,
     /// Between clients, gateway and backends.
     pub router: Namespace,
-    _switch: Namespace,
+    switch: Namespace,
 }
 
 impl Network {
@@ -82,13 +82,25 @@ impl Network {
             gateway,
             backends,
             router,
-            _switch: switch,
+            switch,
         })
     }
 
     /// What a backend's end of the tunnel did with frames.
     pub fn decapsulator(&self, backend: usize) -> &Decapsulator {
         &self.decapsulators[backend]
+    }
+
+    /// Takes a backend off the switch: it hears nothing any more, though its carrier stays.
+    pub fn unplug(&self, backend: usize) -> Result<()> {
+        self.switch
+            .ip(&format!("link set backend{} nomaster", backend + 1))
+    }
+
+    /// Puts it back.
+    pub fn plug_in(&self, backend: usize) -> Result<()> {
+        self.switch
+            .ip(&format!("link set backend{} master lan", backend + 1))
     }
 
     /// Waits until clients reach the backends' own addresses (where nothing listens, or a server)

@@ -68,20 +68,39 @@ impl Process {
         result.with_context(|| format!("{}'s log:\n{}\n", self.name, self.log_end()))
     }
 
+    /// All that it wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string())
+    }
+
     /// The last lines that it wrote.
     pub fn log_end(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string());
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// Asks it to end (SIGTERM) and waits for that; kills it, and fails, if it takes too long.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.end_with(Signal::SIGTERM)
+    }
+
+    /// The same with a signal of the caller's choice.
+    pub fn end_with(&mut self, signal: Signal) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
-        kill(pid, Signal::SIGTERM).with_context(|| format!("could not stop {}", self.name))?;
+        kill(pid, signal).with_context(|| format!("could not stop {}", self.name))?;
+        self.wait(&format!("{signal}"))
+    }
+
+    /// Waits until it has ended by itself; kills it, and fails, if it takes too long.
+    pub fn expect_end(&mut self) -> Result<ExitStatus> {
+        self.wait("its start")
+    }
+
+    fn wait(&mut self, since: &str) -> Result<ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         // Not `wait::until`: clean-up goes on when the harness was interrupted.
         while Instant::now() < deadline {
@@ -93,7 +112,7 @@ impl Process {
         self.child.kill()?;
         self.child.wait()?;
         bail!(
-            "{} did not end within {} s of SIGTERM",
+            "{} did not end within {} s of {since}",
             self.name,
             PATIENCE.as_secs()
         );

@@ -6,7 +6,7 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 
-use crate::link::End;
+use crate::{link::End, namespace::Namespace};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TESTS_EBPF"));
 
@@ -30,6 +30,17 @@ impl Pass {
     pub fn attach(&mut self, end: End<'_>) -> Result<()> {
         attach(program(&mut self.object, "pass")?, end)
     }
+}
+
+/// The interfaces of a namespace that an XDP program runs on, in whatever mode.
+pub fn interfaces_with_any(namespace: &Namespace) -> Result<Vec<String>> {
+    // A line is "2: eth0@if3: <BROADCAST,… xdp … prog/xdp id 7 …".
+    let links = namespace.read_ip("-oneline link show")?;
+    let attached = links.lines().filter(|line| line.contains("prog/xdp"));
+    let name = |line: &str| Some(line.split(": ").nth(1)?.split('@').next()?.to_owned());
+    attached
+        .map(|line| name(line).with_context(|| format!("odd line {line:?}")))
+        .collect()
 }
 
 /// Reads the object with all programs, each not loaded yet.

@@ -95,13 +95,7 @@ impl Report {
         if let Err(error) = &self.observed.metrics {
             problems.push(error.clone());
         }
-        let far = self.shares().into_iter().filter(|share| !share.is_fair());
-        problems.extend(far.map(|share| {
-            format!(
-                "{} answered {} requests over {}, {:+.1} standard deviations from its share",
-                share.backend.name, share.answered, share.family, share.deviation
-            )
-        }));
+        problems.extend(self.unfair_shares());
         // Without metrics, which was said above, only the other two can differ.
         let silent = self.observed.metrics.is_err();
         let differing = self
@@ -125,6 +119,18 @@ impl Report {
             )
         }));
         problems
+    }
+
+    /// Backends that answered too often or too rarely to be by chance, each in a line.
+    pub fn unfair_shares(&self) -> Vec<String> {
+        let far = self.shares().into_iter().filter(|share| !share.is_fair());
+        let lines = far.map(|share| {
+            format!(
+                "{} answered {} requests over {}, {:+.1} standard deviations from its share",
+                share.backend.name, share.answered, share.family, share.deviation
+            )
+        });
+        lines.collect()
     }
 
     /// Answers that are none, each in a line.

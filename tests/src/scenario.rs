@@ -10,18 +10,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    addresses::{self, BACKENDS, Family},
+    addresses::{self, Family},
     clients::{self, Answer, LIMIT},
     decapsulator::Outcomes,
     http::{self, Request},
     interrupt,
+    metrics::Metrics,
     network::Network,
-    nginx::{Nginx, Site},
     progress::Progress,
     report::{Observed, Report},
-    services::{self, Mode, PORT, SERVICES, Service},
+    services::{Configuration, PORT, SERVICES, Service},
     sluice::{self, Sluice},
     stage::Stage,
+    surroundings::Surroundings,
 };
 
 /// How long logs and counters may lag behind the answers.
@@ -30,37 +31,45 @@ const LAG: Duration = Duration::from_secs(5);
 /// Everything that runs, in the order that it is stopped in.
 pub struct Scenario {
     sluice: Sluice,
-    nginx: Vec<Nginx>,
-    network: Network,
-    stage: Stage,
+    surroundings: Surroundings,
 }
 
 impl Scenario {
     /// Sets everything up and waits until it is ready for requests. `title` names namespaces and
     /// folder.
     pub fn set_up(title: &str, binary: &Path, progress: &Progress) -> Result<Self> {
-        let stage = Stage::set_up(title)?;
-        progress.step("namespaces: client, router, gateway, switch, three backends");
-        let network = Network::set_up(&stage)?;
-        network.wait_until_connected()?;
-        progress.step("nginx in every backend");
-        let servers = network.backends.iter().enumerate();
-        let nginx = servers
-            .map(|(index, namespace)| {
-                let folder = stage.folder().join(format!("nginx{}", index + 1));
-                Nginx::start(namespace, &folder, &sites(index))
-            })
-            .collect::<Result<_>>()?;
+        let surroundings = Surroundings::set_up(title, progress)?;
         progress.step("sluice run in the gateway");
-        let configuration = services::configuration(stage.folder(), &stage.bpf());
-        let mut sluice = Sluice::start(binary, &network.gateway, stage.folder(), &configuration)?;
-        sluice.wait_until_ready(&network.gateway)?;
-        Ok(Self {
+        let configuration = surroundings.configuration();
+        let mut scenario = surroundings.start(binary, &configuration)?;
+        let gateway = &scenario.surroundings.network.gateway;
+        scenario.sluice.wait_until_ready(gateway)?;
+        Ok(scenario)
+    }
+
+    pub(crate) fn new(sluice: Sluice, surroundings: Surroundings) -> Self {
+        Self {
             sluice,
-            nginx,
-            network,
-            stage,
-        })
+            surroundings,
+        }
+    }
+
+    /// Starts another agent in place of the one that was stopped.
+    pub fn restart(&mut self, binary: &Path, configuration: &Configuration) -> Result<()> {
+        let gateway = &self.surroundings.network.gateway;
+        self.sluice = Sluice::start(binary, gateway, configuration)?;
+        self.sluice.wait_until_ready(gateway)
+    }
+
+    /// Waits until the agent is ready with all next hops known but `count`.
+    pub fn wait_until_unresolved(&mut self, count: u32) -> Result<()> {
+        let gateway = &self.surroundings.network.gateway;
+        self.sluice.wait_until_unresolved(gateway, count)
+    }
+
+    /// What the agent counts.
+    pub fn scrape(&self) -> Result<Metrics> {
+        sluice::scrape(&self.network().gateway)
     }
 
     /// The agent.
@@ -70,19 +79,19 @@ impl Scenario {
 
     /// The network that all of it runs in.
     pub fn network(&self) -> &Network {
-        &self.network
+        &self.surroundings.network
     }
 
     /// The run's name and folder.
     pub fn stage(&self) -> &Stage {
-        &self.stage
+        &self.surroundings.stage
     }
 
     /// Sends `count` requests, each its own connection from its own client.
     pub fn send(&self, count: u32, progress: &Progress) -> Result<Vec<Answer>> {
         progress.start(count);
         let watch = |answer: &Answer| progress.advance(answer.result.is_ok());
-        let answers = clients::send(&self.network.client, &clients::orders(count), &watch);
+        let answers = clients::send(&self.network().client, &clients::orders(count), &watch);
         progress.finish();
         answers
     }
@@ -111,13 +120,13 @@ impl Scenario {
 
     /// What a backend's end of the tunnel did with frames.
     pub fn tunnel_outcomes(&self, backend: usize) -> Result<Outcomes> {
-        self.network.decapsulator(backend).outcomes()
+        self.network().decapsulator(backend).outcomes()
     }
 
     /// The ends of all logs, for whoever has to find out what went wrong.
     pub fn logs(&self) -> String {
         let mut text = format!("sluice's log:\n{}\n", self.sluice.log_end());
-        for (index, nginx) in self.nginx.iter().enumerate() {
+        for (index, nginx) in self.surroundings.nginx.iter().enumerate() {
             let errors = nginx.errors();
             if !errors.is_empty() {
                 text.push_str(&format!("nginx in backend{}:\n{errors}\n", index + 1));
@@ -137,7 +146,7 @@ impl Scenario {
         };
         let to = SocketAddr::new(service.address.of(family), PORT);
         let from = addresses::client(family, 0);
-        let client = &self.network.client;
+        let client = &self.network().client;
         let response = client.run(|| http::exchange(Some(from), to, &request, LIMIT))?;
         // 201: stored and new; 204: stored over an earlier one.
         ensure!(
@@ -156,7 +165,7 @@ impl Scenario {
             .iter()
             .position(|known| known.name == backend);
         let position = position.with_context(|| format!("{backend:?} is no backend of it"))?;
-        let arrived = self.nginx[position].uploaded(service.name, &name)?;
+        let arrived = self.surroundings.nginx[position].uploaded(service.name, &name)?;
         ensure!(
             arrived == body,
             "{} of {size} bytes arrived, or others",
@@ -168,31 +177,11 @@ impl Scenario {
     fn observe(&self) -> Result<Observed> {
         let mut logged = Vec::new();
         for service in &SERVICES {
-            for (backend, nginx) in service.backends.iter().zip(&self.nginx) {
+            for (backend, nginx) in service.backends.iter().zip(&self.surroundings.nginx) {
                 logged.push((backend.name, nginx.logged(service.name)?));
             }
         }
-        let metrics = sluice::scrape(&self.network.gateway).map_err(|error| format!("{error:#}"));
+        let metrics = self.scrape().map_err(|error| format!("{error:#}"));
         Ok(Observed { logged, metrics })
     }
-}
-
-/// What the nginx of the backend namespace at `index` serves: each service where its mode's
-/// packets arrive.
-fn sites(index: usize) -> Vec<Site> {
-    let site = |service: &Service| {
-        let host = match service.mode {
-            Mode::FullNat => BACKENDS[index],
-            Mode::Ipip => service.address,
-        };
-        let listen = host
-            .both()
-            .map(|ip| SocketAddr::new(ip, service.backend_port));
-        Site {
-            service: service.name.to_owned(),
-            backend: service.backends[index].name.to_owned(),
-            listen: listen.to_vec(),
-        }
-    };
-    SERVICES.iter().map(site).collect()
 }

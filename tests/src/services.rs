@@ -1,6 +1,10 @@
 //! The services of the test network and the configuration that tells Sluice of them.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 use crate::addresses::{BACKENDS, Dual, GATEWAY_BACK, SOURCE, TUNNEL, WEB};
 
@@ -109,18 +113,54 @@ impl Service {
 /// The interfaces of the gateway that Sluice serves.
 pub const INTERFACES: [&str; 2] = ["eth0", "eth1"];
 
-/// The configuration for all services, with the agent's files in `folder` and its pins in `bpf`.
-pub fn configuration(folder: &Path, bpf: &Path) -> String {
-    let folder = folder.display();
-    let mut text = format!(
-        "[agent]\ninterfaces = {INTERFACES:?}\ncontrol = \"{folder}/control.sock\"\n\
-         state = \"{folder}/state\"\npin = \"{}/sluice\"\nstats = \"127.0.0.1:9633\"\n",
-        bpf.display()
-    );
-    for service in &SERVICES {
-        add_service(&mut text, service);
+/// A configuration with all services.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    folder: PathBuf,
+    /// The settings of `[agent]`, as TOML values.
+    agent: BTreeMap<&'static str, String>,
+}
+
+impl Configuration {
+    /// The agent's files are in `folder`, its pins in `bpf`.
+    pub fn new(folder: &Path, bpf: &Path) -> Self {
+        let path = |path: PathBuf| format!("{path:?}");
+        let agent = [
+            ("interfaces", format!("{INTERFACES:?}")),
+            ("control", path(folder.join("control.sock"))),
+            ("state", path(folder.join("state"))),
+            ("pin", path(bpf.join("sluice"))),
+            ("stats", "\"127.0.0.1:9633\"".to_owned()),
+        ];
+        Self {
+            folder: folder.to_owned(),
+            agent: agent.into(),
+        }
     }
-    text
+
+    /// The same with another setting in `[agent]`, a TOML value.
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.agent.insert(key, value.into());
+        self
+    }
+
+    /// Where the agent's files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl fmt::Display for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = "[agent]\n".to_owned();
+        for (key, value) in &self.agent {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        for service in &SERVICES {
+            add_service(&mut text, service);
+        }
+        f.write_str(&text)
+    }
 }
 
 fn add_service(text: &mut String, service: &Service) {

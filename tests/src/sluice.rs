@@ -3,62 +3,110 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::{
-    http::{self, Request},
+    http::{self, Request, Response},
     metrics::Metrics,
     namespace::Namespace,
     process::Process,
+    services::Configuration,
     wait,
 };
 
 /// Where the agent's stats listen, inside its namespace.
 const STATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9633);
 
+/// How long the agent may take for anything that it is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A running agent.
 pub struct Sluice {
     process: Process,
+    folder: PathBuf,
 }
 
 impl Sluice {
-    /// Starts `binary` in `namespace` with `configuration`, its files in `folder`.
+    /// Starts `binary` in `namespace` with `configuration`.
     pub fn start(
         binary: &Path,
         namespace: &Namespace,
-        folder: &Path,
-        configuration: &str,
+        configuration: &Configuration,
     ) -> Result<Self> {
+        let folder = configuration.folder().to_owned();
         let file = folder.join("sluice.toml");
-        fs::write(&file, configuration)
+        fs::write(&file, configuration.to_string())
             .with_context(|| format!("could not write {}", file.display()))?;
         let mut command = namespace.command(binary)?;
         command.arg("run").arg("--config").arg(&file);
         let process = Process::start("sluice", command, &folder.join("sluice.log"))?;
-        Ok(Self { process })
+        Ok(Self { process, folder })
     }
 
     /// Waits until its tables are applied, its programs attached and all next hops known.
     pub fn wait_until_ready(&mut self, namespace: &Namespace) -> Result<()> {
-        let ready = wait::until("sluice to be ready", Duration::from_secs(20), || {
+        self.wait_until_unresolved(namespace, 0)
+    }
+
+    /// Waits until its tables are applied, its programs attached and all next hops known but
+    /// `count`.
+    pub fn wait_until_unresolved(&mut self, namespace: &Namespace, count: u32) -> Result<()> {
+        let what = format!("sluice to be ready with {count} next hops unresolved");
+        let ready = wait::until(&what, PATIENCE, || {
             self.process.expect_running()?;
             let answer = namespace.run(|| Ok(ask("/readyz")))?;
             if !answer.is_ok_and(|response| response.status == 200) {
                 return Ok(None);
             }
             let unresolved = scrape(namespace)?.sum("sluice_next_hops_unresolved", &[]);
-            Ok((unresolved == Some(0.0)).then_some(()))
+            Ok((unresolved == Some(count.into())).then_some(()))
         });
         self.process.explain(ready)
+    }
+
+    /// Waits until its log has a line with `text`.
+    pub fn wait_until_logged(&mut self, text: &str) -> Result<()> {
+        let logged = wait::until(&format!("a log line with {text:?}"), PATIENCE, || {
+            self.process.expect_running()?;
+            Ok(self.process.log().contains(text).then_some(()))
+        });
+        self.process.explain(logged)
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What the control socket answers to a GET of `path`.
+    pub fn ask(&self, path: &str) -> Result<Value> {
+        let socket = self.control();
+        let asked = || -> Result<Value> {
+            let stream = UnixStream::connect(&socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let response = http::exchange_over(stream, "sluice", &Request::get(path))?;
+            let Response { status, body, .. } = &response;
+            ensure!(*status == 200, "status {status}: {body}");
+            Ok(serde_json::from_str(body)?)
+        };
+        asked().with_context(|| format!("{path} of {}", socket.display()))
+    }
+
+    /// Its control socket, unless the configuration puts it elsewhere.
+    pub fn control(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
+    /// Its whole log.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// The last lines of its log.
@@ -68,13 +116,34 @@ impl Sluice {
 
     /// Stops it with SIGTERM; anything but a clean end is an error.
     pub fn stop(&mut self) -> Result<()> {
-        let status = self.process.stop()?;
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    /// The same with another signal.
+    pub fn stop_with(&mut self, signal: Signal) -> Result<()> {
+        let status = self.process.end_with(signal)?;
         let clean = if status.success() {
             Ok(())
         } else {
             Err(anyhow!("it ended with {status}"))
         };
         self.process.explain(clean)
+    }
+
+    /// Kills it, so that it can't clean up.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.end_with(Signal::SIGKILL).map(drop)
+    }
+
+    /// Waits until it has given up with exit status 1; returns its log.
+    pub fn expect_refusal(&mut self) -> Result<String> {
+        let status = self.process.expect_end()?;
+        let refused = if status.code() == Some(1) {
+            Ok(self.process.log())
+        } else {
+            Err(anyhow!("it ended with {status}"))
+        };
+        self.process.explain(refused)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::config::Palette;
 const VARIABLE: &str = "SLUICE_LOG";
 
 /// What is logged if nothing else is said. netlink-proto logs errors of its own about connections
-/// that were closed on purpose.
-const DEFAULT: &str = "info,netlink_proto=off";
+/// that were closed on purpose. The packet program's lines exist only with `[agent] debug = true`.
+const DEFAULT: &str = "info,netlink_proto=off,sluice::datapath=debug";
 
 /// Starts logging, once.
 pub(super) fn init() -> Result<()> {
@@ -54,12 +54,13 @@ mod tests {
 
     #[test]
     fn what_the_operator_says_comes_last() {
-        assert_eq!(shown(None), "netlink_proto=off,info");
-        assert_eq!(shown(Some("")), "netlink_proto=off,info");
-        assert_eq!(shown(Some("debug")), "netlink_proto=off,debug");
+        let own = "sluice::datapath=debug,netlink_proto";
+        assert_eq!(shown(None), format!("{own}=off,info"));
+        assert_eq!(shown(Some("")), format!("{own}=off,info"));
+        assert_eq!(shown(Some("debug")), format!("{own}=off,debug"));
         assert_eq!(
             shown(Some("netlink_proto=debug")),
-            "netlink_proto=debug,info"
+            format!("{own}=debug,info")
         );
     }
 

@@ -1,15 +1,65 @@
 //! Ring 3: real clients and real servers with Sluice between them, in network namespaces. Needs
 //! root and nginx; without them the tests fail, they are not skipped.
 
+mod agent_hops;
+mod agent_host;
+mod agent_interfaces;
+mod agent_start;
+mod net;
 mod receiver;
 
+use std::path::PathBuf;
+
 use sluice_tests::{
-    addresses::Family, progress::Progress, scenario::Scenario, services::SERVICES, sluice,
+    addresses::Family, clients::Answer, progress::Progress, scenario::Scenario, services::SERVICES,
+    sluice, surroundings::Surroundings,
 };
 
+fn binary() -> PathBuf {
+    sluice::binary().unwrap()
+}
+
 fn scenario(title: &str) -> Scenario {
-    let binary = sluice::binary().unwrap();
-    Scenario::set_up(&format!("sluice-{title}"), &binary, &Progress::new()).unwrap()
+    Scenario::set_up(&format!("sluice-{title}"), &binary(), &Progress::new()).unwrap()
+}
+
+/// Everything but the agent.
+fn surroundings(title: &str) -> Surroundings {
+    Surroundings::set_up(&format!("sluice-{title}"), &Progress::new()).unwrap()
+}
+
+/// Sends requests that must all be answered rightly.
+fn send(scenario: &Scenario, count: u32) -> Vec<Answer> {
+    let answers = scenario.send(count, &Progress::new()).unwrap();
+    let failure = |Answer { order, result }: &Answer| {
+        let error = result.as_ref().err()?;
+        Some(format!(
+            "{} from {}: {error}",
+            order.service.name, order.from
+        ))
+    };
+    let failed: Vec<_> = answers.iter().filter_map(failure).collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{}", scenario.logs());
+    assert_eq!(answers.len(), count as usize);
+    answers
+}
+
+/// Packets from an interface that were dropped for a reason.
+fn dropped(scenario: &Scenario, interface: &str, reason: &str) -> f64 {
+    let family = "sluice_interface_dropped_packets_total";
+    counted(scenario, family, interface, reason)
+}
+
+/// Packets from an interface that were left to the kernel for a reason.
+fn passed(scenario: &Scenario, interface: &str, reason: &str) -> f64 {
+    let family = "sluice_interface_passed_packets_total";
+    counted(scenario, family, interface, reason)
+}
+
+fn counted(scenario: &Scenario, family: &str, interface: &str, reason: &str) -> f64 {
+    let labels = [("interface", interface), ("reason", reason)];
+    let metrics = scenario.scrape().unwrap();
+    metrics.sum(family, &labels).unwrap()
 }
 
 #[test]
