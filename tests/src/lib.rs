@@ -5,17 +5,21 @@
 //! stage       a name, a folder and a bpffs of this run's own; sweeps what killed runs left
 //! network     namespaces and veth pairs between client, router, gateway, switch, three backends
 //! nginx       the servers in the backends          clients    the requests, each a connection
-//! sluice      `sluice run` in the gateway          metrics    what it says of itself
-//! scenario    all of these put together            report     were the answers and the counts right
+//! surroundings  network and servers                sluice     `sluice run` in the gateway
+//! scenario    all of these put together            metrics    what the agent says of itself
+//!                                                  report     were the answers and the counts right
 //! ```
 //!
 //! Everything that is made here goes when its owner is dropped. Everything needs root; nothing is
 //! skipped without it. Packets travel only between namespaces of the run.
 
 pub mod addresses;
+pub mod bench;
+pub mod cases;
 pub mod clients;
 pub mod command;
 pub mod decapsulator;
+pub mod host;
 pub mod http;
 pub mod interrupt;
 pub mod link;
@@ -32,4 +36,5 @@ pub mod scenario;
 pub mod services;
 pub mod sluice;
 pub mod stage;
+pub mod surroundings;
 pub mod wait;

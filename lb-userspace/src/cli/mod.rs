@@ -90,11 +90,7 @@ pub fn main() -> ExitCode {
 }
 
 fn client(control: Option<PathBuf>) -> Client {
-    Client::new(
-        control
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_CONTROL)),
-    )
+    Client::new(control.as_deref().unwrap_or(Path::new(DEFAULT_CONTROL)))
 }
 
 /// Runs what a verb waits for.

@@ -11,7 +11,9 @@ use super::{
     source::{At, Place},
     value::{AbsolutePath, Flows, Interface, Name, Pattern, SocketPath},
 };
-use crate::model::{BackendAddress, DEFAULT_CONTROL, Forward, Listen, Scheduler, Seed, TableSize, Weight};
+use crate::model::{
+    BackendAddress, DEFAULT_CONTROL, Forward, Listen, Scheduler, Seed, TableSize, Weight,
+};
 
 /// The main file.
 pub(super) struct Main {

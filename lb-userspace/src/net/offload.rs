@@ -99,7 +99,11 @@ pub fn turn_off(device: &str) -> Result<Offloads, Error> {
 /// and would see several segments as one packet above every MTU.
 pub fn turn_off_gro(device: &str) -> Result<(), Error> {
     let what = "turn generic-receive-offload off";
-    let failed = |source| Error::Ethtool { device: device.to_owned(), what, source };
+    let failed = |source| Error::Ethtool {
+        device: device.to_owned(),
+        what,
+        source,
+    };
     let socket = UnixDatagram::unbound().map_err(failed)?;
     ethtool(&socket, device, SET_GRO, 0)?.map_err(failed)?;
     Ok(())

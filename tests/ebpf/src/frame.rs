@@ -44,6 +44,17 @@ impl<'a> Frame<'a> {
         Some(())
     }
 
+    /// The first `N` bytes, to be read and changed in place, if the frame has them.
+    #[inline(always)]
+    pub(crate) fn head<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let start = self.context.data();
+        if start + N > self.context.data_end() {
+            return None;
+        }
+        // SAFETY: as in `write`; the borrow of `self` makes it the only reference.
+        Some(unsafe { &mut *(start as *mut [u8; N]) })
+    }
+
     /// Takes `bytes` off the front of the frame.
     #[inline(always)]
     pub(crate) fn shrink(&mut self, bytes: i32) -> Option<()> {
