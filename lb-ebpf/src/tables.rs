@@ -354,7 +354,9 @@ impl<A: Address> HeldFlow<A> for KernelFlow<A> {
             self.0.as_ptr().cast::<u64>(),
             (&raw mut *into).cast::<u64>(),
         );
-        for word in 0..size_of::<FlowEntry<A>>() / 8 {
+        // Downwards, so that the fingerprint, which is first, is read last: an element that is
+        // recycled meanwhile is found by it.
+        for word in (0..size_of::<FlowEntry<A>>() / 8).rev() {
             // SAFETY: both are a whole number of aligned words. The kernel keeps a looked-up
             // element's memory while the program runs; it may be reused for another flow, which
             // the caller finds by the fingerprint. Volatile, so that nothing is read again after
@@ -372,7 +374,7 @@ impl<A: Address> HeldFlow<A> for KernelFlow<A> {
     #[inline(always)]
     fn set_state(&self, state: FlowState) {
         // SAFETY: as in `read`; a single store of one byte.
-        unsafe { (*self.0.as_ptr()).set_state(state) }
+        unsafe { (&raw mut (*self.0.as_ptr()).state).write_volatile(state as u8) }
     }
 
     #[inline(always)]

@@ -33,7 +33,7 @@ pub(crate) fn command(workspace: &Workspace, program: impl AsRef<Path>) -> Comma
     }
     let mut command = workspace.command("sudo");
     command
-        .args(["--preserve-env=RUST_LOG,RUST_BACKTRACE", "--"])
+        .args(["--preserve-env=SLUICE_LOG,RUST_BACKTRACE", "--"])
         .arg(program.as_ref());
     command
 }

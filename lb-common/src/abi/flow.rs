@@ -162,7 +162,8 @@ pub struct FlowEntry<A> {
     pub route_seen: u32,
     /// Largest IP packet that `route` takes, bytes.
     pub route_mtu: u16,
-    state: u8,
+    /// [`FlowState`] as a number; read through [`FlowEntry::state`].
+    pub state: u8,
     direction: u8,
 }
 

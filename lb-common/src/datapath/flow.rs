@@ -4,7 +4,7 @@
 //! backend share one path. How a new flow is recorded is `open`'s business.
 
 use crate::{
-    abi::{FlowEntry, FlowKey, FlowState, HopWord, Service, ServiceKind, Traffic},
+    abi::{Direction, FlowEntry, FlowKey, FlowState, HopWord, Service, ServiceKind, Traffic},
     net::{EthernetHeader, Family, Packet, TcpFlags},
 };
 
@@ -61,7 +61,8 @@ struct Tracked<'a, P, T, A, H> {
     found: Found<H>,
 }
 
-/// The entry of a packet's flow, recorded now if a client may open one.
+/// The entry of a packet's flow, recorded now if a client may open one; a copy is in
+/// `scratch.entry`.
 #[inline(always)]
 fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     packet: &P,
@@ -81,22 +82,41 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     }
     let flags = parse::sound::<F, P>(packet, facts)?;
     let opens = found.is_none();
-    let held = match found {
-        Some(held) => held,
-        None if flags.resets() => return Err(DropReason::ResetWithoutFlow.into()),
-        None => {
-            let came_from = packet
-                .header::<EthernetHeader>(0)
-                .ok_or(DropReason::Inconsistent)?;
-            let first = open::First {
-                back: HopWord::new(came_from.source, ingress.device()),
-                length: facts.length,
-            };
-            open::record::<F, T>(tables, scratch, target, &first)?;
-            tables.flow(&scratch.key).ok_or(DropReason::FlowEvicted)?
+    if let Some(held) = found {
+        held.read(&mut scratch.entry);
+        if !orphaned::<F, T>(tables, scratch) {
+            return Ok(Found { held, flags, opens });
         }
+        tables.remove_flow(&scratch.key);
+    }
+    if flags.resets() {
+        return Err(DropReason::ResetWithoutFlow.into());
+    }
+    let came_from = packet
+        .header::<EthernetHeader>(0)
+        .ok_or(DropReason::Inconsistent)?;
+    let first = open::First {
+        back: HopWord::new(came_from.source, ingress.device()),
+        length: facts.length,
     };
+    open::record::<F, T>(tables, scratch, target, &first)?;
+    let held = tables.flow(&scratch.key).ok_or(DropReason::FlowEvicted)?;
+    held.read(&mut scratch.entry);
     Ok(Found { held, flags, opens })
+}
+
+/// Whether a client's entry, in `scratch.entry`, has lost that of its replies: the table's full, and
+/// the kernel evicts one by one. Its source port may be another flow's by now, so it must not be
+/// used. Looked after once a second, which also keeps the replies' entry from being the oldest.
+#[inline(always)]
+fn orphaned<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &mut Scratch<F::Address>) -> bool {
+    let recent = tables.now().wrapping_sub(scratch.entry.last_seen) < tables.hertz();
+    if recent || scratch.entry.direction() == Direction::Out {
+        return false;
+    }
+    scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
+    let twin = lookup::<F, T>(tables, &scratch.answers, &mut scratch.found);
+    twin.is_none() || scratch.found.rewrite() != scratch.key.reply()
 }
 
 /// A packet of a recorded flow, in either direction. A function of its own in the kernel too, for
@@ -114,7 +134,6 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
         found,
     } = flow;
     let (tables, facts, Found { held, flags, opens }) = (*tables, *facts, found);
-    held.read(&mut scratch.entry);
     let entry = &scratch.entry;
     if entry.fingerprint != scratch.key.fingerprint(tables.seed()) {
         return Err(DropReason::FlowEvicted.into());

@@ -210,16 +210,19 @@ fn make<A: Address, T: Tables>(tables: &T, entry: &mut FlowEntry<A>, spec: FlowS
 /// closing or silent for long enough; `false` if it has not.
 #[inline(always)]
 fn vacate<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &mut Scratch<F::Address>) -> bool {
-    let now = tables.now();
     let protocol = scratch.key.protocol;
     let limit = match (scratch.found.state(), protocol) {
         (FlowState::Closing, _) => CLOSING_SECONDS,
         (FlowState::Open, TcpHeader::PROTOCOL) => TCP_SECONDS,
         (FlowState::Open, _) => UDP_SECONDS,
     };
-    let mut idle = now.wrapping_sub(scratch.found.last_seen);
+    let replied = scratch.found.last_seen;
     scratch.other = scratch.found.rewrite().answer(protocol);
-    if lookup::<F, T>(tables, &scratch.other, &mut scratch.found).is_some() {
+    let other = lookup::<F, T>(tables, &scratch.other, &mut scratch.found);
+    // The time is read last: no packet was seen after it.
+    let now = tables.now();
+    let mut idle = now.wrapping_sub(replied);
+    if other.is_some() {
         idle = idle.min(now.wrapping_sub(scratch.found.last_seen));
     }
     if idle < limit * tables.hertz() {

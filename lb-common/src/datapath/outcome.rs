@@ -93,11 +93,11 @@ reasons! {
 reasons! {
     /// Why a packet is dropped.
     DropReason {
-        /// For a service, but its IP length contradicts the frame.
+        /// Of a service or a flow, but its IP length contradicts the frame.
         BadIpLength = "bad_ip_length",
-        /// For a service, but its TCP header is cut short or its data offset is impossible.
+        /// Of a service or a flow, but its TCP header is cut short or its data offset is impossible.
         BadTcpHeader = "bad_tcp_header",
-        /// For a service, but its UDP header is cut short or its length is impossible.
+        /// Of a service or a flow, but its UDP header is cut short or its length is impossible.
         BadUdpLength = "bad_udp_length",
         /// TTL or hop limit is used up.
         TtlExpired = "ttl_expired",
@@ -117,7 +117,7 @@ reasons! {
         FlowEvicted = "flow_evicted",
         /// A TCP reset for a flow that is not recorded.
         ResetWithoutFlow = "reset_without_flow",
-        /// The kernel has no route back to the client.
+        /// The kernel has no route back to the client, or one that forbids or can't be followed here.
         NoRoute = "no_route",
         /// The kernel does not forward on this interface, so it answers no route look-up.
         ForwardingDisabled = "forwarding_disabled",

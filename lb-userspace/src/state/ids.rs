@@ -2,7 +2,7 @@
 //! so that they depend on nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -160,18 +160,11 @@ impl Ids {
                 IpAddr::V6(ip) => v6.push(ServiceKey::service(ip.into(), port, protocol)),
             }
         }
-        v4.extend(
-            self.source_addresses
-                .ipv4
-                .iter()
-                .map(|&ip| ServiceKey::mark(ip.into())),
-        );
-        v6.extend(
-            self.source_addresses
-                .ipv6
-                .iter()
-                .map(|&ip| ServiceKey::mark(ip.into())),
-        );
+        // Pools may share a source; it has one mark all the same.
+        let marks: BTreeSet<_> = self.source_addresses.ipv4.iter().collect();
+        v4.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
+        let marks: BTreeSet<_> = self.source_addresses.ipv6.iter().collect();
+        v6.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
         (self.salt, self.positions) = place::find(&v4, &v6).ok_or(Error::Unplaceable {
             count: v4.len().max(v6.len()),
         })?;

@@ -246,6 +246,16 @@ fn evicted(flavour: Flavour) -> Vec<Case> {
         start("a reply whose entry is evicted")
             .evict(replies(flavour))
             .frame(&reply, Expected::passed(PassReason::NoFlow)),
+        start("a reply's entry that was evicted comes back within a second")
+            .evict(replies(flavour))
+            .advance(1)
+            .frame(&first, forwarded(flavour, POOL, &first))
+            .frame(&reply, answered(flavour, POOL, &reply)),
+        start("a port that another took meanwhile is not used by two")
+            .evict(replies(flavour))
+            .frame(&second, opened(flavour, POOL, &second))
+            .advance(1)
+            .frame(&first, taken_port()),
         start("both entries evicted")
             .evict(clients)
             .evict(replies(flavour))
