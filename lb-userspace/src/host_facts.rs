@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     config::host::{HostFacts, Prefix},
-    model::Config,
-    net::{self, Delivery, Host},
+    model::{Config, Family},
+    net::{self, Delivery, Host, Interface},
 };
 
 /// Reads the facts that [`config::host::check`](crate::config::host::check) judges `config` by, in
-/// the network namespace of the calling thread. Needs a tokio runtime.
-pub async fn read(config: &Config) -> Result<HostFacts, net::Error> {
-    let host = Host::read().await?;
+/// the network namespace of the calling thread, which `host` was read in. Needs a tokio runtime.
+pub async fn read(host: &Host, config: &Config) -> Result<HostFacts, net::Error> {
     let elsewhere = addresses(config).filter(|address| !host.carries(*address));
     let elsewhere: BTreeSet<IpAddr> = elsewhere.collect();
     let deliveries = net::deliveries(elsewhere).await?;
@@ -24,9 +23,10 @@ pub async fn read(config: &Config) -> Result<HostFacts, net::Error> {
     Ok(HostFacts {
         interfaces: host
             .interfaces
-            .into_iter()
-            .map(|interface| interface.name)
+            .iter()
+            .map(|interface| interface.name.clone())
             .collect(),
+        not_forwarding: host.interfaces.iter().flat_map(not_forwarding).collect(),
         addresses: host.addresses.iter().map(|ours| ours.address).collect(),
         local_routes: local.map(|(address, _)| alone(address)).collect(),
     })
@@ -54,4 +54,14 @@ fn alone(address: IpAddr) -> Prefix {
         IpAddr::V6(_) => 128,
     };
     Prefix { address, length }
+}
+
+/// The families that packets from an interface are not routed in.
+fn not_forwarding(interface: &Interface) -> impl Iterator<Item = (String, Family)> {
+    let families = [
+        (Family::Ipv4, interface.forwarding_ipv4),
+        (Family::Ipv6, interface.forwarding_ipv6),
+    ];
+    let off = families.into_iter().filter(|(_, on)| *on != Some(true));
+    off.map(|(family, _)| (interface.name.clone(), family))
 }

@@ -21,20 +21,15 @@ impl<K: KernelTables> Reconciler<K> {
         }
     }
 
-    /// Applies what differs; returns how many operations that took. After a failure the next call
-    /// does all of it once more: every operation may be done twice.
-    pub fn reconcile(&mut self, desired: Tables) -> Result<usize, Error> {
-        let operations = plan::diff(&self.applied, &desired);
+    /// Applies what differs; returns how many operations that took. What was done before a failure
+    /// is remembered, so that the next call starts from there, whatever it is asked for.
+    pub fn reconcile(&mut self, desired: &Tables) -> Result<usize, Error> {
+        let operations = plan::diff(&self.applied, desired);
         for operation in &operations {
             self.kernel.apply(operation)?;
+            self.applied.apply(operation);
         }
-        self.applied = desired;
         Ok(operations.len())
-    }
-
-    /// What the tables hold.
-    pub fn applied(&self) -> &Tables {
-        &self.applied
     }
 }
 

@@ -218,7 +218,7 @@ fn applying_reaches_the_desired_state_and_then_writes_nothing() {
     let mut reconciler = Reconciler::new(FakeTables::default());
     for resolved in [&ALL[..], &ALL[..1], &[], &ALL[1..], &ALL] {
         let wanted = desired(&config, resolved);
-        reconciler.reconcile(wanted.clone()).unwrap();
+        reconciler.reconcile(&wanted).unwrap();
         let held = &reconciler.kernel.tables;
         assert_eq!(held.services, wanted.services);
         assert_eq!(held.slots, wanted.slots);
@@ -228,7 +228,7 @@ fn applying_reaches_the_desired_state_and_then_writes_nothing() {
             assert_eq!(held.backends.get(index), Some(backend));
         }
         let writes = reconciler.kernel.writes;
-        assert_eq!(reconciler.reconcile(wanted).unwrap(), 0);
+        assert_eq!(reconciler.reconcile(&wanted).unwrap(), 0);
         assert_eq!(reconciler.kernel.writes, writes);
     }
 }
@@ -293,4 +293,36 @@ fn losing_one_backend_changes_its_slots_alone() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Wherever a plan fails, the next one reaches its goal, also if that is another one.
+#[test]
+fn a_failure_at_any_operation_is_made_up_for() {
+    let config = config();
+    let (first, second) = (desired(&config, &ALL), desired(&config, &ALL[1..]));
+    let length = plan::diff(&Tables::default(), &first).len();
+    for fails_after in 0..length {
+        let mut reconciler = Reconciler::new(FakeTables::default());
+        reconciler.kernel.fails_after = Some(fails_after);
+        reconciler.reconcile(&first).unwrap_err();
+        reconciler.kernel.fails_after = None;
+        reconciler.reconcile(&second).unwrap();
+        let held = &reconciler.kernel.tables;
+        assert_eq!(held.slots, second.slots, "after {fails_after}");
+        assert_eq!(held.next_hops, second.next_hops, "after {fails_after}");
+        assert_eq!(held.services, second.services, "after {fails_after}");
+    }
+}
+
+#[test]
+fn pools_may_share_their_source_addresses() {
+    let mut config = config();
+    for n in 0..5 {
+        let backends = vec![backend("a", 1, &["198.18.1.1"])];
+        let name = format!("more-{n}");
+        config
+            .pools
+            .push(pool(&name, Forward::FullNat, &["198.18.1.254"], backends));
+    }
+    assert!(Ids::assign(&config).is_ok());
 }

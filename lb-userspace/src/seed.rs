@@ -64,10 +64,15 @@ pub fn load_or_make(state: &Path) -> Result<Seed, Error> {
 fn write(path: &Path, key: &[u8; 16]) -> io::Result<()> {
     let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let draft = path.with_extension("new");
+    // One that a crash left has whatever mode it has: a new file.
+    if let Err(error) = fs::remove_file(&draft)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&draft)?;
     writeln!(file, "{text}")?;

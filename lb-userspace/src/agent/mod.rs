@@ -8,8 +8,9 @@
 //!                                └──► view ──► control socket, stats endpoint
 //! ```
 //!
-//! Start: everything that can fail is tried before the program is attached, so that a start that
-//! fails leaves the host as it was. Stop: the program is detached, and what it recorded goes.
+//! Start: everything that can fail is tried before the program is attached; a start that fails
+//! leaves nothing behind but offloads that were turned off, if it came that far. Stop: the program
+//! is detached, and what it recorded goes; offloads stay off.
 
 mod prepare;
 mod view;
@@ -22,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -34,7 +35,7 @@ use crate::{
     control,
     kernel::{Attachment, MapTables, Mode, Program, ProgramLog, WantedNeighbours},
     model::Config,
-    net::{IfIndex, Resolver, Snapshot as NextHops, offload},
+    net::{IfIndex, Resolver, Snapshot as NextHops, offload, offload::Offload},
     reconcile::Reconciler,
     state::{self, Hop, Inputs, Link},
     stats::{self, AgentView, Source},
@@ -81,8 +82,7 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
     let result = agent.serve(&mut program, signals, socket, stats).await;
     // Also after a start that failed: the kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
-    info!("stopped");
-    result
+    result.inspect(|()| info!("stopped"))
 }
 
 /// A running agent, but for the program and the servers.
@@ -91,6 +91,8 @@ struct Agent {
     links: BTreeMap<String, Link>,
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
+    /// Addresses that the kernel would send from, by destination.
+    sources: BTreeMap<IpAddr, IpAddr>,
     reconciler: Reconciler<MapTables>,
     wanted: WantedNeighbours,
     log: ProgramLog,
@@ -134,6 +136,7 @@ impl Agent {
             view: Arc::new(view),
             links: prepared.links,
             hops: resolver.snapshots(),
+            sources: BTreeMap::new(),
             resolver,
             reconciler: Reconciler::new(program.take_tables()?),
             wanted: program.take_wanted()?,
@@ -182,6 +185,9 @@ impl Agent {
 
     /// Attaches the program to all interfaces.
     fn attach(&self, program: &mut Program) -> anyhow::Result<()> {
+        for name in self.links.keys() {
+            turn_offloads_off(name)?;
+        }
         let devices = self.links.iter();
         let devices = devices.map(|(name, link)| (name.as_str(), link.ifindex));
         let attached = program.attach(devices)?;
@@ -190,6 +196,7 @@ impl Agent {
                 Mode::Native => info!("attached to {name}, in the driver (native)"),
                 Mode::Generic(why) => {
                     offload::turn_off_gro(name)?;
+                    info!("{name}: generic-receive-offload is off now");
                     warn!("attached to {name}, in the stack (generic: slower), since: {why}");
                 }
             }
@@ -201,7 +208,7 @@ impl Agent {
     /// Brings the tables to what configuration and next hops ask for now.
     fn reconcile(&mut self) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
-        let hops = usable(&snapshot);
+        let hops = usable(&snapshot, &mut self.sources);
         let (config, ids) = (&self.view.config, &self.view.ids);
         let desired = state::desired(Inputs {
             config,
@@ -209,15 +216,14 @@ impl Agent {
             links: &self.links,
             hops: &hops,
         });
-        let operations = self.reconciler.reconcile(desired)?;
-        let applied = self.reconciler.applied();
+        let operations = self.reconciler.reconcile(&desired)?;
         info!(
             operations,
-            backends = applied.backends.len(),
+            backends = desired.backends.len(),
             of = ids.backends.len(),
             "tables written"
         );
-        self.view.applied(applied, snapshot);
+        self.view.applied(&desired, snapshot);
         Ok(())
     }
 
@@ -249,22 +255,48 @@ impl Agent {
     }
 }
 
-/// The next hops that are resolved, as the tables need them.
-fn usable(snapshot: &NextHops) -> BTreeMap<IpAddr, Hop> {
+/// The next hops that are resolved, as the tables need them. An address that the kernel would send
+/// from is kept as it was first seen, in `sources`: backends that are in the tables don't change.
+fn usable(snapshot: &NextHops, sources: &mut BTreeMap<IpAddr, IpAddr>) -> BTreeMap<IpAddr, Hop> {
     let resolved = snapshot.iter().filter_map(|(&address, resolution)| {
         let hop = resolution.next_hop()?;
+        if let Some(source) = hop.preferred_source {
+            sources.entry(address).or_insert(source);
+        }
         let (ifindex, mac, mtu) = (hop.device.0, hop.mac, hop.mtu);
+        let source = sources.get(&address).copied();
         Some((
             address,
             Hop {
                 ifindex,
                 mac,
                 mtu,
-                source: hop.preferred_source,
+                source,
             },
         ))
     });
     resolved.collect()
+}
+
+/// Turns off what a device may do to packets before the program sees them.
+fn turn_offloads_off(name: &str) -> anyhow::Result<()> {
+    let off = offload::turn_off(name)?;
+    if off.any_stuck() {
+        bail!(
+            "interface {name} strips VLAN tags or merges packets (rxvlan, lro) and can't be told \
+             not to: packets of one VLAN would pass for another's; \
+             try `ethtool -K {name} rxvlan off lro off`"
+        );
+    }
+    for (offload, what) in [
+        (off.rx_vlan, "rx-vlan-offload"),
+        (off.lro, "large-receive-offload"),
+    ] {
+        if offload == Offload::TurnedOff {
+            info!("{name}: {what} is off now, and stays off");
+        }
+    }
+    Ok(())
 }
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {

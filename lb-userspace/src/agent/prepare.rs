@@ -8,11 +8,11 @@ use lb_common::abi::{Seed, SourcePorts};
 use tracing::warn;
 
 use crate::{
-    config::{self, Severity},
+    config::{self, Diagnostic, Severity},
     host_facts,
     kernel::Constants,
-    model::{Config, Family},
-    net::{Host, offload},
+    model::Config,
+    net::Host,
     seed,
     state::{self, Ids, Link},
 };
@@ -33,7 +33,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     let loaded = config::load(path, &config::Disk)?;
     let network = Host::read().await.context("reading this host's network")?;
-    let facts = host_facts::read(&loaded.config).await?;
+    let facts = host_facts::read(&network, &loaded.config).await?;
     let mut found = loaded.warnings;
     found.extend(config::host::check(
         &loaded.config,
@@ -48,8 +48,11 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         bail!("{}", config::render(&found, config::Palette::Plain));
     }
     let config = loaded.config;
-    let mut warnings: Vec<String> = found.iter().map(|found| found.message.clone()).collect();
-    warnings.extend(not_forwarding(&network, &config));
+    let line = |found: &Diagnostic| match &found.help {
+        Some(help) => format!("{}; `{help}`", found.message),
+        None => found.message.clone(),
+    };
+    let warnings: Vec<String> = found.iter().map(line).collect();
     warnings.iter().for_each(|text| warn!("{text}"));
 
     let ids = Ids::assign(&config)?;
@@ -77,7 +80,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     })
 }
 
-/// The configured interfaces, each made ready for the program.
+/// The configured interfaces.
 fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Link>> {
     let mut links = BTreeMap::new();
     for name in &config.agent.interfaces {
@@ -87,14 +90,6 @@ fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Lin
         let Some(mac) = interface.mac else {
             bail!("interface {name} is no Ethernet device: packets there have no MAC addresses");
         };
-        let off = offload::turn_off(name)?;
-        if off.any_stuck() {
-            bail!(
-                "interface {name} strips VLAN tags or merges packets (rxvlan, lro) and can't be \
-                 told not to: packets of one VLAN would pass for another's; \
-                 try `ethtool -K {name} rxvlan off lro off`"
-            );
-        }
         links.insert(
             name.clone(),
             Link {
@@ -115,36 +110,4 @@ fn source_ports(network: &Host) -> anyhow::Result<SourcePorts> {
              full-nat: make it smaller"
         )
     })
-}
-
-/// A line for each interface that the kernel does not forward from, though services of that
-/// family send replies by its routes (`bpf_fib_lookup` answers only where forwarding is on).
-fn not_forwarding(network: &Host, config: &Config) -> Vec<String> {
-    let tracked = config
-        .services
-        .iter()
-        .filter(|s| config.pools[s.pool].forward.is_tracked());
-    let families: Vec<Family> = tracked
-        .flat_map(|s| &s.listen)
-        .map(|l| Family::of(l.address.ip()))
-        .collect();
-    let mut lines = Vec::new();
-    for name in &config.agent.interfaces {
-        let Some(interface) = network.interface(name) else {
-            continue;
-        };
-        for (family, on, sysctl) in [
-            (Family::Ipv4, interface.forwarding_ipv4, "ipv4"),
-            (Family::Ipv6, interface.forwarding_ipv6, "ipv6"),
-        ] {
-            if families.contains(&family) && on != Some(true) {
-                lines.push(format!(
-                    "{family} forwarding is off on {name}: replies of full-nat services that come \
-                     in there are dropped (forwarding_disabled); \
-                     `sysctl -w net.{sysctl}.conf.{name}.forwarding=1`"
-                ));
-            }
-        }
-    }
-    lines
 }

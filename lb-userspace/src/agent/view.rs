@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     kernel::{self, Attachment, CounterReader},
-    model::{Backend, BackendAddress, Config, Family, Pool, PoolIndex},
+    model::{Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex},
     net::{NextHop, Resolution, Snapshot as NextHops},
     plan::Tables,
     state::{self, Ids},
@@ -63,6 +63,22 @@ impl View {
     fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
         // Nobody panics while holding it; if somebody did, what it holds is whole all the same.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interfaces that the program is attached to, and `unknown` if it has met packets of
+    /// others (a bond's members have numbers of their own).
+    fn interfaces(&self, now: &Now) -> Vec<InterfaceView> {
+        let unknown = Attachment {
+            name: "unknown".into(),
+            ifindex: 0,
+            mode: kernel::Mode::Generic("the agent does not know this interface".into()),
+        };
+        let mut views: Vec<_> = now.attached.iter().map(|a| self.interface(a)).collect();
+        let unknown = self.interface(&unknown);
+        if unknown.verdicts.received > 0 {
+            views.push(unknown);
+        }
+        views
     }
 
     fn interface(&self, attachment: &Attachment) -> InterfaceView {
@@ -139,7 +155,7 @@ impl View {
         let share: f64 = indices.iter().filter_map(|n| now.shares.get(n)).sum();
         let address = |address: &BackendAddress| AddressView {
             address: written(address),
-            next_hop: self.next_hop(now, address.ip),
+            next_hop: self.next_hop(now, settings, address.ip),
             in_tables: index(Family::of(address.ip)).is_some_and(|n| now.in_tables.contains(&n)),
         };
         BackendView {
@@ -151,11 +167,16 @@ impl View {
         }
     }
 
-    fn next_hop(&self, now: &Now, address: IpAddr) -> NextHopView {
+    fn next_hop(&self, now: &Now, pool: &Pool, address: IpAddr) -> NextHopView {
         let unresolved = |reason: String| NextHopView::Unresolved { reason };
         match now.hops.get(&address) {
             None => unresolved("not asked for yet".into()),
             Some(Resolution::Unresolved(reason)) => unresolved(reason.to_string()),
+            Some(Resolution::Resolved(hop)) if lacks_outer_source(pool, address, hop) => {
+                unresolved(
+                    "no source address for the outer header: give the pool a `source`".into(),
+                )
+            }
             Some(Resolution::Resolved(NextHop {
                 device, mac, mtu, ..
             })) => match now.attached.iter().find(|a| a.ifindex == device.0) {
@@ -195,11 +216,19 @@ impl Source for View {
                 ..self.agent.clone()
             },
             readiness: self.readiness(&now),
-            interfaces: now.attached.iter().map(|a| self.interface(a)).collect(),
+            interfaces: self.interfaces(&now),
             services: self.services(),
             pools: pools.map(|(n, pool)| self.pool(&now, n, pool)).collect(),
         }
     }
+}
+
+/// Whether packets can't be sent to a backend since nothing says where from.
+fn lacks_outer_source(pool: &Pool, address: IpAddr, hop: &NextHop) -> bool {
+    let family = Family::of(address);
+    pool.forward == Forward::Ipip
+        && hop.preferred_source.is_none()
+        && !pool.source.iter().any(|ip| Family::of(*ip) == family)
 }
 
 /// Counters, or zeros and a line in the log.

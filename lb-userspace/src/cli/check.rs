@@ -15,9 +15,11 @@ use super::{
     wait,
 };
 use crate::{
-    config::{self, Diagnostic, Disk, Loaded, Palette, Severity, host, render},
+    config::{self, Code, Diagnostic, Disk, Loaded, Palette, Severity, host, render},
     host_facts,
     model::Config,
+    net::Host,
+    state::Ids,
 };
 
 /// Say all that is wrong with a configuration
@@ -112,10 +114,20 @@ fn examine(file: &Path, severity: Severity) -> Result<Findings> {
             return Ok(findings);
         }
     };
+    // What fits no table is no valid configuration either.
+    if let Err(error) = Ids::assign(&config) {
+        let diagnostic = Diagnostic::new(Severity::Error, Code::TooLarge, error.to_string());
+        findings.diagnostics = vec![diagnostic];
+        return Ok(findings);
+    }
     findings.valid = true;
     findings.content = Some(Content::of(&config));
     findings.diagnostics = warnings;
-    match wait(host_facts::read(&config))? {
+    let facts = async {
+        let network = Host::read().await?;
+        host_facts::read(&network, &config).await
+    };
+    match wait(facts)? {
         Ok(facts) => {
             let more = host::check(&config, &places, &facts, severity);
             findings.diagnostics.extend(more);

@@ -98,6 +98,10 @@ pub enum Code {
     UnmatchedInclude,
     /// This host has no such interface.
     MissingInterface,
+    /// There is more of something than the kernel's tables hold.
+    TooLarge,
+    /// The kernel does not forward what comes in by an interface.
+    NotForwarding,
     /// Packets to the address don't reach this host.
     ForeignAddress,
     /// A backend address is this host's own.
@@ -129,6 +133,8 @@ impl Code {
             Self::UnusedPool => "unused-pool",
             Self::UnmatchedInclude => "unmatched-include",
             Self::MissingInterface => "missing-interface",
+            Self::TooLarge => "too-large",
+            Self::NotForwarding => "not-forwarding",
             Self::ForeignAddress => "foreign-address",
             Self::OwnBackend => "own-backend",
         }
@@ -159,6 +165,8 @@ impl Code {
             | Self::PortMismatch
             | Self::UnmatchedInclude
             | Self::MissingInterface
+            | Self::TooLarge
+            | Self::NotForwarding
             | Self::ForeignAddress
             | Self::OwnBackend => false,
         }
@@ -173,7 +181,7 @@ impl fmt::Display for Code {
 
 impl<P> Diagnostic<P> {
     /// A diagnostic without a place.
-    pub(super) fn new(severity: Severity, code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(severity: Severity, code: Code, message: impl Into<String>) -> Self {
         Self {
             severity,
             code,

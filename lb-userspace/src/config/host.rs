@@ -8,7 +8,7 @@ use super::{
     diagnostic::{Code, Diagnostic, Severity},
     places::{Item, Places},
 };
-use crate::model::Config;
+use crate::model::{Config, Family};
 
 /// What the kernel says about this host.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct HostFacts {
     pub addresses: BTreeSet<IpAddr>,
     /// The prefixes that it takes for its own by a route of type `local`.
     pub local_routes: Vec<Prefix>,
+    /// The interfaces and families where packets that come in are not forwarded.
+    pub not_forwarding: BTreeSet<(String, Family)>,
 }
 
 /// An address prefix.
@@ -68,6 +70,7 @@ pub fn check(
 ) -> Vec<Diagnostic> {
     let mut found = interfaces(config, places, facts, severity);
     found.extend(own_addresses(config, places, facts));
+    found.extend(forwarding(config, places, facts));
     found.extend(backends(config, places, facts, severity));
     found
 }
@@ -96,6 +99,40 @@ fn interfaces(
         )
         .expected(format!("one of {}", known.join(", ")))
         .suggest(closest(name, facts.interfaces.iter().map(String::as_str)))
+    });
+    diagnostics.collect()
+}
+
+/// Replies of full-nat services find the clients by the kernel's routes, which it looks up only for
+/// packets that it would forward (`bpf_fib_lookup`).
+fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagnostic> {
+    let tracked = config.services.iter();
+    let tracked = tracked.filter(|service| config.pools[service.pool].forward.is_tracked());
+    let listens = tracked.flat_map(|service| &service.listen);
+    let families: BTreeSet<Family> = listens.map(|l| Family::of(l.address.ip())).collect();
+    let names = config.agent.interfaces.iter().enumerate();
+    let off = names.flat_map(|(index, name)| {
+        let off = families.iter().map(move |family| (index, name, *family));
+        off.filter(|(_, name, family)| facts.not_forwarding.contains(&((*name).clone(), *family)))
+    });
+    let diagnostics = off.map(|(index, name, family)| {
+        let message = format!(
+            "{family} forwarding is off on {name}: replies of full-nat services that come in there \
+             are dropped (forwarding_disabled)"
+        );
+        let sysctl = match family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        let item = Item::Interface(index);
+        diagnostic(
+            Severity::Warning,
+            Code::NotForwarding,
+            places,
+            item,
+            message,
+        )
+        .help(format!("sysctl -w net.{sysctl}.conf.{name}.forwarding=1"))
     });
     diagnostics.collect()
 }

@@ -63,7 +63,7 @@ pub struct Program {
 impl Program {
     /// Loads the object that this binary carries. The maps are empty, and nothing is attached.
     pub fn load(constants: &Constants) -> Result<Self, Error> {
-        // HZ can't be asked for: a first copy, with the smallest maps, serves as a clock.
+        // HZ can't be asked for: a first copy, with small flow tables, serves as a clock.
         let hertz = measure_hertz(&mut load(
             &Constants {
                 flows: 1024,
@@ -231,31 +231,52 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
         .try_into()?)
 }
 
-/// Jiffies in a second (HZ), from two readings of the kernel's counter.
+/// Jiffies in a second (HZ), from two readings of the kernel's counter: once more if something kept
+/// this process from running meanwhile.
 fn measure_hertz(ebpf: &mut Ebpf) -> Result<u32, Error> {
     const KNOWN: [u32; 4] = [100, 250, 300, 1000];
+    const ATTEMPTS: usize = 5;
     let clock = program(ebpf, "clock")?;
     clock.load()?;
-    let read = || {
+    let mut measured = 0.0;
+    for _ in 0..ATTEMPTS {
+        measured = ticks_a_second(clock)?;
+        let off = |hertz: &u32| (measured / f64::from(*hertz) - 1.0).abs();
+        let nearest = KNOWN.into_iter().min_by(|a, b| off(a).total_cmp(&off(b)));
+        if let Some(hertz) = nearest.filter(|hertz| off(hertz) < 0.06) {
+            return Ok(hertz);
+        }
+    }
+    Err(Error::Clock { measured })
+}
+
+/// How fast the kernel's counter goes, over a time in which even HZ = 100 is told to 4 %.
+fn ticks_a_second(clock: &Xdp) -> Result<f64, Error> {
+    const TIME: Duration = Duration::from_millis(250);
+    let (start, first) = read_clock(clock)?;
+    std::thread::sleep(TIME);
+    let (end, second) = read_clock(clock)?;
+    let ticks = second.wrapping_sub(first) & 0x7fff_ffff;
+    Ok(f64::from(ticks) / end.duration_since(start).as_secs_f64())
+}
+
+/// The kernel's counter, and the time at which it was read.
+fn read_clock(clock: &Xdp) -> Result<(Instant, u32), Error> {
+    const PROMPT: Duration = Duration::from_millis(2);
+    loop {
+        let before = Instant::now();
         let frame = [0; 64];
         let options = TestRunOptions {
             data_in: Some(&frame),
             repeat: 1,
             ..Default::default()
         };
-        Ok::<_, Error>((Instant::now(), clock.test_run(options)?.return_value))
-    };
-    let (start, first) = read()?;
-    std::thread::sleep(Duration::from_millis(100));
-    let (end, second) = read()?;
-    let ticks = second.wrapping_sub(first) & 0x7fff_ffff;
-    let measured = f64::from(ticks) / end.duration_since(start).as_secs_f64();
-    let off = |hertz: &u32| (measured / f64::from(*hertz) - 1.0).abs();
-    KNOWN
-        .into_iter()
-        .min_by(|a, b| off(a).total_cmp(&off(b)))
-        .filter(|hertz| off(hertz) < 0.15)
-        .ok_or(Error::Clock { measured })
+        let ticks = clock.test_run(options)?.return_value;
+        // Else this process lost the processor in between: nobody knows when it was read.
+        if before.elapsed() < PROMPT {
+            return Ok((before, ticks));
+        }
+    }
 }
 
 /// Another program holds the device.

@@ -16,7 +16,7 @@ use super::{error::Error, mapped::SlotTable, wire::Wire};
 
 /// Where plans are applied.
 pub trait KernelTables {
-    /// Does one step. If it fails, nothing of it is done.
+    /// Does one step. If it fails it may be done again, or another one to the same place.
     fn apply(&mut self, operation: &Operation) -> Result<(), Error>;
 }
 
@@ -63,18 +63,22 @@ impl MapTables {
         })
     }
 
+    /// The target first, then the place that packets come from, then the sender: nothing is
+    /// forwarded to a device before all of it is there.
     fn set_device(&mut self, index: u16, device: Device) -> Result<(), Error> {
-        set(&mut self.devices, "DEVICES", index.into(), device)?;
-        if device.ifindex == 0 {
-            if let Some(gone) = self.ifindexes.remove(&index) {
-                set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
-            }
-            return Ok(());
+        if device.ifindex != 0 {
+            self.redirect.set(index.into(), device.ifindex, None, 0)?;
         }
-        self.redirect.set(index.into(), device.ifindex, None, 0)?;
-        set(&mut self.ingress, "INGRESS", device.ifindex, device.hop)?;
-        self.ifindexes.insert(index, device.ifindex);
-        Ok(())
+        let gone = self.ifindexes.get(&index).copied();
+        if let Some(gone) = gone.filter(|gone| *gone != device.ifindex) {
+            set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
+            self.ifindexes.remove(&index);
+        }
+        if device.ifindex != 0 {
+            set(&mut self.ingress, "INGRESS", device.ifindex, device.hop)?;
+            self.ifindexes.insert(index, device.ifindex);
+        }
+        set(&mut self.devices, "DEVICES", index.into(), device)
     }
 
     fn create_table(&mut self, id: TableId) -> Result<(), Error> {

@@ -64,6 +64,57 @@ pub enum Operation {
     SetService(u32, OfFamily<Service<Ipv4Address>, Service<Ipv6Address>>),
 }
 
+impl Tables {
+    /// Does to these collections what the operation does to the kernel's tables.
+    pub fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::SetDevice(n, device) => {
+                put(&mut self.devices, *n, *device, Device::default());
+            }
+            Operation::SetNextHop(n, hop) => {
+                put(&mut self.next_hops, *n, *hop, NextHop::default());
+            }
+            Operation::SetSource(n, OfFamily::Ipv4(address)) => {
+                self.sources.ipv4.insert(*n, *address);
+            }
+            Operation::SetSource(n, OfFamily::Ipv6(address)) => {
+                self.sources.ipv6.insert(*n, *address);
+            }
+            Operation::SetBackend(n, backend) => {
+                self.backends.insert(*n, *backend);
+            }
+            Operation::CreateTable(id) => {
+                let empty = vec![Slot::EMPTY; id.size.slots() as usize];
+                self.slots.insert(*id, empty);
+            }
+            Operation::SetSlots(id, changes) => {
+                let table = self.slots.entry(*id).or_default();
+                table.resize(id.size.slots() as usize, Slot::EMPTY);
+                for &(n, slot) in changes {
+                    if let Some(held) = table.get_mut(n as usize) {
+                        *held = slot;
+                    }
+                }
+            }
+            Operation::SetService(n, OfFamily::Ipv4(service)) => {
+                put(&mut self.services.ipv4, *n, *service, Service::empty());
+            }
+            Operation::SetService(n, OfFamily::Ipv6(service)) => {
+                put(&mut self.services.ipv6, *n, *service, Service::empty());
+            }
+        }
+    }
+}
+
+/// Inserts a value, or removes what is there if the value is the empty one.
+fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V, empty: V) {
+    if value == empty {
+        map.remove(&key);
+    } else {
+        map.insert(key, value);
+    }
+}
+
 /// The operations that turn `old` into `new`: first the services that go, then what is new from
 /// what is pointed to up to what points, last the next hops and devices that nothing leads to any
 /// more. Sources and backends that go stay as they are: nothing names them.

@@ -6,6 +6,7 @@ use crate::config::{
     host::{self, HostFacts, Prefix},
     render,
 };
+use crate::model::Family;
 
 /// A host that the good file fits.
 fn ready() -> HostFacts {
@@ -13,6 +14,7 @@ fn ready() -> HostFacts {
         interfaces: ["eth0".to_owned(), "lo".to_owned()].into(),
         addresses: ["198.18.0.10".parse().unwrap(), "127.0.0.1".parse().unwrap()].into(),
         local_routes: vec![prefix("198.18.1.252", 30)],
+        ..HostFacts::default()
     }
 }
 
@@ -51,6 +53,14 @@ fn what_keeps_it_from_running_can_be_an_error() {
     facts.interfaces.remove("eth0");
     facts.addresses.insert("198.18.1.11".parse().unwrap());
     assert_snapshot("host_refuses", &printed(&facts, Severity::Error));
+}
+
+#[test]
+fn a_host_that_does_not_forward_loses_replies() {
+    let mut facts = ready();
+    facts.not_forwarding = [("eth0".to_owned(), Family::Ipv4)].into();
+    facts.not_forwarding.insert(("lo".to_owned(), Family::Ipv4));
+    assert_snapshot("host_does_not_forward", &printed(&facts, Severity::Error));
 }
 
 #[test]

@@ -160,6 +160,8 @@ fn a_code_prints_as_it_serialises() {
         Code::UnusedPool,
         Code::UnmatchedInclude,
         Code::MissingInterface,
+        Code::TooLarge,
+        Code::NotForwarding,
         Code::ForeignAddress,
         Code::OwnBackend,
     ];
