@@ -3,6 +3,7 @@
 //!
 //! Depends on no product crate, so that it builds before the BPF tools exist.
 
+mod bench;
 mod ci;
 mod demo;
 mod dependencies;
@@ -36,6 +37,7 @@ enum Verb {
     Setup(setup::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
     Docs(docs::Arguments),
     Verify(verify::Arguments),
     Ci(ci::Arguments),
@@ -57,6 +59,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Setup(arguments) => setup::run(&workspace, &arguments),
         Verb::Test(arguments) => test::run(&workspace, &arguments),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
+        Verb::Bench(arguments) => bench::run(&workspace, &arguments),
         Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),

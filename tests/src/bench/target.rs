@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use aya::programs::TestRunOptions;
 use lb_common::abi::{Counters, Seed};
 use lb_userspace::{
-    kernel::{Constants, CounterReader, MapTables, Program as Sluice},
+    kernel::{Constants, CounterReader, KernelTables as _, MapTables, Program as Sluice},
     model::Config,
-    reconcile::Reconciler,
+    plan::{self, Tables},
     state::{self, Ids, Inputs, Link},
 };
 
@@ -21,8 +21,10 @@ pub(super) struct Target {
     sluice: Sluice,
     floors: Floors,
     counters: CounterReader,
+    /// Indices of the backends' counters.
+    backends: Vec<u32>,
     /// Holds the slot tables.
-    tables: Reconciler<MapTables>,
+    _tables: MapTables,
     device: u16,
     context: Context24,
     output: Vec<u8>,
@@ -61,15 +63,19 @@ impl Target {
             links: &links,
             hops: &hops,
         };
-        let mut tables = Reconciler::new(sluice.take_tables()?);
-        tables.reconcile(state::desired(inputs))?;
+        let desired = state::desired(inputs);
+        let mut tables = sluice.take_tables()?;
+        for operation in plan::diff(&Tables::default(), &desired) {
+            tables.apply(&operation)?;
+        }
         let mut context = [0; 24];
         context[12..16].copy_from_slice(&link.ifindex.to_ne_bytes());
         Ok(Self {
             counters: sluice.take_counters()?,
             sluice,
             floors: Floors::load()?,
-            tables,
+            backends: desired.backends.into_keys().collect(),
+            _tables: tables,
             device: *ids
                 .devices
                 .values()
@@ -117,7 +123,7 @@ impl Target {
     /// The sum of all backends' counters.
     pub(super) fn backends(&self) -> Result<Counters> {
         let mut sum = Counters::default();
-        for &index in self.tables.applied().backends.keys() {
+        for &index in &self.backends {
             sum += self.counters.backend(index)?;
         }
         Ok(sum)

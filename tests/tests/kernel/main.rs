@@ -1,5 +1,6 @@
 //! Ring 2: the packet path in the kernel, frame by frame through `BPF_PROG_TEST_RUN`. Needs root.
 
+mod bench;
 mod counts;
 mod flows;
 mod network;
