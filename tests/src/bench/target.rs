@@ -1,8 +1,13 @@
 //! The loaded programs with their tables filled, run on single frames, and what they count.
 
+use std::fmt;
+
 use anyhow::{Context, Result};
 use aya::programs::TestRunOptions;
-use lb_common::abi::{Counters, Seed};
+use lb_common::{
+    abi::{Counters, Seed},
+    datapath::{DropReason, Egress, Outcome, PassReason},
+};
 use lb_userspace::{
     kernel::{Constants, CounterReader, KernelTables as _, MapTables, Program as Sluice},
     model::Config,
@@ -41,12 +46,29 @@ pub(super) struct Answer<'a> {
 }
 
 /// All that Sluice has counted for the interface and the services.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Counts {
-    /// By [`Outcome::code`](lb_common::datapath::Outcome::code).
+    /// By [`Outcome::code`].
     pub(super) outcomes: Vec<u64>,
     /// By [`Service::id`].
     pub(super) services: Vec<Counters>,
+}
+
+impl fmt::Debug for Counts {
+    /// Outcomes that came up, by name, and services that had packets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passes = PassReason::ALL.iter().map(|&reason| Outcome::Pass(reason));
+        let drops = DropReason::ALL.iter().map(|&reason| Outcome::Drop(reason));
+        let outcomes = [Outcome::Forward(Egress::Transmit)].into_iter();
+        let outcomes = outcomes.chain(passes).chain(drops);
+        let counted =
+            outcomes.map(|outcome| (outcome.name(), self.outcomes[outcome.code() as usize]));
+        let services = Service::ALL.iter().zip(&self.services);
+        f.debug_map()
+            .entries(counted.filter(|(_, count)| *count > 0))
+            .entries(services.filter(|(_, counters)| **counters != Counters::default()))
+            .finish()
+    }
 }
 
 impl Target {
