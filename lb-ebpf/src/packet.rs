@@ -30,10 +30,11 @@ impl<'a> XdpPacket<'a> {
         let start = self.start + offset;
         // In this form the verifier recognises the comparison with the packet's end.
         if start + size_of::<T>() > self.end {
-            None
-        } else {
-            Some(start)
+            return None;
         }
+        // SAFETY: no frame lies at address 0. Said, so that `Option<&T>` needs no check for it.
+        unsafe { core::hint::assert_unchecked(start != 0) };
+        Some(start)
     }
 }
 

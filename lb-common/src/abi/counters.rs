@@ -55,7 +55,9 @@ impl Counters {
                 self.bytes_out += traffic.bytes;
             }
         }
-        self.new_flows += u64::from(traffic.opens);
+        if traffic.opens {
+            self.new_flows += 1;
+        }
     }
 }
 

@@ -51,12 +51,11 @@ impl<A: Address> FlowKey<A> {
         }
     }
 
-    /// The flow hash: SipHash-1-3 of the key's bytes.
+    /// The flow hash: SipHash-1-3 of the key's bytes, without the padding.
     #[inline(always)]
     pub fn hash(&self, seed: Seed) -> FlowHash {
-        A::absorb(SipHash13::new(seed), self.source, self.destination)
-            .word(self.tail())
-            .finish()
+        let length = 2 * size_of::<A>() + 5;
+        A::absorb(SipHash13::new(seed), self.source, self.destination).finish(self.tail(), length)
     }
 
     /// A mark of the key in its entry. The kernel may recycle an LRU element under a held

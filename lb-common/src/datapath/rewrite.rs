@@ -3,7 +3,8 @@
 use crate::{
     abi::{Backend, FlowEntry, NextHop},
     net::{
-        Delta, EthernetHeader, Family, IpHeader, Packet, Ports, TcpHeader, Transport, UdpHeader,
+        Delta, EthernetHeader, EthernetWords, Family, IpHeader, Packet, Ports, TcpHeader,
+        Transport, UdpHeader,
     },
 };
 
@@ -102,13 +103,9 @@ fn link<F: Family, P: Packet, T: Tables>(
         .filter(|device| device.hop.device() != 0)
         .ok_or(DropReason::NoDevice)?;
     let ethernet = packet
-        .header_mut::<EthernetHeader>(0)
+        .header_mut::<EthernetWords>(0)
         .ok_or(DropReason::Inconsistent)?;
-    *ethernet = EthernetHeader {
-        destination: next.hop.mac(),
-        source: device.hop.mac(),
-        ethertype: F::ETHERTYPE,
-    };
+    ethernet.set(next.hop, device.hop, F::ETHERTYPE);
     Ok(())
 }
 

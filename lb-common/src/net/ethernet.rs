@@ -7,9 +7,12 @@
 //! +-------------------+-------------------+---------+
 //! ```
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U32, U64},
+};
 
-use crate::abi::MacAddress;
+use crate::abi::{HopWord, MacAddress};
 
 /// The header of every frame.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -21,6 +24,26 @@ pub struct EthernetHeader {
     pub source: MacAddress,
     /// What it carries, network order.
     pub ethertype: [u8; 2],
+}
+
+/// The same header as the words that it is written in: six bytes would be six stores in BPF.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct EthernetWords {
+    first: U64,
+    second: U32,
+    ethertype: [u8; 2],
+}
+
+impl EthernetWords {
+    /// Writes the whole header: from our device `source` to the next hop `destination`.
+    #[inline(always)]
+    pub fn set(&mut self, destination: HopWord, source: HopWord, ethertype: [u8; 2]) {
+        let (destination, source) = (destination.mac().word(), source.mac().word());
+        self.first = U64::new(destination | source << 48);
+        self.second = U32::new((source >> 16) as u32);
+        self.ethertype = ethertype;
+    }
 }
 
 /// What a frame carries, as far as it matters here.

@@ -8,7 +8,7 @@ mod packet;
 mod transport;
 
 pub use checksum::Delta;
-pub use ethernet::{EtherType, EthernetHeader};
+pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Unreadable};
 pub use packet::{Header, Packet};
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

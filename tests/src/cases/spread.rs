@@ -160,7 +160,7 @@ fn hash(source: SocketAddr, destination: SocketAddr, protocol: Protocol) -> u64 
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
-    hasher.write(&[number, 0, 0, 0]);
+    hasher.write(&[number]);
     hasher.finish()
 }
 
