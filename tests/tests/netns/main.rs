@@ -8,7 +8,7 @@ mod agent_start;
 mod net;
 mod receiver;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use sluice_tests::{
     addresses::Family, clients::Answer, progress::Progress, scenario::Scenario, services::SERVICES,
@@ -117,4 +117,17 @@ fn without_the_agent_nothing_is_answered() {
             .any(|problem| problem.contains("requests failed")),
         "{problems:?}"
     );
+}
+
+/// The demo as a user starts it, the agent killed before the requests: it must not end well.
+#[test]
+fn the_demo_fails_without_the_agent() {
+    let ended = Command::new(env!("CARGO_BIN_EXE_demo"))
+        .args(["--requests", "200", "--kill-agent", "--sluice"])
+        .arg(binary())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("requests failed"), "{said}");
 }
