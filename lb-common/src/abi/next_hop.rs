@@ -89,6 +89,17 @@ pub struct Device {
     pub hop: HopWord,
     /// The kernel's number for it.
     pub ifindex: u32,
-    /// Largest IP packet that it sends, bytes.
-    pub mtu: u32,
+    padding: u32,
+}
+
+impl Device {
+    /// The device of this MAC address and index.
+    pub fn new(hop: HopWord, ifindex: u32) -> Self {
+        let padding = 0;
+        Self {
+            hop,
+            ifindex,
+            padding,
+        }
+    }
 }

@@ -163,15 +163,6 @@ impl<A: Address> Service<A> {
         }
     }
 
-    /// The key of what lies here.
-    pub fn key(&self) -> ServiceKey<A> {
-        ServiceKey {
-            address: self.address,
-            port: self.port,
-            protocol: self.protocol,
-        }
-    }
-
     /// Index of its counters.
     #[inline(always)]
     pub fn id(&self) -> u32 {

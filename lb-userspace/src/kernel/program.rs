@@ -55,6 +55,17 @@ pub struct Attachment {
     pub mode: Mode,
 }
 
+impl Attachment {
+    fn new(name: &str, ifindex: u32, mode: Mode) -> Self {
+        let name = name.into();
+        Self {
+            name,
+            ifindex,
+            mode,
+        }
+    }
+}
+
 /// The loaded program. Dropped, it is detached from all devices.
 pub struct Program {
     ebpf: Ebpf,
@@ -163,18 +174,7 @@ fn attach(xdp: &mut Xdp, name: &str, ifindex: u32) -> Result<(Attachment, XdpLin
         });
     }
     match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-        Ok(link) => {
-            let mode = Mode::Native;
-            let name = name.into();
-            Ok((
-                Attachment {
-                    name,
-                    ifindex,
-                    mode,
-                },
-                link,
-            ))
-        }
+        Ok(link) => Ok((Attachment::new(name, ifindex, Mode::Native), link)),
         Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
         Err(error) => attach_to_stack(xdp, name, ifindex, why(&error)),
     }
@@ -187,22 +187,11 @@ fn attach_to_stack(
     ifindex: u32,
     reason: String,
 ) -> Result<(Attachment, XdpLinkId), Error> {
-    let name = name.into();
     match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
-        Ok(link) => {
-            let mode = Mode::Generic(reason);
-            Ok((
-                Attachment {
-                    name,
-                    ifindex,
-                    mode,
-                },
-                link,
-            ))
-        }
-        Err(error) if is_busy(&error) => Err(Error::Busy { name }),
+        Ok(link) => Ok((Attachment::new(name, ifindex, Mode::Generic(reason)), link)),
+        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
         Err(error) => Err(Error::Attach {
-            name,
+            name: name.into(),
             native: reason,
             generic: why(&error),
         }),

@@ -96,14 +96,7 @@ fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
     let device = |(name, link): (&String, &Link)| {
         let index = *inputs.ids.devices.get(name)?;
         let hop = HopWord::new(MacAddress(link.mac), index);
-        Some((
-            index,
-            Device {
-                hop,
-                ifindex: link.ifindex,
-                mtu: link.mtu,
-            },
-        ))
+        Some((index, Device::new(hop, link.ifindex)))
     };
     inputs.links.iter().filter_map(device).collect()
 }

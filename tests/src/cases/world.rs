@@ -184,11 +184,7 @@ impl Interface {
     }
 
     fn sender(&self) -> Device {
-        Device {
-            hop: self.hop(),
-            ifindex: self.ifindex,
-            mtu: MTU.into(),
-        }
+        Device::new(self.hop(), self.ifindex)
     }
 }
 
