@@ -10,8 +10,17 @@
 //!                                                  report     were the answers and the counts right
 //! ```
 //!
-//! Everything that is made here goes when its owner is dropped. Everything needs root; nothing is
-//! skipped without it. Packets travel only between namespaces of the run.
+//! Beside it, what the packet path is tested and measured with:
+//!
+//! ```text
+//! cases       the table of packet cases, which rings 0 and 2 run
+//! host        a packet and tables without a kernel: ring 0's half of it (the kernel's half is in
+//!             tests/kernel)
+//! bench       what a packet costs, beside floors of the same run
+//! ```
+//!
+//! Everything that is made here goes when its owner is dropped. Everything but `cases` and `host`
+//! needs root; nothing is skipped without it. Packets travel only between namespaces of the run.
 
 pub mod addresses;
 pub mod bench;

@@ -6,8 +6,8 @@
 //!
 //! By the ethtool ioctl (include/uapi/linux/ethtool.h, net/ethtool/ioctl.c), which every driver
 //! answers through the core. Changing them may reset the card's queues: do it before VRRP starts.
-//! Where the program runs in the stack, generic-receive-offload goes as well.
-//! They are not turned on again: the program may stay attached when the agent stops.
+//! Where the program runs in the stack, generic-receive-offload goes as well, for the same reason as
+//! the second. They are not turned on again: the program may stay attached when the agent stops.
 
 use std::{
     io,
@@ -58,7 +58,7 @@ pub enum Offload {
     StuckOn,
 }
 
-/// Turns both offloads of `device` off and reads them back. Fails only where the device can't be
+/// Turns rx-vlan-offload and large-receive-offload of `device` off and reads them back. Fails only where the device can't be
 /// asked at all.
 pub fn turn_off(device: &str) -> Result<Offloads, Error> {
     let socket = UnixDatagram::unbound().map_err(|source| Error::Ethtool {
