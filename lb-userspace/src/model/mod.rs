@@ -257,7 +257,7 @@ impl Family {
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
         })
