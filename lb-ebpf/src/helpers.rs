@@ -24,6 +24,25 @@ pub fn jiffies() -> u32 {
     unsafe { bpf_jiffies64() as u32 }
 }
 
+/// Adds to a word that other CPUs add to as well. (Rust offers no atomic addition on this target,
+/// which has the instruction.)
+///
+/// # Safety
+///
+/// `word` is valid and aligned, and changed in no other way meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn atomic_add(word: *mut u64, n: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({word} + 0) += {n}", word = in(reg) word, n = in(reg) n);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise.
+    unsafe { core::sync::atomic::AtomicU64::from_ptr(word) }
+        .fetch_add(n, core::sync::atomic::Ordering::Relaxed);
+}
+
 /// The kernel's number of the device that the packet came from.
 #[inline(always)]
 pub(crate) fn ingress_ifindex(ctx: &XdpContext) -> u32 {

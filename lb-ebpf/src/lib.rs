@@ -4,6 +4,7 @@
 //! A library, so that other objects (benchmarks) can call the same function.
 
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod helpers;
 mod log;

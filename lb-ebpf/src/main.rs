@@ -14,11 +14,11 @@ mod entry {
         lb_ebpf::handle(&ctx)
     }
 
-    /// Answers with the low 31 bits of the kernel's jiffies, for the agent to learn HZ and the
-    /// age of entries from. Run by `BPF_PROG_TEST_RUN` alone.
+    /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of
+    /// entries from. Run by `BPF_PROG_TEST_RUN` alone.
     #[xdp]
     fn clock(_: XdpContext) -> u32 {
-        lb_ebpf::jiffies() & 0x7fff_ffff
+        lb_ebpf::jiffies()
     }
 
     /// The helpers are for programs under a licence compatible with the GPL.

@@ -7,19 +7,21 @@ use core::ptr::NonNull;
 use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_NOEXIST},
-    btf_maps::{Array, ArrayOfMaps, DevMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
     programs::XdpContext,
 };
 use lb_common::{
     abi::{
-        Address, Backend, Counters, Device, FlowEntry, FlowKey, FlowState, HopWord, Ipv4Address,
-        Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX, MAX_NEXT_HOPS, MAX_SERVICES,
-        MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, SERVICE_POSITIONS, Seed, Service, Slot,
-        SourcePorts, TABLE_SIZES, TableId, TableSize, Traffic,
+        Address, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord,
+        Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX, MAX_NEXT_HOPS,
+        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable,
+        RecordBudget, RecordLimits, Recorded, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts,
+        TABLE_SIZES, TableId, TableSize, Traffic, Unrecorded,
     },
     datapath::{
-        DropReason, FamilyTables, HeldFlow, InsertError, Leaving, Outcome, Route, Scratch, Tables,
+        DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Route,
+        Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -44,6 +46,12 @@ static FIRST_PORT: Global<u16> = Global::new(1024);
 /// How many source ports there are.
 #[unsafe(no_mangle)]
 static PORT_COUNT: Global<u16> = Global::new(1);
+/// Exceptions that each family's map holds.
+#[unsafe(no_mangle)]
+static EXCEPTION_CAPACITY: Global<u32> = Global::new(1024);
+/// Exceptions that one CPU may record in a second, of each kind.
+#[unsafe(no_mangle)]
+static EXCEPTION_RATE: Global<u32> = Global::new(1024);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -81,6 +89,22 @@ static SLOTS_M: ArrayOfMaps<SlotTable<{ TABLE_SIZES[1] as usize }>, { MAX_TABLES
 #[btf_map]
 static SLOTS_L: ArrayOfMaps<SlotTable<{ TABLE_SIZES[2] as usize }>, { MAX_TABLES as usize }> =
     ArrayOfMaps::new();
+/// The tables that others replace, by the index of the new one; a size class after the other.
+#[btf_map]
+static OLD_TABLES: Array<OldTable, { OldTable::POSITIONS as usize }> = Array::new();
+/// Size: at load.
+#[btf_map]
+static EXCEPTIONS_V4: HashMap<FlowKey<Ipv4Address>, Exception, 1024> = HashMap::new();
+/// Size: at load.
+#[btf_map]
+static EXCEPTIONS_V6: HashMap<FlowKey<Ipv6Address>, Exception, 1024> = HashMap::new();
+/// How full the exceptions are: the numbers of an [`Occupancy`] for IPv4, then for IPv6.
+#[btf_map]
+static OCCUPANCY: Array<u64, { Occupancy::POSITIONS as usize }> = Array::new();
+#[btf_map]
+static RECORD_BUDGET: PerCpuArray<RecordBudget, 1> = PerCpuArray::new();
+#[btf_map]
+static UNRECORDED: Array<Unrecorded, { MAX_SERVICES as usize }> = Array::new();
 /// Size: at load.
 #[btf_map]
 static FLOWS_V4: LruHashMap<FlowKey<Ipv4Address>, FlowEntry<Ipv4Address>, 1024> = LruHashMap::new();
@@ -177,6 +201,42 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    fn old_table(&self, table: TableId) -> Option<OldTable> {
+        OLD_TABLES.get(OldTable::position(table)).copied()
+    }
+
+    #[inline(always)]
+    fn record_limits(&self) -> RecordLimits {
+        RecordLimits {
+            capacity: EXCEPTION_CAPACITY.load(),
+            rate: EXCEPTION_RATE.load(),
+        }
+    }
+
+    #[inline(always)]
+    fn with_record_budget<R>(&self, work: impl FnOnce(&mut RecordBudget) -> R) -> Option<R> {
+        let budget = RECORD_BUDGET.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own element, no other program runs on it meanwhile, and a packet asks
+        // for it once.
+        Some(work(unsafe { &mut *budget }))
+    }
+
+    #[inline(always)]
+    fn note_unrecorded(&self, service: u32, kind: Recorded, now: u32) {
+        if let Some(stamps) = UNRECORDED.get_ptr_mut(service) {
+            // SAFETY: a single store of an aligned field, which other CPUs may make as well: any of
+            // their times will do.
+            unsafe {
+                let stamp = match kind {
+                    Recorded::Open => &raw mut (*stamps).open,
+                    Recorded::Data => &raw mut (*stamps).data,
+                };
+                stamp.write_volatile(now);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn redirect(&self, device: u16) -> bool {
         REDIRECT.redirect(u32::from(device), 0).is_ok()
     }
@@ -215,8 +275,9 @@ fn by_ifindex(ifindex: u32) -> HopWord {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $services:ident, $sources:ident, $flows:ident, $scratch:ident) => {
+    ($family:ty, $services:ident, $sources:ident, $flows:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
         impl FamilyTables<$family> for KernelTables<'_> {
+            type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
 
             #[inline(always)]
@@ -274,6 +335,36 @@ macro_rules! family_tables {
             }
 
             #[inline(always)]
+            fn exception_occupancy(&self) -> Occupancy {
+                let number = |index| OCCUPANCY.get(index).copied().unwrap_or_default();
+                Occupancy {
+                    inserted: number(Occupancy::inserted_at($occupancy)),
+                    deleted: number(Occupancy::deleted_at($occupancy)),
+                }
+            }
+
+            #[inline(always)]
+            fn exception(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+            ) -> Option<KernelException> {
+                NonNull::new($exceptions.get_ptr_mut(key)?).map(KernelException)
+            }
+
+            #[inline(always)]
+            fn insert_exception(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &Exception,
+            ) -> Result<(), InsertError> {
+                $exceptions
+                    .insert(key, entry, u64::from(BPF_NOEXIST))
+                    .map_err(refused)?;
+                count_inserted($occupancy);
+                Ok(())
+            }
+
+            #[inline(always)]
             fn route(
                 &self,
                 entry: &FlowEntry<<$family as Family>::Address>,
@@ -290,8 +381,33 @@ macro_rules! family_tables {
     };
 }
 
-family_tables!(Ipv4, SERVICES_V4, SOURCES_V4, FLOWS_V4, SCRATCH_V4);
-family_tables!(Ipv6, SERVICES_V6, SOURCES_V6, FLOWS_V6, SCRATCH_V6);
+family_tables!(
+    Ipv4,
+    SERVICES_V4,
+    SOURCES_V4,
+    FLOWS_V4,
+    SCRATCH_V4,
+    EXCEPTIONS_V4,
+    0
+);
+family_tables!(
+    Ipv6,
+    SERVICES_V6,
+    SOURCES_V6,
+    FLOWS_V6,
+    SCRATCH_V6,
+    EXCEPTIONS_V6,
+    1
+);
+
+/// Counts an exception, on whichever CPU.
+#[inline(always)]
+fn count_inserted(family: u32) {
+    if let Some(inserted) = OCCUPANCY.get_ptr_mut(Occupancy::inserted_at(family)) {
+        // SAFETY: an aligned map value, which all CPUs add to only in this way.
+        unsafe { helpers::atomic_add(inserted, 1) }
+    }
+}
 
 /// Why a map did not take an entry.
 #[inline(always)]
@@ -386,5 +502,41 @@ impl<A: Address> HeldFlow<A> for KernelFlow<A> {
             (&raw mut (*entry).route_mtu).write_volatile(mtu);
             (&raw mut (*entry).route_seen).write_volatile(now);
         }
+    }
+}
+
+/// A held exception.
+pub(crate) struct KernelException(NonNull<Exception>);
+
+impl HeldException for KernelException {
+    #[inline(always)]
+    fn read(&self, into: &mut Exception) {
+        let from = self.0.as_ptr();
+        // SAFETY: aligned fields of an element whose memory the kernel keeps while the program
+        // runs; should it be reused for another flow, the fingerprint, read last, says so.
+        unsafe {
+            into.owners = (&raw const (*from).owners).read_volatile();
+            into.mark = (&raw const (*from).mark).read_volatile();
+            into.seen = (&raw const (*from).seen).read_volatile();
+            into.fingerprint = (&raw const (*from).fingerprint).read_volatile();
+        }
+    }
+
+    #[inline(always)]
+    fn set_owners(&self, owners: u64) {
+        // SAFETY: as in `read`; a single store of an aligned field.
+        unsafe { (&raw mut (*self.0.as_ptr()).owners).write_volatile(owners) }
+    }
+
+    #[inline(always)]
+    fn set_mark(&self, mark: u64) {
+        // SAFETY: as in `read`; a single store of an aligned field.
+        unsafe { (&raw mut (*self.0.as_ptr()).mark).write_volatile(mark) }
+    }
+
+    #[inline(always)]
+    fn set_seen(&self, seen: u64) {
+        // SAFETY: as in `read`; a single store of an aligned field.
+        unsafe { (&raw mut (*self.0.as_ptr()).seen).write_volatile(seen) }
     }
 }

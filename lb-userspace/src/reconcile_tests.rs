@@ -290,6 +290,9 @@ fn losing_one_backend_changes_its_slots_alone() {
                 assert_eq!(index, ids.next_hops[&ip("198.18.1.1")]);
                 assert_eq!(hop.hop.device(), 0);
             }
+            Operation::SetBackend(index, backend) => {
+                assert!(gone.contains(&index) && !backend.is_alive());
+            }
             other => panic!("{other:?}"),
         }
     }

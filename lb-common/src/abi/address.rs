@@ -22,6 +22,9 @@ pub trait Address:
     /// The address as two words in memory order, the second 0 for IPv4.
     fn words(self) -> (u64, u64);
 
+    /// The first `bits` bits of the address (1 to its length), zeros behind them.
+    fn prefix(self, bits: u8) -> Self;
+
     /// Takes both addresses of a flow key into the hash, in memory order.
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
 
@@ -82,6 +85,12 @@ impl Address for Ipv4Address {
     }
 
     #[inline(always)]
+    fn prefix(self, bits: u8) -> Self {
+        let mask = u32::MAX << (32 - u32::from(bits)).min(31);
+        Self(self.0 & mask.to_be())
+    }
+
+    #[inline(always)]
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13 {
         hash.word(source.words().0 | destination.words().0 << 32)
     }
@@ -103,6 +112,19 @@ impl Address for Ipv6Address {
     #[inline(always)]
     fn words(self) -> (u64, u64) {
         (u64::from_le(self.0), u64::from_le(self.1))
+    }
+
+    #[inline(always)]
+    fn prefix(self, bits: u8) -> Self {
+        let bits = u32::from(bits);
+        let half = |bits: u32| match bits {
+            0 => 0,
+            _ => (u64::MAX << (64 - bits)).to_be(),
+        };
+        Self(
+            self.0 & half(bits.min(64)),
+            self.1 & half(bits.saturating_sub(64).min(64)),
+        )
     }
 
     #[inline(always)]

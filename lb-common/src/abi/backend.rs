@@ -1,5 +1,6 @@
 //! A backend as the packet path needs it: one address of one server, and how packets get there.
-//! Immutable once it is in the table: a change is a new index, then the slots.
+//! Immutable once it is in the table but for the byte that says whether it lives: a change is a new
+//! index, then the slots.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,7 +29,9 @@ pub struct Backend {
     source_count: u16,
     port: [u8; 2],
     forward: u8,
-    padding: [u8; 3],
+    alive: u8,
+    generation: u8,
+    padding: u8,
 }
 
 /// What a [`Backend`] is made from.
@@ -46,6 +49,8 @@ pub struct BackendSpec<A> {
     pub sources: (u32, u16),
     /// Index of its next hop.
     pub next_hop: u32,
+    /// Which of the backends that had its index one after the other.
+    pub generation: u8,
 }
 
 impl Backend {
@@ -59,8 +64,27 @@ impl Backend {
             source_count: spec.sources.1,
             port: spec.port,
             forward: spec.forward as u8,
-            padding: [0; 3],
+            alive: 1,
+            generation: spec.generation,
+            padding: 0,
         }
+    }
+
+    /// The same, but dead: recorded flows are not sent there any more.
+    pub fn dead(self) -> Self {
+        Self { alive: 0, ..self }
+    }
+
+    /// Whether recorded flows may be sent there.
+    #[inline(always)]
+    pub fn is_alive(&self) -> bool {
+        self.alive != 0
+    }
+
+    /// Which of the backends that had its index one after the other.
+    #[inline(always)]
+    pub fn generation(&self) -> u8 {
+        self.generation
     }
 
     /// How packets get there; `None` where nothing was written.

@@ -28,7 +28,9 @@ pub struct FlowKey<A> {
     pub destination_port: [u8; 2],
     /// Protocol number.
     pub protocol: u8,
-    padding: [u8; 3],
+    padding: u8,
+    // Apart, else the compiler clears three bytes by a store that is misaligned.
+    more_padding: u16,
 }
 
 impl<A: Address> FlowKey<A> {
@@ -47,7 +49,8 @@ impl<A: Address> FlowKey<A> {
             source_port,
             destination_port,
             protocol,
-            padding: [0; 3],
+            padding: 0,
+            more_padding: 0,
         }
     }
 
@@ -56,6 +59,17 @@ impl<A: Address> FlowKey<A> {
     pub fn hash(&self, seed: Seed) -> FlowHash {
         let length = 2 * size_of::<A>() + 5;
         A::absorb(SipHash13::new(seed), self.source, self.destination).finish(self.tail(), length)
+    }
+
+    /// The hash that chooses a slot: of the whole flow, or, where `prefix` is not 0, of that many
+    /// bits of the source address alone.
+    #[inline(always)]
+    pub fn slot_hash(&self, seed: Seed, prefix: u8) -> FlowHash {
+        if prefix == 0 {
+            return self.hash(seed);
+        }
+        let (high, low) = self.source.prefix(prefix).words();
+        SipHash13::new(seed).word(high).word(low).finish(0, 16)
     }
 
     /// A mark of the key in its entry. The kernel may recycle an LRU element under a held

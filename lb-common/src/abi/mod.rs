@@ -8,6 +8,7 @@ mod address;
 mod backend;
 mod counters;
 mod event;
+mod exception;
 mod flow;
 mod hash;
 mod next_hop;
@@ -18,16 +19,21 @@ pub use address::{Address, Ipv4Address, Ipv6Address};
 pub use backend::{Backend, BackendSpec, Forward};
 pub use counters::{Counters, Direction, Traffic};
 pub use event::NeighbourWanted;
+pub use exception::{
+    BackendRef, Exception, ExceptionState, Occupancy, OldTable, RecordBudget, RecordLimits,
+    Recorded, Unrecorded,
+};
 pub use flow::{FlowEntry, FlowKey, FlowSpec, FlowState, Rewrite};
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use service::{
-    SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, SourcePorts,
+    SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, ServiceSpec,
+    ServiceTraits, SourcePorts,
 };
-pub use slot::{Slot, TABLE_SIZES, TableId, TableSize};
+pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -61,6 +67,9 @@ const _: () = {
     assert!(size_of::<FlowKey<Ipv6Address>>() == 40);
     assert!(size_of::<FlowEntry<Ipv4Address>>() == 56);
     assert!(size_of::<FlowEntry<Ipv6Address>>() == 80);
+    assert!(size_of::<Exception>() == 40);
+    assert!(size_of::<OldTable>() == 24);
+    assert!(size_of::<RecordBudget>() == 12);
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<NeighbourWanted>() == 24);
 };

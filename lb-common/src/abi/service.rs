@@ -9,6 +9,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
 
 use super::{
     address::Address,
+    flow::FlowKey,
+    hash::{FlowHash, Seed},
     slot::{TableId, TableSize},
 };
 
@@ -73,8 +75,50 @@ pub struct Service<A> {
     id: [u8; 4],
     table: [u8; 4],
     size: u8,
-    tracked: u8,
-    padding: [u8; 2],
+    traits: u8,
+    prefix: u8,
+    padding: u8,
+}
+
+/// What a service's entry is made from, beside its key.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceSpec {
+    /// Index of its counters.
+    pub id: u32,
+    /// The slot table of its backends.
+    pub table: TableId,
+    /// How its flows are told apart and kept.
+    pub traits: ServiceTraits,
+    /// Bits of the client's address that alone choose the slot; 0: the whole flow does.
+    pub prefix: u8,
+}
+
+/// How a service's flows are told apart and kept: a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTraits(u8);
+
+impl ServiceTraits {
+    /// None: flows are found by their hash, and end as TCP or UDP flows do.
+    pub const NONE: Self = Self(0);
+    /// Every flow is recorded.
+    pub const TRACKED: Self = Self(1);
+    /// Every packet is a flow of its own (DNS): it goes to its slot's current backend.
+    pub const ONE_PACKET: Self = Self(2);
+    /// Its flows are QUIC connections.
+    pub const QUIC: Self = Self(4);
+    /// A flow whose backend is gone is reset, not sent elsewhere.
+    pub const RESETS: Self = Self(8);
+
+    /// Both sets.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether it holds all of `other`.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What an entry is.
@@ -114,15 +158,15 @@ impl<A: Address> Service<A> {
         Self::new_zeroed()
     }
 
-    /// A service that counts under `id` and takes its backends from `table`; `tracked`: every
-    /// flow is recorded.
-    pub fn new(key: ServiceKey<A>, id: u32, table: TableId, tracked: bool) -> Self {
+    /// A service.
+    pub fn new(key: ServiceKey<A>, spec: ServiceSpec) -> Self {
         Self {
             kind: Self::KIND_SERVICE,
-            id: id.to_ne_bytes(),
-            table: table.index.to_ne_bytes(),
-            size: table.size as u8,
-            tracked: tracked.into(),
+            id: spec.id.to_ne_bytes(),
+            table: spec.table.index.to_ne_bytes(),
+            size: spec.table.size as u8,
+            traits: spec.traits.0,
+            prefix: spec.prefix,
             ..Self::keyed(key)
         }
     }
@@ -172,20 +216,27 @@ impl<A: Address> Service<A> {
     /// The slot table of its backends.
     #[inline(always)]
     pub fn table(&self) -> TableId {
-        let size = match self.size {
-            0 => TableSize::Small,
-            1 => TableSize::Medium,
-            _ => TableSize::Large,
-        };
         TableId {
-            size,
+            size: TableSize::from_class(self.size),
             index: u32::from_ne_bytes(self.table),
         }
+    }
+
+    /// How its flows are told apart and kept.
+    #[inline(always)]
+    pub fn traits(&self) -> ServiceTraits {
+        ServiceTraits(self.traits)
     }
 
     /// Whether every flow is recorded.
     #[inline(always)]
     pub fn tracked(&self) -> bool {
-        self.tracked != 0
+        self.traits().has(ServiceTraits::TRACKED)
+    }
+
+    /// The hash that chooses the slot of a flow.
+    #[inline(always)]
+    pub fn hash(&self, key: &FlowKey<A>, seed: Seed) -> FlowHash {
+        key.slot_hash(seed, self.prefix)
     }
 }

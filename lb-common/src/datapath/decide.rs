@@ -1,8 +1,12 @@
-//! Third stage: which backend? By the flow's hash alone: it names a slot, the slot a backend.
-//! Services that record their flows ask here only for new ones (see `flow`).
+//! Third stage: which backend? By the flow's hash: it names a slot, and the slot a backend, unless
+//! its owner is changing (see `unsettled`). Services that record their flows ask here only for new
+//! ones (see `flow`).
 
 use crate::{
-    abi::{Backend, Direction, FlowHash, Forward, HopWord, Service, Traffic},
+    abi::{
+        Address, Backend, Direction, FlowKey, Forward, HopWord, Service, ServiceTraits, Slot,
+        Traffic,
+    },
     net::{Family, Packet},
 };
 
@@ -12,6 +16,7 @@ use super::{
     parse::{self, Parsed},
     rewrite,
     tables::{FamilyTables, Tables},
+    unsettled,
 };
 
 /// A packet of a service that records no flows.
@@ -24,7 +29,16 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     service: &Service<F::Address>,
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
-    let (index, backend) = choose(tables, service, parsed.key.hash(tables.seed()))?;
+    let slot = slot_of(tables, service, &parsed.key)?;
+    let traits = service.traits();
+    let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
+        slot.current()
+    } else {
+        let quic = traits.has(ServiceTraits::QUIC);
+        let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
+        unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
+    };
+    let backend = backend(tables, index)?;
     match backend.forward() {
         Some(Forward::Ipip) => {}
         // full-nat needs a port per flow, so its services are tracked.
@@ -43,21 +57,23 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     Ok(egress)
 }
 
-/// The backend, and its index, that new flows of this hash get.
+/// The slot of a flow.
 #[inline(always)]
-pub(super) fn choose<'t, A: crate::abi::Address, T: Tables>(
-    tables: &'t T,
+pub(super) fn slot_of<A: Address, T: Tables>(
+    tables: &T,
     service: &Service<A>,
-    hash: FlowHash,
-) -> Result<(u32, &'t Backend), Stop> {
-    let table = service.table();
-    let Some(slot) = tables.slot(table, hash.below(table.size.slots())) else {
-        return Err(DropReason::Inconsistent.into());
-    };
-    let index = slot.current();
+    key: &FlowKey<A>,
+) -> Result<Slot, Stop> {
+    let (table, hash) = (service.table(), service.hash(key, tables.seed()));
+    let slot = tables.slot(table, hash.below(table.size.slots()));
+    slot.ok_or(DropReason::Inconsistent.into())
+}
+
+/// The backend of this index, unless that is 0: nobody's.
+#[inline(always)]
+pub(super) fn backend<T: Tables>(tables: &T, index: u32) -> Result<&Backend, Stop> {
     if index == 0 {
         return Err(DropReason::NoBackend.into());
     }
-    let backend = tables.backend(index).ok_or(DropReason::Inconsistent)?;
-    Ok((index, backend))
+    tables.backend(index).ok_or(DropReason::Inconsistent.into())
 }

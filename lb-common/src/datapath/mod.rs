@@ -13,6 +13,7 @@
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
 mod decide;
+pub mod exceptions;
 mod flow;
 mod forward;
 mod open;
@@ -21,10 +22,13 @@ mod parse;
 mod rewrite;
 mod service;
 mod tables;
+mod unsettled;
 
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS, TCP_SECONDS, UDP_SECONDS};
 pub use outcome::{DropReason, Egress, Outcome, PassReason, Stop};
-pub use tables::{FamilyTables, HeldFlow, InsertError, Leaving, Route, Scratch, Tables};
+pub use tables::{
+    FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
+};
 
 use crate::{
     abi::{HopWord, ServiceKind},

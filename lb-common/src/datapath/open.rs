@@ -53,8 +53,9 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
     service: &Service<F::Address>,
     first: &First,
 ) -> Result<(), Stop> {
+    let index = decide::slot_of(tables, service, &scratch.key)?.current();
+    let backend = decide::backend(tables, index)?;
     let hash = scratch.key.hash(tables.seed());
-    let (index, backend) = decide::choose(tables, service, hash)?;
     if backend.forward() != Some(Forward::FullNat) {
         return Err(DropReason::Inconsistent.into());
     }

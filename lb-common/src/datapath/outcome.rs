@@ -103,6 +103,8 @@ reasons! {
         TtlExpired = "ttl_expired",
         /// The service has no backend.
         NoBackend = "no_backend",
+        /// The flow's backend is gone, and its service does not send such flows elsewhere.
+        BackendGone = "backend_gone",
         /// The backend's next hop is not resolved.
         NoNextHop = "no_next_hop",
         /// The packet with all its headers does not fit the next hop's MTU.

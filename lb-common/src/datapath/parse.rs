@@ -5,12 +5,15 @@
 use crate::{
     abi::{FlowKey, HopWord},
     net::{
-        EtherType, EthernetHeader, Family, IpHeader, Packet, Ports, TcpFlags, TcpHeader, UdpHeader,
-        Unreadable,
+        EtherType, EthernetHeader, Family, IpHeader, Packet, Ports, QuicHeader, QuicPacket,
+        TcpFlags, TcpHeader, UdpHeader, Unreadable,
     },
 };
 
-use super::outcome::{DropReason, PassReason, Stop};
+use super::{
+    exceptions::{Kind, Proof, Sighting},
+    outcome::{DropReason, PassReason, Stop},
+};
 
 /// What an Ethernet frame for us carries.
 pub(super) enum Link {
@@ -106,6 +109,48 @@ pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<Tc
         return Err(DropReason::TtlExpired.into());
     }
     Ok(flags)
+}
+
+/// What a packet of a sound flow is to it, at the time `now`. Only asked where the slot is not
+/// settled.
+#[inline(always)]
+pub(super) fn sighting<F: Family, P: Packet>(
+    packet: &P,
+    facts: Facts,
+    quic: bool,
+    now: u32,
+) -> Sighting {
+    let mut sighting = Sighting {
+        kind: Kind::Data,
+        proof: Proof::None,
+        sequence: 0,
+        now,
+    };
+    if facts.protocol == TcpHeader::PROTOCOL {
+        if let Some(tcp) = packet.header::<TcpHeader>(F::TRANSPORT) {
+            (sighting.proof, sighting.sequence) = (Proof::Sequence, tcp.sequence());
+            sighting.kind = tcp_kind(tcp.flags());
+        }
+    } else if quic && let Some(header) = packet.header::<QuicHeader>(F::TRANSPORT + UdpHeader::LEN)
+    {
+        match header.packet(facts.length - F::HEADER_LEN - UdpHeader::LEN) {
+            QuicPacket::Initial => sighting.kind = Kind::Open,
+            QuicPacket::Handshake => sighting.proof = Proof::Handshake,
+            QuicPacket::Other => {}
+        }
+    }
+    sighting
+}
+
+#[inline(always)]
+fn tcp_kind(flags: TcpFlags) -> Kind {
+    if flags.opens() {
+        Kind::Open
+    } else if flags.closes() {
+        Kind::Close
+    } else {
+        Kind::Data
+    }
 }
 
 #[inline(always)]

@@ -4,8 +4,9 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Backend, Device, FlowEntry, FlowKey, FlowState, HopWord, NextHop, Seed, Service,
-        Slot, SourcePorts, TableId, Traffic,
+        Address, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord, NextHop,
+        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Seed, Service, Slot,
+        SourcePorts, TableId, Traffic,
     },
     net::Family,
 };
@@ -45,6 +46,18 @@ pub trait Tables {
     /// A slot of a pool's table.
     fn slot(&self, table: TableId, slot: u32) -> Option<Slot>;
 
+    /// The table that this one replaces, if slots of it may still refer to that.
+    fn old_table(&self, table: TableId) -> Option<OldTable>;
+
+    /// How many exceptions may be recorded.
+    fn record_limits(&self) -> RecordLimits;
+
+    /// Lends what this CPU has recorded of late.
+    fn with_record_budget<R>(&self, work: impl FnOnce(&mut RecordBudget) -> R) -> Option<R>;
+
+    /// Notes that a packet of a service was not recorded at the time `now`.
+    fn note_unrecorded(&self, service: u32, kind: Recorded, now: u32);
+
     /// Has the frame sent through another device, once the program ends; `false` if it can't be.
     fn redirect(&self, device: u16) -> bool;
 
@@ -62,6 +75,9 @@ pub trait Tables {
 pub trait FamilyTables<F: Family>: Tables {
     /// A held flow entry.
     type Flow: HeldFlow<F::Address>;
+
+    /// A held exception.
+    type Exception: HeldException;
 
     /// A position of the service table.
     fn service(&self, position: u32) -> Option<&Service<F::Address>>;
@@ -93,6 +109,19 @@ pub trait FamilyTables<F: Family>: Tables {
     /// Forgets a flow.
     fn remove_flow(&self, key: &FlowKey<F::Address>);
 
+    /// How full the exceptions are.
+    fn exception_occupancy(&self) -> Occupancy;
+
+    /// The exception of a flow.
+    fn exception(&self, key: &FlowKey<F::Address>) -> Option<Self::Exception>;
+
+    /// Records an exception unless its key has one, and counts it as inserted.
+    fn insert_exception(
+        &self,
+        key: &FlowKey<F::Address>,
+        entry: &Exception,
+    ) -> Result<(), InsertError>;
+
     /// The kernel's route for a packet that leaves with the ends that `entry` gives it.
     fn route(&self, entry: &FlowEntry<F::Address>, leaving: Leaving) -> Route<F::Address>;
 
@@ -114,6 +143,21 @@ pub trait HeldFlow<A: Address> {
 
     /// Sets the cached way back, and the time at which it was looked up.
     fn set_route(&self, route: HopWord, mtu: u16, now: u32);
+}
+
+/// An exception that may change, or be recycled for another flow, while it is held.
+pub trait HeldException {
+    /// Copies the exception out, its fingerprint last.
+    fn read(&self, into: &mut Exception);
+
+    /// Sets the owners.
+    fn set_owners(&self, owners: u64);
+
+    /// Sets the mark.
+    fn set_mark(&self, mark: u64);
+
+    /// Sets what was seen last.
+    fn set_seen(&self, seen: u64);
 }
 
 /// Why a flow was not recorded.

@@ -61,6 +61,12 @@ impl TcpHeader {
         usize::from(self.offset >> 4) * 4
     }
 
+    /// Its sequence number.
+    #[inline(always)]
+    pub fn sequence(&self) -> u32 {
+        u32::from_be_bytes(self.sequence)
+    }
+
     /// Its flags.
     #[inline(always)]
     pub fn flags(&self) -> TcpFlags {

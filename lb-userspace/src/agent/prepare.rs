@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
-use lb_common::abi::{Seed, SourcePorts};
+use lb_common::abi::{RecordLimits, Seed, SourcePorts};
 use tracing::warn;
 
 use crate::{
@@ -67,6 +67,10 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         salt: ids.salt,
         ports,
         flows: config.agent.flows,
+        limits: RecordLimits {
+            capacity: 65_536,
+            rate: 50_000,
+        },
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);

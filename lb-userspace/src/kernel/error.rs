@@ -25,6 +25,14 @@ pub enum Error {
         /// What went wrong.
         error: MapError,
     },
+    /// Exceptions can't be read or written.
+    #[error("{what} exceptions: {error}")]
+    Exceptions {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong.
+        error: io::Error,
+    },
     /// A device can't be a target.
     #[error("map REDIRECT: {0}")]
     Redirect(#[from] XdpMapError),

@@ -3,12 +3,16 @@
 //! - `program` loads it and attaches it;
 //! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
 //!   without a kernel;
+//! - `exceptions` dumps and sweeps the flows that a change of slots recorded; `elements` has the
+//!   system calls for that;
 //! - `counters` reads what it counted, `rings` what it asks for and logs;
 //! - `mapped` is the one place that maps slot tables into memory, `wire` the one that tells aya
 //!   which types go over the line.
 
 mod counters;
+mod elements;
 mod error;
+mod exceptions;
 mod fake;
 mod mapped;
 mod program;
@@ -18,6 +22,7 @@ mod wire;
 
 pub use counters::CounterReader;
 pub use error::Error;
+pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use program::{Attachment, Constants, Mode, OBJECT, Program};
 pub use rings::{ProgramLog, WantedNeighbours};

@@ -8,11 +8,12 @@ use aya::{
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use aya_log::EbpfLogger;
-use lb_common::abi::{MAX_IFINDEX, Seed, SourcePorts};
+use lb_common::abi::{MAX_IFINDEX, RecordLimits, Seed, SourcePorts};
 
 use super::{
     counters::CounterReader,
     error::Error,
+    exceptions::ExceptionTables,
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
@@ -31,6 +32,8 @@ pub struct Constants {
     pub ports: SourcePorts,
     /// Entries of each family's flow table.
     pub flows: u32,
+    /// Exceptions that may be recorded.
+    pub limits: RecordLimits,
     /// Whether every packet's outcome is logged.
     pub debug: bool,
 }
@@ -69,6 +72,7 @@ impl Attachment {
 /// The loaded program. Dropped, it is detached from all devices.
 pub struct Program {
     ebpf: Ebpf,
+    hertz: u32,
 }
 
 impl Program {
@@ -84,7 +88,8 @@ impl Program {
         )?)?;
         let mut ebpf = load(constants, hertz)?;
         program(&mut ebpf, "sluice")?.load()?;
-        Ok(Self { ebpf })
+        program(&mut ebpf, "clock")?.load()?;
+        Ok(Self { ebpf, hertz })
     }
 
     /// Takes the tables out. They can be taken once.
@@ -95,6 +100,21 @@ impl Program {
     /// Takes the counters out. They can be taken once.
     pub fn take_counters(&mut self) -> Result<CounterReader, Error> {
         CounterReader::take(&mut self.ebpf)
+    }
+
+    /// Takes the exceptions out. They can be taken once.
+    pub fn take_exceptions(&mut self) -> Result<ExceptionTables, Error> {
+        ExceptionTables::take(&mut self.ebpf)
+    }
+
+    /// The kernel's counter now, jiffies, as the program stamps entries with.
+    pub fn jiffies(&mut self) -> Result<u32, Error> {
+        Ok(read_clock(program(&mut self.ebpf, "clock")?)?.1)
+    }
+
+    /// Jiffies in a second.
+    pub fn hertz(&self) -> u32 {
+        self.hertz
     }
 
     /// Takes the program's requests for neighbours out. They can be taken once.
@@ -207,7 +227,11 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("HERTZ", &hertz, true)
         .override_global("FIRST_PORT", &constants.ports.first, true)
         .override_global("PORT_COUNT", &constants.ports.count, true)
+        .override_global("EXCEPTION_CAPACITY", &constants.limits.capacity, true)
+        .override_global("EXCEPTION_RATE", &constants.limits.rate, true)
         .override_global("DEBUG", &debug, true)
+        .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
+        .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
         .map_max_entries("FLOWS_V4", constants.flows)
         .map_max_entries("FLOWS_V6", constants.flows)
         .load(OBJECT)?)
@@ -245,7 +269,7 @@ fn ticks_a_second(clock: &Xdp) -> Result<f64, Error> {
     let (start, first) = read_clock(clock)?;
     std::thread::sleep(TIME);
     let (end, second) = read_clock(clock)?;
-    let ticks = second.wrapping_sub(first) & 0x7fff_ffff;
+    let ticks = second.wrapping_sub(first);
     Ok(f64::from(ticks) / end.duration_since(start).as_secs_f64())
 }
 

@@ -7,7 +7,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, DevMap, Map, MapData, MapError},
 };
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, Service, TableId, TableSize,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, OldTable, Service, TableId,
+    TableSize,
 };
 
 use crate::plan::{OfFamily, Operation};
@@ -31,6 +32,7 @@ pub struct MapTables {
     backends: Values<Backend>,
     sources_v4: Values<Ipv4Address>,
     sources_v6: Values<Ipv6Address>,
+    old_tables: Values<OldTable>,
     services_v4: Values<Service<Ipv4Address>>,
     services_v6: Values<Service<Ipv6Address>>,
     /// The outer arrays, by size.
@@ -51,6 +53,7 @@ impl MapTables {
             backends: take(ebpf, "BACKENDS")?,
             sources_v4: take(ebpf, "SOURCES_V4")?,
             sources_v6: take(ebpf, "SOURCES_V6")?,
+            old_tables: take(ebpf, "OLD_TABLES")?,
             services_v4: take(ebpf, "SERVICES_V4")?,
             services_v6: take(ebpf, "SERVICES_V6")?,
             outer: [
@@ -107,6 +110,14 @@ impl KernelTables for MapTables {
             }
             Operation::SetBackend(n, backend) => set(&mut self.backends, "BACKENDS", *n, *backend),
             Operation::CreateTable(id) => self.create_table(*id),
+            Operation::SetOldTable(id, old) => {
+                let position = OldTable::position(*id);
+                set(&mut self.old_tables, "OLD_TABLES", position, *old)
+            }
+            Operation::RemoveTable(id) => {
+                self.slots.remove(id);
+                Ok(())
+            }
             Operation::SetSlots(id, changes) => {
                 let table = self.slots.get(id).ok_or(Error::NoTable(*id))?;
                 changes

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Backend, Device, Ipv4Address, Ipv6Address, NextHop, Service, Slot, TableId};
+use lb_common::abi::{
+    Backend, Device, Ipv4Address, Ipv6Address, NextHop, OldTable, Service, Slot, TableId,
+};
 
 /// What the tables should hold. Maps leave out what is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Tables {
     pub sources: Families<BTreeMap<u32, Ipv4Address>, BTreeMap<u32, Ipv6Address>>,
     /// Backends, by index.
     pub backends: BTreeMap<u32, Backend>,
+    /// What tables replace, where slots still refer to that.
+    pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
     pub slots: BTreeMap<TableId, Vec<Slot>>,
     /// Services and marks, by position in their family's table.
@@ -58,6 +62,10 @@ pub enum Operation {
     SetBackend(u32, Backend),
     /// Makes a slot table, all its slots empty.
     CreateTable(TableId),
+    /// Writes what a table replaces.
+    SetOldTable(TableId, OldTable),
+    /// Removes a slot table that nothing leads to.
+    RemoveTable(TableId),
     /// Changes slots of a table, in place.
     SetSlots(TableId, Vec<(u32, Slot)>),
     /// Writes a position of a service table.
@@ -86,6 +94,12 @@ impl Tables {
             Operation::CreateTable(id) => {
                 let empty = vec![Slot::EMPTY; id.size.slots() as usize];
                 self.slots.insert(*id, empty);
+            }
+            Operation::SetOldTable(id, old) => {
+                put(&mut self.old_tables, *id, *old, OldTable::default());
+            }
+            Operation::RemoveTable(id) => {
+                self.slots.remove(id);
             }
             Operation::SetSlots(id, changes) => {
                 let table = self.slots.entry(*id).or_default();
@@ -117,7 +131,8 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V, empty: 
 
 /// The operations that turn `old` into `new`: first the services that go, then what is new from
 /// what is pointed to up to what points, last the next hops and devices that nothing leads to any
-/// more. Sources and backends that go stay as they are: nothing names them.
+/// more. Sources that go stay as they are: nothing names them. Backends that go stay, dead: recorded
+/// flows may still name them.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let mut plan = Vec::new();
     let ipv4 = |n, service| Operation::SetService(n, OfFamily::Ipv4(service));
@@ -134,12 +149,19 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let sources = changed(&old.sources.ipv6, &new.sources.ipv6);
     plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv6(a))));
     plan.extend(changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b)));
-    for (&id, slots) in &new.slots {
-        slots_of(id, old.slots.get(&id), slots, &mut plan);
-    }
+    plan.extend(died(&old.backends, &new.backends));
+    let new_tables = new.slots.keys().filter(|id| !old.slots.contains_key(id));
+    plan.extend(new_tables.map(|id| Operation::CreateTable(*id)));
+    let old_tables = changed(&old.old_tables, &new.old_tables);
+    plan.extend(old_tables.map(|(id, table)| Operation::SetOldTable(id, table)));
+    let slots = new.slots.iter();
+    plan.extend(slots.filter_map(|(id, slots)| slots_of(*id, old.slots.get(id), slots)));
     plan.extend(changed(&was.ipv4, &is.ipv4).map(|(n, service)| ipv4(n, service)));
     plan.extend(changed(&was.ipv6, &is.ipv6).map(|(n, service)| ipv6(n, service)));
 
+    let old_tables = gone(&old.old_tables, &new.old_tables);
+    plan.extend(old_tables.map(|id| Operation::SetOldTable(id, OldTable::default())));
+    plan.extend(gone(&old.slots, &new.slots).map(Operation::RemoveTable));
     let next_hops = gone(&old.next_hops, &new.next_hops);
     plan.extend(next_hops.map(|n| Operation::SetNextHop(n, NextHop::default())));
     let devices = gone(&old.devices, &new.devices);
@@ -163,10 +185,20 @@ fn gone<K: Copy + Ord, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl It
     old.keys().filter(|key| !new.contains_key(key)).copied()
 }
 
-fn slots_of(id: TableId, old: Option<&Vec<Slot>>, new: &[Slot], plan: &mut Vec<Operation>) {
-    if old.is_none() {
-        plan.push(Operation::CreateTable(id));
-    }
+/// Backends that are no longer there: the slots still name them, so they stay, but dead.
+fn died<'a>(
+    old: &'a BTreeMap<u32, Backend>,
+    new: &'a BTreeMap<u32, Backend>,
+) -> impl Iterator<Item = Operation> + 'a {
+    let dead = |(n, backend): (&u32, &Backend)| {
+        let died = !new.contains_key(n) && backend.is_alive();
+        died.then(|| Operation::SetBackend(*n, backend.dead()))
+    };
+    old.iter().filter_map(dead)
+}
+
+/// What changes a table's slots from empty ones, or from what they are.
+fn slots_of(id: TableId, old: Option<&Vec<Slot>>, new: &[Slot]) -> Option<Operation> {
     let before = |n: usize| {
         old.and_then(|old| old.get(n))
             .copied()
@@ -178,7 +210,5 @@ fn slots_of(id: TableId, old: Option<&Vec<Slot>>, new: &[Slot], plan: &mut Vec<O
         .filter(|&(n, slot)| before(n) != *slot)
         .map(|(n, slot)| (n as u32, *slot))
         .collect();
-    if !changes.is_empty() {
-        plan.push(Operation::SetSlots(id, changes));
-    }
+    (!changes.is_empty()).then_some(Operation::SetSlots(id, changes))
 }

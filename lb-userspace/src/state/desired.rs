@@ -7,7 +7,7 @@ use std::{
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, Forward as Mode, HopWord, Ipv4Address, Ipv6Address,
-    MacAddress, NextHop, Service, ServiceKey, Slot,
+    MacAddress, NextHop, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
 };
 
 use crate::{
@@ -193,6 +193,7 @@ impl Entry {
             source,
             sources,
             next_hop,
+            generation: 0,
         })
     }
 }
@@ -236,25 +237,34 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
     for (id, service) in inputs.config.services.iter().enumerate() {
         // The one scheduler of today answers from the hash.
         let Scheduler::Maglev = service.scheduler;
-        let tracked = inputs.config.pools[service.pool].forward.is_tracked();
+        let traits = if inputs.config.pools[service.pool].forward.is_tracked() {
+            ServiceTraits::TRACKED
+        } else {
+            ServiceTraits::NONE
+        };
         for listen in &service.listen {
             let family = Family::of(listen.address.ip());
             let Some(&table) = inputs.ids.tables.get(&(service.pool, family)) else {
                 continue;
             };
-            let id = id as u32;
+            let spec = ServiceSpec {
+                id: id as u32,
+                table,
+                traits,
+                prefix: 0,
+            };
             match listen.address.ip() {
                 IpAddr::V4(ip) => {
                     let key = key(ip.into(), listen);
                     if let Some(&position) = inputs.ids.positions.ipv4.get(&key) {
-                        let entry = Service::new(key, id, table, tracked);
+                        let entry = Service::new(key, spec);
                         tables.services.ipv4.insert(position, entry);
                     }
                 }
                 IpAddr::V6(ip) => {
                     let key = key(ip.into(), listen);
                     if let Some(&position) = inputs.ids.positions.ipv6.get(&key) {
-                        let entry = Service::new(key, id, table, tracked);
+                        let entry = Service::new(key, spec);
                         tables.services.ipv6.insert(position, entry);
                     }
                 }

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use aya::programs::TestRunOptions;
 use lb_common::{
-    abi::{Counters, Seed},
+    abi::{Counters, RecordLimits, Seed},
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
 use lb_userspace::{
@@ -166,6 +166,10 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         salt: ids.salt,
         ports,
         flows: config.agent.flows,
+        limits: RecordLimits {
+            capacity: 65_536,
+            rate: 50_000,
+        },
         debug: false,
     })
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, Forward, Ipv4Address, Ipv6Address, Service, ServiceKey, Slot,
-    TableId,
+    Address, Backend, BackendSpec, Forward, Ipv4Address, Ipv6Address, Service, ServiceKey,
+    ServiceSpec, ServiceTraits, Slot, TableId,
 };
 
 use super::{
@@ -91,17 +91,28 @@ impl World {
         tracked: bool,
     ) {
         let (id, salt) = (service_id(flavour, pool), self.constants.salt);
+        let traits = if tracked {
+            ServiceTraits::TRACKED
+        } else {
+            ServiceTraits::NONE
+        };
+        let spec = ServiceSpec {
+            id,
+            table,
+            traits,
+            prefix: 0,
+        };
         let end = flavour.service(pool);
         let (port, protocol) = (end.port().to_be_bytes(), flavour.protocol_number());
         match end.ip() {
             IpAddr::V4(address) => {
                 let key = ServiceKey::service(address.into(), port, protocol);
-                let service = Service::new(key, id, table, tracked);
+                let service = Service::new(key, spec);
                 place_at(&mut self.services_v4, key.positions(salt)[place], service);
             }
             IpAddr::V6(address) => {
                 let key = ServiceKey::service(address.into(), port, protocol);
-                let service = Service::new(key, id, table, tracked);
+                let service = Service::new(key, spec);
                 place_at(&mut self.services_v6, key.positions(salt)[place], service);
             }
         }
@@ -200,6 +211,7 @@ impl Spec {
             source,
             sources,
             next_hop,
+            generation: 0,
         })
     }
 }

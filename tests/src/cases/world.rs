@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     abi::{
-        Backend, Device, HopWord, Ipv4Address, Ipv6Address, MacAddress, NextHop, Seed, Service,
-        Slot, SourcePorts, TableId, TableSize,
+        Backend, Device, HopWord, Ipv4Address, Ipv6Address, MacAddress, NextHop, OldTable,
+        RecordLimits, Seed, Service, Slot, SourcePorts, TableId, TableSize,
     },
     net::{Ipv4, Ipv6},
 };
@@ -55,6 +55,8 @@ pub struct World {
     pub sources_v6: BTreeMap<u32, Ipv6Address>,
     /// Each table's slots, from the first one on and over again.
     pub slots: BTreeMap<TableId, Vec<Slot>>,
+    /// The tables that others replace, by the new one.
+    pub old_tables: BTreeMap<TableId, OldTable>,
     /// By prefix.
     pub routes: BTreeMap<(IpAddr, u8), Route>,
     /// MAC addresses by interface and address.
@@ -70,6 +72,8 @@ pub struct Constants {
     pub salt: u64,
     /// The source ports.
     pub ports: SourcePorts,
+    /// How many exceptions may be recorded.
+    pub limits: RecordLimits,
 }
 
 impl std::fmt::Debug for Constants {
@@ -138,6 +142,10 @@ impl World {
                 first: SOURCE_PORT,
                 count: 1,
             },
+            limits: RecordLimits {
+                capacity: 64,
+                rate: 1 << 20,
+            },
         };
         Self {
             constants,
@@ -152,6 +160,7 @@ impl World {
             sources_v4: BTreeMap::new(),
             sources_v6: BTreeMap::new(),
             slots: BTreeMap::new(),
+            old_tables: BTreeMap::new(),
             routes: routes(),
             neighbours: neighbours(),
         }

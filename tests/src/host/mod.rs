@@ -3,6 +3,7 @@
 //! [`HostTables`] behave as the kernel's maps do where that shows: an array has every index below
 //! its size, zeros where nothing was written; scratch room holds rubbish; jiffies wrap.
 
+mod exceptions;
 mod flows;
 mod packet;
 mod routes;

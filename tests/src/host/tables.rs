@@ -2,14 +2,16 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     net::IpAddr,
 };
 
 use lb_common::{
     abi::{
-        Backend, Device, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address, MAX_BACKENDS,
-        MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
-        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic,
+        Backend, Device, Exception, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address,
+        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
+        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, SERVICE_POSITIONS, Seed,
+        Service, Slot, SourcePorts, TableId, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -19,6 +21,7 @@ use lb_common::{
 use zerocopy::FromZeros;
 
 use super::{
+    exceptions::{Exceptions, HostException},
     flows::{Flows, HostFlow, Key, rubbish},
     routes::look_up,
 };
@@ -35,6 +38,10 @@ pub struct HostTables {
     ifindex: u32,
     flows_v4: Flows<Ipv4Address>,
     flows_v6: Flows<Ipv6Address>,
+    exceptions_v4: Exceptions<Ipv4Address>,
+    exceptions_v6: Exceptions<Ipv6Address>,
+    budget: Cell<RecordBudget>,
+    unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     redirected: Cell<Option<u16>>,
     wanted: RefCell<Vec<(u32, IpAddr)>>,
     counts: RefCell<Counts>,
@@ -59,6 +66,10 @@ impl HostTables {
             ifindex: 0,
             flows_v4: Flows::default(),
             flows_v6: Flows::default(),
+            exceptions_v4: Exceptions::default(),
+            exceptions_v6: Exceptions::default(),
+            budget: Cell::default(),
+            unrecorded: RefCell::default(),
             redirected: Cell::new(None),
             wanted: RefCell::default(),
             counts: RefCell::default(),
@@ -101,6 +112,12 @@ impl HostTables {
     /// What was counted.
     pub fn counts(&self) -> Counts {
         self.counts.borrow().clone()
+    }
+
+    /// When packets of a service last went unrecorded.
+    pub fn unrecorded(&self, service: u32) -> Unrecorded {
+        let unrecorded = self.unrecorded.borrow();
+        unrecorded.get(&service).copied().unwrap_or_default()
     }
 
     /// How many flow entries there are.
@@ -186,6 +203,31 @@ impl Tables for HostTables {
         slots.get(slot as usize % slots.len()).copied()
     }
 
+    fn old_table(&self, table: TableId) -> Option<OldTable> {
+        let old = self.world.old_tables.get(&table).copied();
+        (table.index < MAX_TABLES).then(|| old.unwrap_or_default())
+    }
+
+    fn record_limits(&self) -> RecordLimits {
+        self.world.constants.limits
+    }
+
+    fn with_record_budget<R>(&self, work: impl FnOnce(&mut RecordBudget) -> R) -> Option<R> {
+        let mut budget = self.budget.get();
+        let result = work(&mut budget);
+        self.budget.set(budget);
+        Some(result)
+    }
+
+    fn note_unrecorded(&self, service: u32, kind: Recorded, now: u32) {
+        let mut unrecorded = self.unrecorded.borrow_mut();
+        let stamps = unrecorded.entry(service).or_default();
+        match kind {
+            Recorded::Open => stamps.open = now,
+            Recorded::Data => stamps.data = now,
+        }
+    }
+
     fn redirect(&self, device: u16) -> bool {
         let known = self.world.redirect.contains_key(&device);
         self.redirected.set(known.then_some(device));
@@ -221,8 +263,9 @@ impl Tables for HostTables {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $version:ident, $flows:ident, $no_service:ident) => {
+    ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident) => {
         impl FamilyTables<$family> for HostTables {
+            type Exception = HostException;
             type Flow = HostFlow<<$family as Family>::Address>;
 
             fn service(&self, position: u32) -> Option<&Service<<$family as Family>::Address>> {
@@ -269,6 +312,26 @@ macro_rules! family_tables {
                 self.$flows.remove(key);
             }
 
+            fn exception_occupancy(&self) -> Occupancy {
+                self.$exceptions.occupancy()
+            }
+
+            fn exception(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+            ) -> Option<HostException> {
+                self.$exceptions.find(key)
+            }
+
+            fn insert_exception(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                entry: &Exception,
+            ) -> Result<(), InsertError> {
+                let capacity = self.world.constants.limits.capacity;
+                self.$exceptions.insert(key, entry, capacity as usize)
+            }
+
             fn route(
                 &self,
                 entry: &FlowEntry<<$family as Family>::Address>,
@@ -301,5 +364,5 @@ macro_rules! family_tables {
     };
 }
 
-family_tables!(Ipv4, V4, flows_v4, no_service_v4);
-family_tables!(Ipv6, V6, flows_v6, no_service_v6);
+family_tables!(Ipv4, V4, flows_v4, exceptions_v4, no_service_v4);
+family_tables!(Ipv6, V6, flows_v6, exceptions_v6, no_service_v6);

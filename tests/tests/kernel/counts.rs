@@ -6,11 +6,11 @@ use std::{
 };
 
 use aya::{
-    maps::{PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, PerCpuArray, PerCpuValues, RingBuf},
     util::nr_cpus,
 };
 use lb_common::{
-    abi::{Address as _, Counters, Ipv4Address, Ipv6Address, NeighbourWanted},
+    abi::{Address as _, Counters, Ipv4Address, Ipv6Address, NeighbourWanted, Occupancy},
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
 use sluice_tests::cases::{places::INTERFACES, ring::Counts};
@@ -27,6 +27,12 @@ impl Program {
     pub(crate) fn clear(&mut self) {
         self.flows_v4().clear();
         self.flows_v6().clear();
+        self.exceptions_v4().clear();
+        self.exceptions_v6().clear();
+        let mut occupancy: Array<_, u64> = self.map("OCCUPANCY");
+        for position in 0..Occupancy::POSITIONS {
+            occupancy.set(position, 0, 0).expect("a number");
+        }
         self.wanted();
         let cpus = nr_cpus().expect("a number of CPUs");
         let zero = || PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);

@@ -1,16 +1,20 @@
-//! The flow tables, as rows change them behind the program's back.
+//! The flow tables and the exceptions, as rows change them behind the program's back.
 
 use aya::maps::{HashMap, MapData};
 use lb_common::abi::{Address, FlowEntry, FlowKey};
 
 use lb_userspace::kernel::Wire;
+use zerocopy::{FromBytes, Immutable};
 
-/// The flow table of one family.
-pub(crate) struct Flows<'a, A: Copy + 'static>(
-    pub(crate) HashMap<&'a mut MapData, Wire<FlowKey<A>>, Wire<FlowEntry<A>>>,
+/// What one family has by flow: its flow table, or its exceptions.
+pub(crate) struct Flows<'a, A: Copy + 'static, V: Copy + 'static = FlowEntry<A>>(
+    pub(crate) HashMap<&'a mut MapData, Wire<FlowKey<A>>, Wire<V>>,
 );
 
-impl<A: Address> Flows<'_, A> {
+impl<A: Address, V> Flows<'_, A, V>
+where
+    V: Copy + FromBytes + Immutable + 'static,
+{
     fn keys(&self) -> Vec<Wire<FlowKey<A>>> {
         self.0.keys().map(|key| key.expect("a key")).collect()
     }
@@ -28,7 +32,7 @@ impl<A: Address> Flows<'_, A> {
     }
 
     /// Changes an entry; whether it was there.
-    pub(crate) fn update(&mut self, key: FlowKey<A>, change: impl Fn(&mut FlowEntry<A>)) -> bool {
+    pub(crate) fn update(&mut self, key: FlowKey<A>, change: impl Fn(&mut V)) -> bool {
         let Ok(Wire(mut entry)) = self.0.get(&Wire(key), 0) else {
             return false;
         };
@@ -37,7 +41,7 @@ impl<A: Address> Flows<'_, A> {
     }
 
     /// Changes every entry.
-    pub(crate) fn update_all(&mut self, change: impl Fn(&mut FlowEntry<A>)) {
+    pub(crate) fn update_all(&mut self, change: impl Fn(&mut V)) {
         for Wire(key) in self.keys() {
             assert!(self.update(key, &change), "{key:?} is gone");
         }

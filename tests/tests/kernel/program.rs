@@ -7,7 +7,9 @@ use aya::{
     maps::{Array, ArrayOfMaps, DevMap, Map, MapData},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::abi::{Ipv4Address, Ipv6Address, Service, Slot, TableId, TableSize};
+use lb_common::abi::{
+    Exception, Ipv4Address, Ipv6Address, OldTable, Service, Slot, TableId, TableSize,
+};
 use lb_userspace::kernel::{OBJECT, Wire};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
 use zerocopy::{FromBytes, Immutable};
@@ -26,7 +28,12 @@ pub(crate) struct Program {
 impl Program {
     /// Loads the program with these constants.
     pub(crate) fn load(constants: Constants) -> Self {
-        let Constants { seed, salt, ports } = constants;
+        let Constants {
+            seed,
+            salt,
+            ports,
+            limits,
+        } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
             .override_global("SEED_1", &seed.k1, true)
@@ -34,6 +41,10 @@ impl Program {
             .override_global("HERTZ", &HERTZ, true)
             .override_global("FIRST_PORT", &ports.first, true)
             .override_global("PORT_COUNT", &ports.count, true)
+            .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
+            .override_global("EXCEPTION_RATE", &limits.rate, true)
+            .map_max_entries("EXCEPTIONS_V4", limits.capacity)
+            .map_max_entries("EXCEPTIONS_V6", limits.capacity)
             .map_max_entries("FLOWS_V4", 8192)
             .map_max_entries("FLOWS_V6", 8192)
             .load(OBJECT)
@@ -90,6 +101,8 @@ impl Program {
         self.values("SOURCES_V6", &old.sources_v6, &new.sources_v6);
         self.services("SERVICES_V4", &old.services_v4, &new.services_v4);
         self.services("SERVICES_V6", &old.services_v6, &new.services_v6);
+        let (was, is) = (positions(&old.old_tables), positions(&new.old_tables));
+        self.values("OLD_TABLES", &was, &is);
         self.redirects(&old, new);
         // A table that is there once stays: rows that want none use an index of their own.
         for (id, slots) in &new.slots {
@@ -192,6 +205,16 @@ impl Program {
         Flows(self.map("FLOWS_V6"))
     }
 
+    /// The exceptions of IPv4.
+    pub(crate) fn exceptions_v4(&mut self) -> Flows<'_, Ipv4Address, Exception> {
+        Flows(self.map("EXCEPTIONS_V4"))
+    }
+
+    /// The exceptions of IPv6.
+    pub(crate) fn exceptions_v6(&mut self) -> Flows<'_, Ipv6Address, Exception> {
+        Flows(self.map("EXCEPTIONS_V6"))
+    }
+
     /// A map of this name.
     pub(crate) fn map<'a, M>(&'a mut self, name: &str) -> M
     where
@@ -208,6 +231,11 @@ impl Program {
 fn xdp(ebpf: &mut Ebpf) -> &mut Xdp {
     let program = ebpf.program_mut("sluice").expect("a program of this name");
     program.try_into().expect("an XDP program")
+}
+
+fn positions(tables: &BTreeMap<TableId, OldTable>) -> BTreeMap<u32, OldTable> {
+    let position = |(id, old): (&TableId, &OldTable)| (OldTable::position(*id), *old);
+    tables.iter().map(position).collect()
 }
 
 fn wide<T: Copy>(map: &BTreeMap<u16, T>) -> BTreeMap<u32, T> {

@@ -1,0 +1,147 @@
+//! Elements of a hash map, many at a time: aya has no batch operations, and its typed maps need
+//! three calls for each element.
+//!
+//! The only file that calls bpf(2) itself; see linux/bpf.h, `BPF_MAP_LOOKUP_BATCH` and its kin.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::maps::MapData;
+use aya_obj::generated::{bpf_attr, bpf_cmd};
+use zerocopy::{FromBytes, Immutable};
+
+/// A hash map whose keys are `K` and values are `V`.
+pub(super) struct Elements<K, V> {
+    map: MapData,
+    types: PhantomData<fn(K) -> V>,
+}
+
+/// Elements that one call asks for at first; the kernel wants room for the fullest bucket.
+const BATCH: usize = 4096;
+
+impl<K, V> Elements<K, V>
+where
+    K: Copy + FromBytes + Immutable + 'static,
+    V: Copy + FromBytes + Immutable + 'static,
+{
+    /// Over this map; `None` if its keys or values have another size.
+    pub(super) fn new(map: MapData) -> io::Result<Option<Self>> {
+        let info = map.info().map_err(io::Error::other)?;
+        let fits = info.key_size() as usize == size_of::<K>()
+            && info.value_size() as usize == size_of::<V>();
+        let types = PhantomData;
+        Ok(fits.then_some(Self { map, types }))
+    }
+
+    /// Every element that is there from beginning to end of the call; others may be in it or not.
+    pub(super) fn dump(&self) -> io::Result<Vec<(K, V)>> {
+        let (mut found, mut room) = (Vec::new(), BATCH);
+        // Where the kernel left off; opaque, and not larger than a key or 4 bytes.
+        let mut cursor = vec![0u8; size_of::<K>().max(8)];
+        let mut first = true;
+        loop {
+            let mut keys = vec![K::new_zeroed(); room];
+            let mut values = vec![V::new_zeroed(); room];
+            let mut attr = self.attr();
+            attr.batch.in_batch = if first { 0 } else { cursor.as_ptr() as u64 };
+            attr.batch.out_batch = cursor.as_mut_ptr() as u64;
+            attr.batch.keys = keys.as_mut_ptr() as u64;
+            attr.batch.values = values.as_mut_ptr() as u64;
+            attr.batch.count = room as u32;
+            attr.batch.map_fd = self.fd();
+            let result = call(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
+            // SAFETY: the kernel wrote how many elements it gave.
+            let count = unsafe { attr.batch.count } as usize;
+            let (done, keep) = match result {
+                Ok(()) => (false, true),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::ENOENT) => (true, true),
+                    // A bucket holds more: once more from where it was, with more room.
+                    Some(libc::ENOSPC) => (false, false),
+                    _ => return Err(error),
+                },
+            };
+            if keep {
+                found.extend(keys.into_iter().zip(values).take(count));
+                first = false;
+            } else {
+                room *= 2;
+            }
+            if done {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &K) -> io::Result<Option<V>> {
+        let mut value = V::new_zeroed();
+        let result = self.one(bpf_cmd::BPF_MAP_LOOKUP_ELEM, key, Some(&mut value), 0);
+        Ok(there(result)?.then_some(value))
+    }
+
+    /// Replaces the value of a key that is there; whether it was.
+    pub(super) fn replace(&self, key: &K, mut value: V) -> io::Result<bool> {
+        const BPF_EXIST: u64 = 2;
+        let command = bpf_cmd::BPF_MAP_UPDATE_ELEM;
+        there(self.one(command, key, Some(&mut value), BPF_EXIST))
+    }
+
+    /// Removes a key; whether it was there.
+    pub(super) fn remove(&self, key: &K) -> io::Result<bool> {
+        there(self.one(bpf_cmd::BPF_MAP_DELETE_ELEM, key, None, 0))
+    }
+
+    fn one(&self, command: bpf_cmd, key: &K, value: Option<&mut V>, flags: u64) -> io::Result<()> {
+        let mut attr = self.attr();
+        let value = value.map_or(0, |value| &raw mut *value as u64);
+        // SAFETY: plain integers of the union's element part, which the kernel reads.
+        unsafe {
+            let element = &mut attr.__bindgen_anon_2;
+            element.map_fd = self.fd();
+            element.key = &raw const *key as u64;
+            element.__bindgen_anon_1.value = value;
+            element.flags = flags;
+        }
+        call(command, &mut attr)
+    }
+
+    fn attr(&self) -> bpf_attr {
+        // SAFETY: all-zero is a valid value of this union of integers, and what the kernel wants
+        // of the parts that a command does not use.
+        unsafe { std::mem::zeroed() }
+    }
+
+    fn fd(&self) -> u32 {
+        self.map.fd().as_fd().as_raw_fd() as u32
+    }
+}
+
+fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
+    // SAFETY: the pointers in `attr` are to keys and values of the map's own sizes (checked when it
+    // was taken), as many as it says, which live until the call returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw mut *attr,
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether a key was there, where that is all that may be wrong.
+fn there(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

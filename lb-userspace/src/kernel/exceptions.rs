@@ -1,0 +1,154 @@
+//! The exceptions, as the agent sweeps them: a dump, deletions, corrections; and when packets of a
+//! service last went unrecorded.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+};
+use lb_common::abi::{Exception, FlowKey, Ipv4Address, Ipv6Address, Occupancy, Unrecorded};
+
+use super::{elements::Elements, error::Error, tables::take, wire::Wire};
+
+/// The key of an exception, of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExceptionKey {
+    /// IPv4's.
+    Ipv4(FlowKey<Ipv4Address>),
+    /// IPv6's.
+    Ipv6(FlowKey<Ipv6Address>),
+}
+
+/// The maps of exceptions.
+pub struct ExceptionTables {
+    ipv4: Elements<FlowKey<Ipv4Address>, Exception>,
+    ipv6: Elements<FlowKey<Ipv6Address>, Exception>,
+    occupancy: Array<MapData, u64>,
+    unrecorded: Array<MapData, Wire<Unrecorded>>,
+}
+
+impl ExceptionTables {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Ok(Self {
+            ipv4: elements(ebpf, "EXCEPTIONS_V4")?,
+            ipv6: elements(ebpf, "EXCEPTIONS_V6")?,
+            occupancy: take(ebpf, "OCCUPANCY")?,
+            unrecorded: take(ebpf, "UNRECORDED")?,
+        })
+    }
+
+    /// Every exception. Those that come or go meanwhile may be among them or not.
+    pub fn dump(&self) -> Result<Vec<(ExceptionKey, Exception)>, Error> {
+        let ipv4 = self.ipv4.dump().map_err(reading)?.into_iter();
+        let ipv6 = self.ipv6.dump().map_err(reading)?.into_iter();
+        let ipv4 = ipv4.map(|(key, entry)| (ExceptionKey::Ipv4(key), entry));
+        Ok(ipv4
+            .chain(ipv6.map(|(key, entry)| (ExceptionKey::Ipv6(key), entry)))
+            .collect())
+    }
+
+    /// Deletes exceptions that have seen no packet since they were judged by `last_seen` (jiffies).
+    /// Returns how many were deleted.
+    pub fn delete(
+        &mut self,
+        entries: impl IntoIterator<Item = (ExceptionKey, u32)>,
+    ) -> Result<usize, Error> {
+        let mut deleted = [0; 2];
+        let result = entries.into_iter().try_for_each(|(key, last_seen)| {
+            let family = matches!(key, ExceptionKey::Ipv6(_)) as usize;
+            deleted[family] += u64::from(self.delete_one(&key, last_seen)?);
+            Ok(())
+        });
+        for (family, deleted) in (0..).zip(deleted) {
+            self.count_deleted(family, deleted)?;
+        }
+        result.map(|()| (deleted[0] + deleted[1]) as usize)
+    }
+
+    fn delete_one(&self, key: &ExceptionKey, last_seen: u32) -> Result<bool, Error> {
+        let fresh = self.get(key)?;
+        if fresh.is_none_or(|entry| entry.last_seen() != last_seen) {
+            return Ok(false);
+        }
+        match key {
+            ExceptionKey::Ipv4(key) => self.ipv4.remove(key),
+            ExceptionKey::Ipv6(key) => self.ipv6.remove(key),
+        }
+        .map_err(writing)
+    }
+
+    fn get(&self, key: &ExceptionKey) -> Result<Option<Exception>, Error> {
+        match key {
+            ExceptionKey::Ipv4(key) => self.ipv4.get(key),
+            ExceptionKey::Ipv6(key) => self.ipv6.get(key),
+        }
+        .map_err(reading)
+    }
+
+    /// Corrects exceptions that are still there.
+    pub fn correct(
+        &mut self,
+        entries: impl IntoIterator<Item = (ExceptionKey, Exception)>,
+    ) -> Result<(), Error> {
+        for (key, entry) in entries {
+            match key {
+                ExceptionKey::Ipv4(key) => self.ipv4.replace(&key, entry),
+                ExceptionKey::Ipv6(key) => self.ipv6.replace(&key, entry),
+            }
+            .map_err(writing)?;
+        }
+        Ok(())
+    }
+
+    /// When packets of a service last went unrecorded.
+    pub fn unrecorded(&self, service: u32) -> Result<Unrecorded, Error> {
+        let stamps = self.unrecorded.get(&service, 0);
+        stamps
+            .map(|Wire(stamps)| stamps)
+            .map_err(|error| Error::Map {
+                map: "UNRECORDED",
+                error,
+            })
+    }
+
+    /// Only the agent deletes, so it alone counts that.
+    fn count_deleted(&mut self, family: u32, deleted: u64) -> Result<(), Error> {
+        let index = Occupancy::deleted_at(family);
+        let failed = |error| Error::Map {
+            map: "OCCUPANCY",
+            error,
+        };
+        let before = self.occupancy.get(&index, 0).map_err(failed)?;
+        self.occupancy
+            .set(index, before + deleted, 0)
+            .map_err(failed)
+    }
+}
+
+fn elements<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Elements<K, V>, Error>
+where
+    K: Copy + zerocopy::FromBytes + zerocopy::Immutable + 'static,
+    V: Copy + zerocopy::FromBytes + zerocopy::Immutable + 'static,
+{
+    let Some(Map::HashMap(map)) = ebpf.take_map(name) else {
+        return Err(Error::Missing(name));
+    };
+    Elements::new(map)
+        .map_err(reading)?
+        .ok_or(Error::Missing(name))
+}
+
+fn reading(error: io::Error) -> Error {
+    Error::Exceptions {
+        what: "reading",
+        error,
+    }
+}
+
+fn writing(error: io::Error) -> Error {
+    Error::Exceptions {
+        what: "changing",
+        error,
+    }
+}
