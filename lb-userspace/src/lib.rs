@@ -22,5 +22,6 @@ pub mod plan;
 pub mod reconcile;
 pub mod scheduling;
 pub mod seed;
+pub mod slots;
 pub mod state;
 pub mod stats;

@@ -11,8 +11,8 @@ use super::Reconciler;
 use crate::{
     kernel::FakeTables,
     model::{
-        Agent, Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol, Scheduler,
-        Service, Weight,
+        Agent, Backend, BackendAddress, Config, Family, Forward, Listen, NoBackend, OnDown, Pool,
+        Protocol, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
     },
     plan::{self, Operation, Tables},
     state::{self, Hop, Ids, Inputs, Link},
@@ -37,6 +37,8 @@ fn backend(name: &str, weight: u16, addresses: &[&str]) -> Backend {
     Backend {
         name: name.into(),
         weight,
+        priority: 0,
+        max_flows: None,
         addresses: addresses.iter().map(address).collect(),
     }
 }
@@ -47,6 +49,7 @@ fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<Backend>) -
         name: name.into(),
         forward,
         source,
+        gue: crate::model::Gue::DEFAULT,
         slots: TableSize::Small,
         backends,
     }
@@ -65,6 +68,16 @@ fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         listen,
         pool,
         scheduler: Scheduler::Maglev,
+        source_prefix: SourcePrefix::DEFAULT,
+        tracking: Tracking::Auto,
+        affinity: None,
+        settle: Timeouts::DEFAULT.established,
+        entry_timeout: Timeouts::DEFAULT.established,
+        timeouts: Timeouts::DEFAULT,
+        on_down: OnDown::Reschedule,
+        fallback: None,
+        no_backend: NoBackend::Reject,
+        udp: Udp::Flows,
     }
 }
 
@@ -78,6 +91,8 @@ fn config() -> Config {
             pin: "/p".into(),
             seed: None,
             flows: 1024,
+            exceptions: 1024,
+            exception_rate: 50_000,
             debug: false,
         },
         services: vec![

@@ -11,7 +11,7 @@ use crate::{
     config::{self, Diagnostic, Severity},
     host_facts,
     kernel::Constants,
-    model::Config,
+    model::{Config, Forward},
     net::Host,
     seed,
     state::{self, Ids, Link},
@@ -68,9 +68,10 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         ports,
         flows: config.agent.flows,
         limits: RecordLimits {
-            capacity: 65_536,
-            rate: 50_000,
+            capacity: config.agent.exceptions,
+            rate: config.agent.exception_rate,
         },
+        nat: config.pools.iter().any(|pool| pool.forward == Forward::Nat),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);

@@ -103,6 +103,7 @@ impl View {
     }
 
     fn services(&self) -> Vec<ServiceView> {
+        let tracked = self.config.tracked();
         let services = self
             .config
             .services
@@ -117,7 +118,7 @@ impl View {
                     pool: pool.name.clone(),
                     scheduler: service.scheduler,
                     forward: pool.forward,
-                    tracked: pool.forward.is_tracked(),
+                    tracked: tracked[id].is_some(),
                     counters: CountersView::of(&counters, pool.forward),
                 }
             });

@@ -106,6 +106,7 @@ fn examine(file: &Path, severity: Severity) -> Result<Findings> {
     let Loaded {
         config,
         warnings,
+        notes,
         places,
     } = match config::load(file, &Disk) {
         Ok(loaded) => loaded,
@@ -123,6 +124,7 @@ fn examine(file: &Path, severity: Severity) -> Result<Findings> {
     findings.valid = true;
     findings.content = Some(Content::of(&config));
     findings.diagnostics = warnings;
+    findings.diagnostics.extend(notes);
     let facts = async {
         let network = Host::read().await?;
         host_facts::read(&network, &config).await

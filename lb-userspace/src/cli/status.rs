@@ -65,6 +65,7 @@ fn problems(problems: &[Problem], look: Look) -> String {
         let word = match problem.severity {
             Severity::Error => look.paint(Mood::Bad.style(), "error"),
             Severity::Warning => look.paint(Mood::Poor.style(), "warning"),
+            Severity::Note => "note".to_owned(),
         };
         // A `String` takes everything.
         let _ = writeln!(text, "  {word}: {}", problem.message);

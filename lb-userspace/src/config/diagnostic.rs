@@ -50,6 +50,8 @@ pub enum Severity {
     Error,
     /// It can, but is likely not what was meant.
     Warning,
+    /// It can; this follows from it.
+    Note,
 }
 
 /// The rule that a diagnostic is about. The text form is stable.
@@ -92,6 +94,12 @@ pub enum Code {
     AddressConflict,
     /// A backend's port differs from the service's in a mode that can't map ports.
     PortMismatch,
+    /// A key that excludes another one, or the mode or protocol that it stands beside.
+    KeyConflict,
+    /// A key that does nothing here.
+    IdleKey,
+    /// Every flow of the service is recorded, which isn't obvious.
+    Tracked,
     /// No service uses the pool.
     UnusedPool,
     /// An include that names one file, which isn't there.
@@ -130,6 +138,9 @@ impl Code {
             Self::MissingSource => "missing-source",
             Self::AddressConflict => "address-conflict",
             Self::PortMismatch => "port-mismatch",
+            Self::KeyConflict => "key-conflict",
+            Self::IdleKey => "idle-key",
+            Self::Tracked => "tracked",
             Self::UnusedPool => "unused-pool",
             Self::UnmatchedInclude => "unmatched-include",
             Self::MissingInterface => "missing-interface",
@@ -150,6 +161,7 @@ impl Code {
             | Self::NoBackend
             | Self::ZeroWeight
             | Self::MissingSource
+            | Self::IdleKey
             | Self::UnusedPool => true,
             Self::Unreadable
             | Self::Syntax
@@ -163,6 +175,8 @@ impl Code {
             | Self::DuplicateAddress
             | Self::AddressConflict
             | Self::PortMismatch
+            | Self::KeyConflict
+            | Self::Tracked
             | Self::UnmatchedInclude
             | Self::MissingInterface
             | Self::TooLarge
@@ -204,6 +218,13 @@ impl<P> Diagnostic<P> {
         Self {
             at: Some(at),
             ..Self::new(Severity::Warning, code, message)
+        }
+    }
+
+    pub(super) fn note(code: Code, at: P, message: impl Into<String>) -> Self {
+        Self {
+            at: Some(at),
+            ..Self::new(Severity::Note, code, message)
         }
     }
 

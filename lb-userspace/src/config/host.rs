@@ -8,7 +8,7 @@ use super::{
     diagnostic::{Code, Diagnostic, Severity},
     places::{Item, Places},
 };
-use crate::model::{Config, Family};
+use crate::model::{Config, Family, Forward};
 
 /// What the kernel says about this host.
 #[derive(Clone, Debug, Default)]
@@ -103,12 +103,14 @@ fn interfaces(
     diagnostics.collect()
 }
 
-/// Replies of full-nat services find the clients by the kernel's routes, which it looks up only for
-/// packets that it would forward (`bpf_fib_lookup`).
+/// Replies that come back through this host find the clients by the kernel's routes, which it looks
+/// up only for packets that it would forward (`bpf_fib_lookup`).
 fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagnostic> {
-    let tracked = config.services.iter();
-    let tracked = tracked.filter(|service| config.pools[service.pool].forward.is_tracked());
-    let listens = tracked.flat_map(|service| &service.listen);
+    let replied = config.services.iter().filter(|service| {
+        let mut modes = service.pools().map(|pool| config.pools[pool].forward);
+        modes.any(Forward::replies_return)
+    });
+    let listens = replied.flat_map(|service| &service.listen);
     let families: BTreeSet<Family> = listens.map(|l| Family::of(l.address.ip())).collect();
     let names = config.agent.interfaces.iter().enumerate();
     let off = names.flat_map(|(index, name)| {
@@ -117,8 +119,8 @@ fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagno
     });
     let diagnostics = off.map(|(index, name, family)| {
         let message = format!(
-            "{family} forwarding is off on {name}: replies of full-nat services that come in there \
-             are dropped (forwarding_disabled)"
+            "{family} forwarding is off on {name}: replies of full-nat and nat services that come \
+             in there are dropped (forwarding_disabled)"
         );
         let sysctl = match family {
             Family::Ipv4 => "ipv4",

@@ -6,7 +6,7 @@
 //!           TOML tree,     tables as    rules over                places and warnings
 //!           each value     written      more than one
 //!              │                           │
-//!              └───────► findings ◄────────┘
+//!              └───────► findings ◄────────┘◄── notes on what came out
 //!                           └─► echo ─► diagnostics ─► Report, render
 //! ```
 //!
@@ -21,6 +21,7 @@ mod echo;
 mod files;
 pub mod host;
 mod include;
+mod number;
 mod parse;
 mod places;
 mod raw;
@@ -60,6 +61,8 @@ pub struct Loaded {
     pub config: Config,
     /// What looks wrong in it, in the order of the files.
     pub warnings: Vec<Diagnostic>,
+    /// What follows from it and isn't obvious, in the order of the files.
+    pub notes: Vec<Diagnostic>,
     /// Where its parts were written.
     pub places: Places,
 }
@@ -103,6 +106,13 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
 
     let agent_and_config =
         agent.and_then(|agent| Some((resolve::config(&agent, &balancing)?, agent)));
+    let is_error = |found: &Finding| found.severity == Severity::Error;
+    match &agent_and_config {
+        Some((config, _)) if !loading.findings.iter().any(is_error) => {
+            check::tracking(config, &balancing, &mut loading.findings);
+        }
+        _ => {}
+    }
     let (diagnostics, sources) = loading.finish();
     let refused = diagnostics
         .iter()
@@ -110,9 +120,12 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
     match agent_and_config {
         Some((config, agent)) if !refused => {
             let places = resolve::places(&agent, &balancing, &sources);
+            let is_note = |found: &Diagnostic| found.severity == Severity::Note;
+            let (notes, warnings) = diagnostics.into_iter().partition(is_note);
             Ok(Loaded {
                 config,
-                warnings: diagnostics,
+                warnings,
+                notes,
                 places,
             })
         }

@@ -3,16 +3,21 @@
 //!
 //! A field that is `None` was reported already (or may be left out, where it says so).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
+    number::{ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority},
     read::Fields,
-    schema::{List, Table},
+    schema::{List, Table, Written},
     source::{At, Place},
-    value::{AbsolutePath, Flows, Interface, Name, Pattern, SocketPath},
+    value::{AbsolutePath, Down, Interface, Name, Pattern, SocketPath},
 };
 use crate::model::{
-    BackendAddress, DEFAULT_CONTROL, Forward, Listen, Scheduler, Seed, TableSize, Weight,
+    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, TableSize,
+    Tracking, Weight,
 };
 
 /// The main file.
@@ -41,14 +46,45 @@ pub(super) struct Agent {
     /// May be left out.
     pub seed: Option<At<Seed>>,
     pub flows: Option<Flows>,
+    pub exceptions: Option<Exceptions>,
+    pub exception_rate: Option<ExceptionRate>,
     pub debug: Option<bool>,
 }
 
+/// All but name, addresses and pool may be left out.
 pub(super) struct Service {
+    pub place: Place,
     pub name: Option<At<Name>>,
     pub listen: List<Listen>,
     pub pool: Option<At<Name>>,
-    pub scheduler: Option<Scheduler>,
+    pub scheduler: Option<At<Scheduler>>,
+    pub source_prefix: Option<SourcePrefix>,
+    pub tracking: Option<At<Tracking>>,
+    pub affinity: Option<At<Duration>>,
+    pub settle: Written<Duration>,
+    pub entry_timeout: Option<At<Duration>>,
+    pub timeouts: Option<Timeouts>,
+    pub on_down: Written<Down>,
+    pub down_grace: Option<At<Duration>>,
+    pub fallback: Option<At<Name>>,
+    pub no_backend: Option<At<NoBackend>>,
+    pub one_packet: Option<At<bool>>,
+    pub quic: Option<At<bool>>,
+}
+
+pub(super) struct SourcePrefix {
+    pub place: Place,
+    pub ipv4: Option<At<Ipv4Length>>,
+    pub ipv6: Option<At<Ipv6Length>>,
+}
+
+pub(super) struct Timeouts {
+    pub place: Place,
+    pub handshake: Option<At<Duration>>,
+    pub established: Option<At<Duration>>,
+    pub closing: Option<At<Duration>>,
+    pub reset: Option<At<Duration>>,
+    pub udp: Option<At<Duration>>,
 }
 
 pub(super) struct Pool {
@@ -56,6 +92,10 @@ pub(super) struct Pool {
     pub name: Option<At<Name>>,
     pub forward: Option<Forward>,
     pub source: List<IpAddr>,
+    /// May be left out.
+    pub gue_port: Option<At<Port>>,
+    /// May be left out.
+    pub gue_checksum: Option<At<bool>>,
     pub slots: Option<TableSize>,
     pub backends: Vec<Backend>,
 }
@@ -65,6 +105,10 @@ pub(super) struct Backend {
     pub address: List<BackendAddress>,
     /// May be left out.
     pub weight: Option<At<Weight>>,
+    /// May be left out.
+    pub priority: Option<At<Priority>>,
+    /// May be left out.
+    pub max_flows: Option<At<MaxFlows>>,
 }
 
 impl Table for Main {
@@ -116,6 +160,8 @@ impl Table for Agent {
             pin: fields.or("pin", AbsolutePath("/sys/fs/bpf/sluice".into())),
             seed: fields.optional("seed"),
             flows: fields.or("flows", Flows(262_144)),
+            exceptions: fields.or("exceptions", Exceptions(65_536)),
+            exception_rate: fields.or("exception_rate", ExceptionRate(50_000)),
             debug: fields.or("debug", false),
         }
     }
@@ -126,10 +172,50 @@ impl Table for Service {
 
     fn read(fields: &mut Fields<'_>) -> Self {
         Self {
+            place: fields.place(),
             name: fields.required("name"),
             listen: fields.required_list("listen"),
             pool: fields.required("pool"),
-            scheduler: fields.or("scheduler", Scheduler::default()),
+            scheduler: fields.optional("scheduler"),
+            source_prefix: fields.optional_table("source_prefix"),
+            tracking: fields.optional("tracking"),
+            affinity: fields.optional("affinity"),
+            settle: fields.written("settle"),
+            entry_timeout: fields.optional("entry_timeout"),
+            timeouts: fields.optional_table("timeouts"),
+            on_down: fields.written("on_down"),
+            down_grace: fields.optional("down_grace"),
+            fallback: fields.optional("fallback"),
+            no_backend: fields.optional("no_backend"),
+            one_packet: fields.optional("one_packet"),
+            quic: fields.optional("quic"),
+        }
+    }
+}
+
+impl Table for SourcePrefix {
+    const HEADER: &'static str = "source_prefix = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            place: fields.place(),
+            ipv4: fields.optional("ipv4"),
+            ipv6: fields.optional("ipv6"),
+        }
+    }
+}
+
+impl Table for Timeouts {
+    const HEADER: &'static str = "[service.timeouts]";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            place: fields.place(),
+            handshake: fields.optional("handshake"),
+            established: fields.optional("established"),
+            closing: fields.optional("closing"),
+            reset: fields.optional("reset"),
+            udp: fields.optional("udp"),
         }
     }
 }
@@ -143,6 +229,8 @@ impl Table for Pool {
             name: fields.required("name"),
             forward: fields.or("forward", Forward::default()),
             source: fields.list("source"),
+            gue_port: fields.optional("gue_port"),
+            gue_checksum: fields.optional("gue_checksum"),
             slots: fields.or("slots", TableSize::default()),
             backends: fields.tables("backend"),
         }
@@ -157,6 +245,8 @@ impl Table for Backend {
             name: fields.required("name"),
             address: fields.one_or_more("address"),
             weight: fields.optional("weight"),
+            priority: fields.optional("priority"),
+            max_flows: fields.optional("max_flows"),
         }
     }
 }

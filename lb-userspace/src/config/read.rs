@@ -13,7 +13,7 @@ use toml::{
 
 use super::{
     diagnostic::{Code, Finding, Quoted},
-    schema::{Form, List, Table, Value},
+    schema::{Form, List, Table, Value, Written},
     source::{At, Place, SourceId},
     suggest::closest,
 };
@@ -73,6 +73,14 @@ impl<'a> Fields<'a> {
         self.value(key, value)
     }
 
+    /// A value that may be left out, where the rules must know whether it was.
+    pub(super) fn written<T: Value>(&mut self, key: &'static str) -> Written<T> {
+        match self.find(key) {
+            Some(value) => self.value(key, value).map_or(Written::Broken, Written::As),
+            None => Written::Not,
+        }
+    }
+
     /// A value that has a default.
     pub(super) fn or<T: Value>(&mut self, key: &'static str, default: T) -> Option<T> {
         match self.find(key) {
@@ -128,6 +136,12 @@ impl<'a> Fields<'a> {
             Some(value) => self.table(key, value),
             None => self.miss(key, &format!("a table, `{}`", T::HEADER)),
         }
+    }
+
+    /// A table, `[key]` or `key = { … }`, that may be left out.
+    pub(super) fn optional_table<T: Table>(&mut self, key: &'static str) -> Option<T> {
+        let value = self.find(key)?;
+        self.table(key, value)
     }
 
     /// Tables, `[[key]]`, any number.

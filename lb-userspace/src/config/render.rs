@@ -38,6 +38,7 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let title = level
         .primary_title(&diagnostic.message)
@@ -94,9 +95,10 @@ fn summary(diagnostics: &[Diagnostic]) -> String {
     let counts = [
         count(Severity::Error, "error"),
         count(Severity::Warning, "warning"),
+        count(Severity::Note, "note"),
     ];
     match counts {
-        [None, None] => String::new(),
+        [None, None, None] => String::new(),
         counts => counts.into_iter().flatten().collect::<Vec<_>>().join(", ") + "\n",
     }
 }

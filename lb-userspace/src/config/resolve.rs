@@ -1,15 +1,19 @@
 //! From tables as they were written to the resolved configuration. Decides nothing: what is
 //! wrong was reported by `read` and `check`, and makes the result `None`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     places::{Item, Places},
     raw::{self, Balancing},
     schema::List,
-    source::{Place, Sources},
+    source::{At, Place, Sources},
+    value::{Down, Name},
 };
-use crate::model::{Agent, Backend, Config, Pool, PoolIndex, Service, Weight};
+use crate::model::{
+    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, Service, SourcePrefix, Timeouts, Udp,
+    Weight, default_settle,
+};
 
 /// The configuration, if every part of it could be read.
 pub(super) fn config(agent: &raw::Agent, balancing: &Balancing) -> Option<Config> {
@@ -48,17 +52,90 @@ fn agent(agent: &raw::Agent) -> Option<Agent> {
         pin: agent.pin.as_ref()?.0.clone(),
         seed: agent.seed.as_ref().map(|seed| seed.value),
         flows: agent.flows?.0,
+        exceptions: agent.exceptions?.0,
+        exception_rate: agent.exception_rate?.0,
         debug: agent.debug?,
     })
 }
 
 fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<Service> {
+    let named = |name: &At<Name>| pools.get(name.value.0.as_str()).copied();
+    let settle = settle(service);
     Some(Service {
         name: service.name.as_ref()?.value.0.clone(),
         listen: service.listen.values().copied().collect(),
-        pool: *pools.get(service.pool.as_ref()?.value.0.as_str())?,
-        scheduler: service.scheduler?,
+        pool: named(service.pool.as_ref()?)?,
+        scheduler: or(&service.scheduler, Default::default()),
+        source_prefix: source_prefix(service.source_prefix.as_ref()),
+        tracking: or(&service.tracking, Default::default()),
+        affinity: service.affinity.as_ref().map(|at| at.value),
+        settle,
+        entry_timeout: or(&service.entry_timeout, settle),
+        timeouts: service
+            .timeouts
+            .as_ref()
+            .map_or(Timeouts::DEFAULT, timeouts),
+        on_down: on_down(service),
+        fallback: match &service.fallback {
+            Some(name) => Some(named(name)?),
+            None => None,
+        },
+        no_backend: or(&service.no_backend, Default::default()),
+        udp: udp(service),
     })
+}
+
+/// How long a flow may be silent before it may be moved.
+pub(super) fn settle(service: &raw::Service) -> Duration {
+    let written = service.settle.value().map(|at| at.value);
+    written.unwrap_or_else(|| default_settle(service.listen.values()))
+}
+
+fn source_prefix(written: Option<&raw::SourcePrefix>) -> SourcePrefix {
+    let SourcePrefix { ipv4, ipv6 } = SourcePrefix::DEFAULT;
+    let Some(written) = written else {
+        return SourcePrefix::DEFAULT;
+    };
+    SourcePrefix {
+        ipv4: written.ipv4.as_ref().map_or(ipv4, |length| length.value.0),
+        ipv6: written.ipv6.as_ref().map_or(ipv6, |length| length.value.0),
+    }
+}
+
+fn timeouts(written: &raw::Timeouts) -> Timeouts {
+    let default = Timeouts::DEFAULT;
+    Timeouts {
+        handshake: or(&written.handshake, default.handshake),
+        established: or(&written.established, default.established),
+        closing: or(&written.closing, default.closing),
+        reset: or(&written.reset, default.reset),
+        udp: or(&written.udp, default.udp),
+    }
+}
+
+fn on_down(service: &raw::Service) -> OnDown {
+    match service.on_down.value().map(|at| at.value) {
+        None | Some(Down::Reschedule) => OnDown::Reschedule,
+        Some(Down::Reset) => OnDown::Reset,
+        Some(Down::Keep) => OnDown::Keep {
+            grace: or(&service.down_grace, OnDown::DEFAULT_GRACE),
+        },
+    }
+}
+
+fn udp(service: &raw::Service) -> Udp {
+    if or(&service.one_packet, false) {
+        Udp::OnePacket
+    } else if or(&service.quic, false) {
+        Udp::Quic
+    } else {
+        Udp::Flows
+    }
+}
+
+/// What was written, or the default.
+fn or<T: Copy>(written: &Option<At<T>>, default: T) -> T {
+    written.as_ref().map_or(default, |at| at.value)
 }
 
 fn pool(pool: &raw::Pool) -> Option<Pool> {
@@ -66,6 +143,13 @@ fn pool(pool: &raw::Pool) -> Option<Pool> {
         name: pool.name.as_ref()?.value.0.clone(),
         forward: pool.forward?,
         source: pool.source.values().copied().collect(),
+        gue: Gue {
+            port: pool
+                .gue_port
+                .as_ref()
+                .map_or(Gue::DEFAULT.port, |port| port.value.0),
+            checksum: or(&pool.gue_checksum, Gue::DEFAULT.checksum),
+        },
         slots: pool.slots?,
         backends: pool.backends.iter().map(backend).collect::<Option<_>>()?,
     })
@@ -75,10 +159,9 @@ fn backend(backend: &raw::Backend) -> Option<Backend> {
     Some(Backend {
         name: backend.name.as_ref()?.value.0.clone(),
         addresses: backend.address.values().copied().collect(),
-        weight: backend
-            .weight
-            .as_ref()
-            .map_or(Weight::DEFAULT, |weight| weight.value),
+        weight: or(&backend.weight, Weight::DEFAULT),
+        priority: backend.priority.as_ref().map_or(0, |at| at.value.0),
+        max_flows: backend.max_flows.as_ref().map(|at| at.value.0),
     })
 }
 

@@ -75,3 +75,24 @@ impl<T> List<T> {
         self.items.iter().map(|item| &item.value)
     }
 }
+
+/// A key that may be left out.
+#[derive(Debug)]
+pub(super) enum Written<T> {
+    /// It was left out.
+    Not,
+    /// It could not be read, which was reported.
+    Broken,
+    /// It was written, there.
+    As(At<T>),
+}
+
+impl<T> Written<T> {
+    /// What was written, if it could be read.
+    pub(super) fn value(&self) -> Option<&At<T>> {
+        match self {
+            Self::As(at) => Some(at),
+            Self::Not | Self::Broken => None,
+        }
+    }
+}

@@ -1,15 +1,16 @@
 //! The kinds of value that keys take: how each is written, what it can be, and the words of the
-//! error when it can't.
+//! error when it can't. Numbers are in `number`.
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde::{Deserialize, de::IntoDeserializer};
 
 use super::{address, diagnostic::Code, diagnostic::Quoted, schema::Value};
-use crate::model::{BackendAddress, Forward, Listen, Scheduler, Seed, TableSize, Weight};
+use crate::model::{BackendAddress, Forward, Listen, NoBackend, Scheduler, Seed, Tracking};
 
 /// The name of a service, pool or backend. Names go into metrics, and into commands as
 /// POOL/BACKEND.
@@ -176,8 +177,9 @@ impl Value for Seed {
 
 impl Value for Scheduler {
     type Form = String;
-    const EXPECTED: &'static str = "`maglev`";
-    const WORDS: &'static [&'static str] = &["maglev"];
+    const EXPECTED: &'static str = "`maglev`, `source-hash`, `least-connections` or `round-robin`";
+    const WORDS: &'static [&'static str] =
+        &["maglev", "source-hash", "least-connections", "round-robin"];
 
     fn read(text: String) -> Result<Self, String> {
         word(&text).ok_or_else(|| format!("{} is not a scheduler", Quoted(&text)))
@@ -186,48 +188,82 @@ impl Value for Scheduler {
 
 impl Value for Forward {
     type Form = String;
-    const EXPECTED: &'static str = "`full-nat` or `ipip`";
-    const WORDS: &'static [&'static str] = &["full-nat", "ipip"];
+    const EXPECTED: &'static str = "`full-nat`, `nat`, `dsr`, `ipip` or `gue`";
+    const WORDS: &'static [&'static str] = &["full-nat", "nat", "dsr", "ipip", "gue"];
 
     fn read(text: String) -> Result<Self, String> {
         word(&text).ok_or_else(|| format!("{} is not a forwarding mode", Quoted(&text)))
     }
 }
 
-impl Value for Weight {
-    type Form = i64;
-    const EXPECTED: &'static str = "a whole number from 0 to 10000";
+impl Value for Tracking {
+    type Form = String;
+    const EXPECTED: &'static str = "`auto` or `full`";
+    const WORDS: &'static [&'static str] = &["auto", "full"];
 
-    fn read(number: i64) -> Result<Self, String> {
-        let weight = u16::try_from(number).ok().and_then(Self::new);
-        weight.ok_or_else(|| format!("{number} is not a weight"))
+    fn read(text: String) -> Result<Self, String> {
+        word(&text).ok_or_else(|| format!("{} is not a way to track flows", Quoted(&text)))
     }
 }
 
-impl Value for TableSize {
-    type Form = i64;
-    const EXPECTED: &'static str = "1021, 16381 or 65537";
+/// The word of a service's `on_down`; how long `keep` lasts is a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Down {
+    Reschedule,
+    Reset,
+    Keep,
+}
 
-    fn read(number: i64) -> Result<Self, String> {
-        let size = Self::ALL
-            .into_iter()
-            .find(|size| i64::from(size.slots()) == number);
-        size.ok_or_else(|| format!("{number} is not a table size"))
+impl Value for Down {
+    type Form = String;
+    const EXPECTED: &'static str = "`reschedule`, `reset` or `keep`";
+    const WORDS: &'static [&'static str] = &["reschedule", "reset", "keep"];
+
+    fn read(text: String) -> Result<Self, String> {
+        word(&text).ok_or_else(|| format!("{} can't be done with flows", Quoted(&text)))
     }
 }
 
-/// Entries of a flow table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flows(pub u32);
+impl Value for NoBackend {
+    type Form = String;
+    const EXPECTED: &'static str = "`reject` or `drop`";
+    const WORDS: &'static [&'static str] = &["reject", "drop"];
 
-impl Value for Flows {
-    type Form = i64;
-    const EXPECTED: &'static str = "a whole number from 1024 to 16777216";
+    fn read(text: String) -> Result<Self, String> {
+        word(&text).ok_or_else(|| format!("{} can't be done with packets", Quoted(&text)))
+    }
+}
 
-    fn read(number: i64) -> Result<Self, String> {
-        match u32::try_from(number) {
-            Ok(flows @ 1024..=16_777_216) => Ok(Self(flows)),
-            _ => Err(format!("{number} flow entries can't be")),
+/// The packet path compares times in 32 bits of jiffies: with a tick of 1 ms the half of them, 24
+/// days, is the longest time that it can tell.
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+
+impl Value for Duration {
+    type Form = String;
+    const EXPECTED: &'static str =
+        "a duration from 1ms to 7d, such as \"90s\", \"15m\" or \"2h10m\"";
+
+    fn read(text: String) -> Result<Self, String> {
+        use humantime::DurationError;
+        match humantime::parse_duration(&text) {
+            Ok(duration) if duration < Self::from_millis(1) => {
+                Err(format!("{} is too short", Quoted(&text)))
+            }
+            // A capital M is humantime's month.
+            Ok(duration) if duration > LONGEST => {
+                let read = humantime::format_duration(duration);
+                Err(format!("{} is too long: {read}", Quoted(&text)))
+            }
+            Ok(duration) => Ok(duration),
+            Err(DurationError::UnknownUnit { unit, .. }) if unit.is_empty() => {
+                Err(format!("{} lacks a unit: ms, s, m, h or d", Quoted(&text)))
+            }
+            Err(DurationError::UnknownUnit { unit, .. }) => Err(format!(
+                "{} is no unit of time: ms, s, m, h or d",
+                Quoted(&unit)
+            )),
+            Err(_) => Err(format!("{} is not a duration", Quoted(&text))),
         }
     }
 }

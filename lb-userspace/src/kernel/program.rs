@@ -34,6 +34,8 @@ pub struct Constants {
     pub flows: u32,
     /// Exceptions that may be recorded.
     pub limits: RecordLimits,
+    /// Whether any service is in `nat` mode.
+    pub nat: bool,
     /// Whether every packet's outcome is logged.
     pub debug: bool,
 }
@@ -219,7 +221,7 @@ fn attach_to_stack(
 }
 
 fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
-    let debug = u8::from(constants.debug);
+    let (nat, debug) = (u8::from(constants.nat), u8::from(constants.debug));
     Ok(EbpfLoader::new()
         .override_global("SEED_0", &constants.seed.k0, true)
         .override_global("SEED_1", &constants.seed.k1, true)
@@ -229,6 +231,7 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("PORT_COUNT", &constants.ports.count, true)
         .override_global("EXCEPTION_CAPACITY", &constants.limits.capacity, true)
         .override_global("EXCEPTION_RATE", &constants.limits.rate, true)
+        .override_global("HAS_NAT", &nat, true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)

@@ -4,6 +4,10 @@
 //!
 //! Plain data: nothing here reads a file, a socket or a clock.
 
+mod pool;
+mod service;
+mod tracked;
+
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -11,6 +15,14 @@ use std::{
     str::FromStr,
 };
 
+pub use self::{
+    pool::{Backend, BackendAddress, Forward, Gue, Pool, Weight, WeightError},
+    service::{
+        NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
+        default_settle,
+    },
+    tracked::TrackedBecause,
+};
 pub use lb_common::abi::TableSize;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +55,14 @@ pub struct Agent {
     pub pin: PathBuf,
     /// Key of the flow hash, if the configuration names one.
     pub seed: Option<Seed>,
-    /// Flow entries that each family's table holds (a `full-nat` flow takes two).
+    /// Flow entries that each family's table holds (a flow whose replies come back takes two).
     pub flows: u32,
+    /// Entries that each family's table of exceptions holds: flows that a slot which moves must
+    /// not move along.
+    pub exceptions: u32,
+    /// Exceptions that one CPU records in a second at most, of flows that open and of flows seen
+    /// in their midst each.
+    pub exception_rate: u32,
     /// Whether the program's own debug lines are compiled in.
     pub debug: bool,
 }
@@ -63,18 +81,8 @@ impl fmt::Debug for Seed {
 /// Index of a pool in [`Config::pools`].
 pub type PoolIndex = usize;
 
-/// `[[service]]`: addresses that clients connect to, and the pool that answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// Unique among services.
-    pub name: String,
-    /// Where it listens, at least one; no two services share one.
-    pub listen: Vec<Listen>,
-    /// The pool whose backends answer.
-    pub pool: PoolIndex,
-    /// How new flows are spread.
-    pub scheduler: Scheduler,
-}
+/// Index of a service in [`Config::services`].
+pub type ServiceIndex = usize;
 
 /// One address, port and protocol of a service: `198.18.0.10:80/tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,118 +128,6 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// How new flows are spread over a pool's backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheduler {
-    /// Weighted consistent hashing (Maglev, NSDI 2016).
-    #[default]
-    Maglev,
-}
-
-impl fmt::Display for Scheduler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Maglev => "maglev",
-        })
-    }
-}
-
-/// How packets travel to a pool's backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Forward {
-    /// Both ends of the packet are rewritten; the backend sees one of the pool's `source` addresses.
-    #[default]
-    FullNat,
-    /// The packet travels whole inside another IP header; the backend answers the client itself.
-    Ipip,
-}
-
-impl Forward {
-    /// Whether every flow is recorded, since it has a port of its own.
-    pub fn is_tracked(self) -> bool {
-        match self {
-            Self::FullNat => true,
-            Self::Ipip => false,
-        }
-    }
-
-    /// Whether a backend may have a port that differs from the service's.
-    pub fn maps_ports(self) -> bool {
-        match self {
-            Self::FullNat => true,
-            Self::Ipip => false,
-        }
-    }
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FullNat => "full-nat",
-            Self::Ipip => "ipip",
-        })
-    }
-}
-
-/// `[[pool]]`: backends, and how packets reach them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Unique among pools.
-    pub name: String,
-    /// The forwarding mode.
-    pub forward: Forward,
-    /// Addresses that `full-nat` connects from and `ipip` puts outside, unique.
-    pub source: Vec<IpAddr>,
-    /// Size of its slot tables.
-    pub slots: TableSize,
-    /// Backends in the order of the files; names are unique within the pool.
-    pub backends: Vec<Backend>,
-}
-
-/// `[[pool.backend]]`: a server, with one address of each family at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// Unique in its pool.
-    pub name: String,
-    /// One or two addresses, of different families.
-    pub addresses: Vec<BackendAddress>,
-    /// Share of new flows, relative to the pool's other backends; 0 takes none.
-    pub weight: Weight,
-}
-
-/// Where a backend listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BackendAddress {
-    /// Its address.
-    pub ip: IpAddr,
-    /// Its port; absent: the service's.
-    pub port: Option<u16>,
-}
-
-/// A backend's share of new flows, 0 to [`Weight::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u16")]
-pub struct Weight(u16);
-
-impl Weight {
-    /// The largest weight (as HAProxy and IPVS users would expect to be plenty).
-    pub const MAX: u16 = 10_000;
-    /// The weight of a backend that names none.
-    pub const DEFAULT: Self = Self(100);
-
-    /// A weight, if `value` is not above [`Weight::MAX`].
-    pub fn new(value: u16) -> Option<Self> {
-        (value <= Self::MAX).then_some(Self(value))
-    }
-
-    /// Its value.
-    pub fn value(self) -> u16 {
-        self.0
-    }
-}
-
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -264,20 +160,6 @@ impl fmt::Display for Family {
     }
 }
 
-impl Pool {
-    /// The backends that a service of `family` can reach in this pool's mode, each with its
-    /// address. (Both modes of today stay within one family.)
-    pub fn reachable(&self, family: Family) -> impl Iterator<Item = (&Backend, BackendAddress)> {
-        self.backends.iter().filter_map(move |backend| {
-            let address = backend
-                .addresses
-                .iter()
-                .find(|a| Family::of(a.ip) == family)?;
-            Some((backend, *address))
-        })
-    }
-}
-
 impl FromStr for Seed {
     type Err = SeedError;
 
@@ -299,16 +181,3 @@ impl FromStr for Seed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a seed is 32 hexadecimal digits")]
 pub struct SeedError;
-
-impl TryFrom<u16> for Weight {
-    type Error = WeightError;
-
-    fn try_from(value: u16) -> Result<Self, WeightError> {
-        Self::new(value).ok_or(WeightError)
-    }
-}
-
-/// A weight above [`Weight::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a weight is at most {}", Weight::MAX)]
-pub struct WeightError;

@@ -2,16 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, Device, Forward as Mode, HopWord, Ipv4Address, Ipv6Address,
+    Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, Outer,
     MacAddress, NextHop, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
 };
 
 use crate::{
-    model::{Config, Family, Forward, Listen, Pool, PoolIndex, Scheduler},
+    model::{Config, Family, Forward, Listen, Pool, PoolIndex},
     plan::Tables,
     scheduling::{self, Candidate},
 };
@@ -148,67 +148,73 @@ fn backend(inputs: Inputs<'_>, pool: PoolIndex, n: usize, family: Family) -> Opt
         .iter()
         .find(|a| Family::of(a.ip) == family)?;
     usable_hop(inputs, address.ip)?;
+    let hop = inputs.hops.get(&address.ip)?;
+    let sources = inputs.ids.sources.get(&(pool, family)).copied();
     let entry = Entry {
-        forward: settings.forward,
+        pool: settings,
         port: address.port.unwrap_or(0),
-        sources: inputs
-            .ids
-            .sources
-            .get(&(pool, family))
-            .copied()
-            .unwrap_or_default(),
+        sources: sources.unwrap_or_default(),
+        source: outer_source(settings, family, hop),
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
     };
-    let source = outer_source(settings, family, inputs.hops.get(&address.ip)?);
-    match (address.ip, source) {
-        (IpAddr::V4(ip), Some(IpAddr::V4(source))) => {
-            Some(entry.of(Ipv4Address::from(ip), source.into()))
-        }
-        (IpAddr::V6(ip), Some(IpAddr::V6(source))) => {
-            Some(entry.of(Ipv6Address::from(ip), source.into()))
-        }
-        _ => None,
+    match address.ip {
+        IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
+        IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
     }
 }
 
-/// A backend's entry but for its addresses.
-struct Entry {
-    forward: Forward,
+/// A backend's entry but for its address.
+struct Entry<'a> {
+    pool: &'a Pool,
     port: u16,
     sources: (u32, u16),
+    source: Option<IpAddr>,
     next_hop: u32,
 }
 
-impl Entry {
-    fn of<A: Address>(self, address: A, source: A) -> Backend {
-        let forward = match self.forward {
-            Forward::FullNat => Mode::FullNat,
-            Forward::Ipip => Mode::Ipip,
-        };
-        let (port, sources, next_hop) = (self.port.to_be_bytes(), self.sources, self.next_hop);
-        Backend::new(BackendSpec {
-            forward,
+impl Entry<'_> {
+    fn of<A: Address>(self, address: A) -> Option<Backend> {
+        Some(Backend::new(BackendSpec {
+            forward: self.forward()?,
             address,
-            port,
-            source,
-            sources,
-            next_hop,
+            port: self.port.to_be_bytes(),
+            next_hop: self.next_hop,
             generation: 0,
+        }))
+    }
+
+    /// How packets get there, if it is known what they are sent from.
+    fn forward<A: Address>(&self) -> Option<ForwardSpec<A>> {
+        let (first, count) = self.sources;
+        Some(match self.pool.forward {
+            Forward::FullNat => ForwardSpec::FullNat { first, count },
+            Forward::Nat => ForwardSpec::Nat,
+            Forward::Dsr => ForwardSpec::Dsr,
+            Forward::Ipip => ForwardSpec::Ipip(self.outer()?),
+            Forward::Gue => ForwardSpec::Gue {
+                outer: self.outer()?,
+                port: self.pool.gue.port.to_be_bytes(),
+                checksum: self.pool.gue.checksum,
+            },
+        })
+    }
+
+    fn outer<A: Address>(&self) -> Option<Outer<A>> {
+        let source = match self.source? {
+            IpAddr::V4(ip) => Ipv4Address::from(ip).to_wide(),
+            IpAddr::V6(ip) => Ipv6Address::from(ip).to_wide(),
+        };
+        Some(Outer {
+            source: A::from_wide(source),
+            entropy: 0,
         })
     }
 }
 
-/// The outer source address in `ipip`: the pool's, or the one that the kernel would send from.
-/// `full-nat` needs none; it takes one from its sources for each flow.
+/// The source address of outer headers: the pool's, or the one that the kernel would send from.
 fn outer_source(pool: &Pool, family: Family, hop: &Hop) -> Option<IpAddr> {
-    match (pool.forward, family) {
-        (Forward::FullNat, Family::Ipv4) => Some(Ipv4Addr::UNSPECIFIED.into()),
-        (Forward::FullNat, Family::Ipv6) => Some(Ipv6Addr::UNSPECIFIED.into()),
-        (Forward::Ipip, _) => {
-            let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
-            configured.copied().or(hop.source)
-        }
-    }
+    let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
+    configured.copied().or(hop.source)
 }
 
 fn slots(inputs: Inputs<'_>, tables: &Tables, pool: PoolIndex, family: Family) -> Vec<Slot> {
@@ -234,10 +240,9 @@ fn slots(inputs: Inputs<'_>, tables: &Tables, pool: PoolIndex, family: Family) -
 }
 
 fn services(inputs: Inputs<'_>, tables: &mut Tables) {
+    let tracked = inputs.config.tracked();
     for (id, service) in inputs.config.services.iter().enumerate() {
-        // The one scheduler of today answers from the hash.
-        let Scheduler::Maglev = service.scheduler;
-        let traits = if inputs.config.pools[service.pool].forward.is_tracked() {
+        let traits = if tracked[id].is_some() {
             ServiceTraits::TRACKED
         } else {
             ServiceTraits::NONE

@@ -288,10 +288,7 @@ pub struct CountersView {
 impl CountersView {
     /// What the kernel counted, of traffic in that mode.
     pub fn of(counters: &Counters, forward: Forward) -> Self {
-        let out = |count| match forward {
-            Forward::FullNat => Some(count),
-            Forward::Ipip => None,
-        };
+        let out = |count| forward.replies_return().then_some(count);
         Self {
             packets_in: counters.packets_in,
             bytes_in: counters.bytes_in,

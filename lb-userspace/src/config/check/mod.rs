@@ -3,15 +3,19 @@
 //! reported already.
 
 mod addresses;
+mod keys;
 mod names;
 mod reach;
+mod tracking;
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ptr};
 
+pub(super) use self::tracking::check as tracking;
 use super::{
     diagnostic::{Code, Finding},
     raw::{Agent, Balancing, Pool, Service},
     source::{At, Place},
+    value::Name,
 };
 
 /// Every rule.
@@ -20,9 +24,11 @@ pub(super) fn check(agent: Option<&Agent>, balancing: &Balancing, findings: &mut
     names::check(agent, balancing, findings);
     addresses::check(&uses, balancing, findings);
     reach::check(&uses, findings);
+    keys::check(balancing, findings);
 }
 
-/// A pool and the services that name it: of two pools with one name, those of the first.
+/// A pool and the services that name it, as their fallback too: of two pools with one name, those
+/// of the first.
 struct Use<'a> {
     pool: &'a Pool,
     services: Vec<&'a Service>,
@@ -38,17 +44,41 @@ fn uses(balancing: &Balancing) -> Vec<Use<'_>> {
         })
         .collect();
     for service in &balancing.services {
-        if let Some(used) = uses.iter_mut().find(|used| names_pool(service, used.pool)) {
-            used.services.push(service);
+        for wanted in named(service) {
+            let mut uses = uses.iter_mut();
+            let Some(used) = uses.find(|used| is_named(used.pool, wanted)) else {
+                continue;
+            };
+            if !used.services.iter().any(|known| ptr::eq(*known, service)) {
+                used.services.push(service);
+            }
         }
     }
     uses
 }
 
-fn names_pool(service: &Service, pool: &Pool) -> bool {
-    match (&service.pool, &pool.name) {
-        (Some(wanted), Some(name)) => wanted.value == name.value,
-        _ => false,
+/// The pools that a service names.
+fn named(service: &Service) -> impl Iterator<Item = &Name> {
+    let names = [&service.pool, &service.fallback].into_iter().flatten();
+    names.map(|name| &name.value)
+}
+
+fn is_named(pool: &Pool, wanted: &Name) -> bool {
+    pool.name.as_ref().is_some_and(|name| name.value == *wanted)
+}
+
+impl Service {
+    /// Where to point at when the service as a whole is meant.
+    fn named_at(&self) -> Place {
+        self.name.as_ref().map_or(self.place, |name| name.place)
+    }
+
+    /// Its name for messages.
+    fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("service `{}`", name.value.0),
+            None => "this service".to_owned(),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Names: each used once, and each that is referred to is there.
 
-use super::{names_pool, repeated, taken};
+use super::{is_named, named, repeated, taken};
 use crate::config::{
     diagnostic::{Code, Finding},
-    raw::{Agent, Balancing, Pool},
+    raw::{Agent, Balancing, Pool, Service},
     source::At,
     suggest::closest,
     value::Name,
@@ -63,7 +63,8 @@ fn pools_exist(balancing: &Balancing, findings: &mut Vec<Finding>) {
     let wanted = balancing
         .services
         .iter()
-        .filter_map(|service| service.pool.as_ref());
+        .flat_map(|service| [&service.pool, &service.fallback])
+        .flatten();
     for wanted in wanted.filter(|wanted| !known(&wanted.value)) {
         let name = &wanted.value.0;
         let meant = closest(name, pools().map(|pool| pool.value.0.as_str()));
@@ -78,19 +79,16 @@ fn pools_exist(balancing: &Balancing, findings: &mut Vec<Finding>) {
 
 /// Warns of pools that no service names, once it is known which pool each service means.
 fn pools_used(balancing: &Balancing, findings: &mut Vec<Finding>) {
-    let settled = |service| balancing.pools.iter().any(|pool| names_pool(service, pool));
-    if !balancing.services.iter().all(settled) {
+    let services = || balancing.services.iter();
+    let known = |wanted: &Name| balancing.pools.iter().any(|pool| is_named(pool, wanted));
+    let found = |service: &Service| service.pool.is_some() && named(service).all(known);
+    if !services().all(found) {
         return;
     }
-    let unused = |pool: &&Pool| {
-        !balancing
-            .services
-            .iter()
-            .any(|service| names_pool(service, pool))
-    };
+    let unused = |pool: &&Pool| !services().flat_map(named).any(|name| is_named(pool, name));
     for pool in balancing.pools.iter().filter(unused) {
         let message = format!("no service uses {}", pool.title());
         let finding = Finding::warning(Code::UnusedPool, pool.named_at(), message);
-        findings.push(finding.expected("a service with this `pool`"));
+        findings.push(finding.expected("a service with this `pool` or `fallback`"));
     }
 }

@@ -3,14 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{Memory, assert_snapshot, load_text, printed};
 use crate::{
-    config::{Diagnostic, Disk, Item, load},
+    config::{Code, Diagnostic, Disk, Item, load},
     model::{
-        Agent, Backend, BackendAddress, Config, Forward, Pool, Scheduler, Service, TableSize,
-        Weight,
+        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, Scheduler,
+        Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
     },
 };
 
@@ -48,6 +49,8 @@ fn resolved() -> Config {
         pin: "/sys/fs/bpf/sluice".into(),
         seed: None,
         flows: 262_144,
+        exceptions: 65_536,
+        exception_rate: 50_000,
         debug: false,
     };
     let listen = ["198.18.0.10:80/tcp", "[fd00:18::10]:80/tcp"];
@@ -56,6 +59,25 @@ fn resolved() -> Config {
         listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
         pool: 0,
         scheduler: Scheduler::Maglev,
+        source_prefix: SourcePrefix {
+            ipv4: 32,
+            ipv6: 128,
+        },
+        tracking: Tracking::Auto,
+        affinity: None,
+        settle: Duration::from_secs(7_800),
+        entry_timeout: Duration::from_secs(7_800),
+        timeouts: Timeouts {
+            handshake: Duration::from_secs(60),
+            established: Duration::from_secs(7_800),
+            closing: Duration::from_secs(120),
+            reset: Duration::from_secs(10),
+            udp: Duration::from_secs(120),
+        },
+        on_down: OnDown::Reschedule,
+        fallback: None,
+        no_backend: NoBackend::Reject,
+        udp: Udp::Flows,
     };
     let address = |ip: &str| BackendAddress {
         ip: ip.parse().unwrap(),
@@ -65,6 +87,8 @@ fn resolved() -> Config {
         name: "web1".into(),
         addresses: vec![address("198.18.1.11"), address("fd00:181::11")],
         weight: Weight::DEFAULT,
+        priority: 0,
+        max_flows: None,
     };
     let pool = Pool {
         name: "web".into(),
@@ -73,6 +97,10 @@ fn resolved() -> Config {
             "198.18.1.254".parse().unwrap(),
             "fd00:181::fe".parse().unwrap(),
         ],
+        gue: Gue {
+            port: 6080,
+            checksum: true,
+        },
         slots: TableSize::Large,
         backends: vec![backend],
     };
@@ -145,9 +173,7 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
     let read = |name: &str| fs::read_to_string(repository().join("config").join(name)).unwrap();
     let (main, dns) = (read("sluice.toml"), read("pools.d/dns.toml"));
     let key = |line: &str| {
-        let comment = line
-            .strip_prefix("# ")
-            .filter(|comment| is_default(comment));
+        let comment = line.strip_prefix("# ").filter(|text| is_default(text));
         comment.map(str::to_owned)
     };
     let spelt_out: Vec<_> = main
@@ -163,11 +189,50 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
     assert_eq!(load(&main), load(&spelt_out.join("\n")));
 }
 
-/// Whether a comment is a key with its default (the seed has none).
+/// Whether a comment is a key with its default, and not one that has none.
 fn is_default(comment: &str) -> bool {
+    let without = ["seed", "affinity", "fallback", "max_flows"];
     let key = comment.split_once(" = ").map(|(key, _)| key);
-    key.is_some_and(|key| key != "seed" && key.chars().all(|c| c.is_ascii_lowercase()))
+    key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
 }
+
+fn is_key(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '_'
+}
+
+#[test]
+fn the_installed_example_has_every_key() {
+    let example = fs::read_to_string(repository().join("config/sluice.toml")).unwrap();
+    let written = |key: &str| {
+        let starts = |line: &str| {
+            let line = line.trim_start_matches("# ");
+            line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']).ends_with(key)
+        };
+        example.lines().any(starts)
+    };
+    for table in EVERY_TABLE {
+        // An unknown key is answered with those that there are.
+        let report = load_text(&format!("{table}x_x_x_x = 1\n")).unwrap_err();
+        let unknown = report
+            .diagnostics
+            .iter()
+            .find(|d| d.code == Code::UnknownKey);
+        let keys = unknown.unwrap().expected.as_ref().unwrap();
+        for key in keys.split('`').skip(1).step_by(2) {
+            assert!(written(key), "`{key}` of {table:?}");
+        }
+    }
+}
+
+/// What each table of a configuration begins with.
+const EVERY_TABLE: [&str; 6] = [
+    "",
+    "[agent]\n",
+    "[[service]]\n",
+    "[[service]]\n[service.timeouts]\n",
+    "[[pool]]\n",
+    "[[pool]]\n[[pool.backend]]\n",
+];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

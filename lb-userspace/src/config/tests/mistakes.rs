@@ -4,7 +4,7 @@
 use super::{GOOD, assert_snapshot, load_text, printed};
 
 /// Spoils the good file and compares what is said with the snapshot.
-fn assert_mistake(name: &str, edits: &[(&str, &str)]) {
+pub(super) fn assert_mistake(name: &str, edits: &[(&str, &str)]) {
     let mut text = GOOD.to_owned();
     for (from, to) in edits {
         assert!(
@@ -16,6 +16,7 @@ fn assert_mistake(name: &str, edits: &[(&str, &str)]) {
     assert_snapshot(name, &printed(&load_text(&text)));
 }
 
+/// A test for each mistake, by the name of its snapshot.
 macro_rules! mistakes {
     ($($name:ident: $($from:literal => $to:literal),+;)+) => {$(
         #[test]
@@ -24,6 +25,7 @@ macro_rules! mistakes {
         }
     )+};
 }
+pub(super) use mistakes;
 
 mistakes! {
     // Syntax.
@@ -121,12 +123,16 @@ mistakes! {
 
     // What a mode needs.
     no_backend_at_all: "[[pool.backend]]\nname = \"web1\"\naddress = \"198.18.1.11:8080\"\nweight = 50" => "";
-    no_backend_of_family: r#"/tcp"]"# => r#"/tcp", "[fd00:18::10]:80/tcp"]"#;
+    no_backend_of_family: r#"/tcp"]"# => r#"/tcp", "[fd00:18::10]:80/tcp"]"#, "source = [\"198.18.1.254\"]" => "forward = \"nat\"";
     zero_weight: "50" => "0";
-    zero_weight_of_family: "50" => "0\n\n[[pool.backend]]\nname = \"web2\"\naddress = \"[fd00:181::12]:8080\"";
+    zero_weight_of_family: "50" => "0\n\n[[pool.backend]]\nname = \"web2\"\naddress = \"[fd00:181::12]:8080\"", "source = [\"198.18.1.254\"]" => "forward = \"nat\"";
+    zero_weight_of_both: "50" => "0", "/tcp\"]" => "/tcp\", \"[fd00:18::10]:80/tcp\"]";
     missing_source: "source = [\"198.18.1.254\"]\n" => "";
+    missing_source_of_backend: "198.18.1.11:8080" => "[fd00:181::11]:8080";
     missing_source_of_family: r#"["198.18.1.254"]"# => r#"["fd00:181::fe"]"#;
     port_mismatch: "source" => "forward = \"ipip\"\nsource";
+    port_mismatch_dsr: "source = [\"198.18.1.254\"]" => "forward = \"dsr\"";
+    port_mismatch_across_families: "source" => "forward = \"gue\"\nsource", "198.18.1.11:8080" => "[fd00:181::11]:8080";
 
     // Everything at once.
     many: "eth0" => "", "198.18.0.10" => "198.18.0", "weight" => "wieght", r#"pool = "web""# => r#"pool = "wbe""#;
@@ -134,7 +140,7 @@ mistakes! {
 
 #[test]
 fn what_is_no_mistake() {
-    let cases: [&[(&str, &str)]; 7] = [
+    let cases: [&[(&str, &str)]; 11] = [
         &[],
         &[("source", "forward = \"ipip\"\nsource"), (":8080", "")],
         &[
@@ -142,11 +148,36 @@ fn what_is_no_mistake() {
             (":8080", ":80"),
         ],
         &[("/tcp\"]", "/tcp\", \"198.18.0.10:80/udp\"]")],
-        // The IPv6 address has no service that could miss a weight or a source.
-        &[(
-            "weight = 50",
-            "\n[[pool.backend]]\nname = \"web2\"\naddress = \"fd00::1\"\nweight = 0",
-        )],
+        // The IPv6 address has no service that could miss a weight.
+        &[
+            ("source = [\"198.18.1.254\"]", "forward = \"nat\""),
+            (
+                "weight = 50",
+                "\n[[pool.backend]]\nname = \"web2\"\naddress = \"fd00::1\"\nweight = 0",
+            ),
+        ],
+        // Backends of the other family.
+        &[("/tcp\"]", "/tcp\", \"[fd00:18::10]:80/tcp\"]")],
+        &[
+            ("198.18.1.11:8080", "fd00:181::11"),
+            (
+                "source = [\"198.18.1.254\"]",
+                "forward = \"gue\"\ngue_port = 6081",
+            ),
+        ],
+        &[
+            ("198.18.1.11:8080", "[fd00:181::11]:8080"),
+            ("[\"198.18.1.254\"]", "[\"fd00:181::fe\"]"),
+        ],
+        // Its default settle time follows its protocol.
+        &[
+            (
+                "80/tcp",
+                "53/udp\"]\nentry_timeout = \"2m\"\nno_backend = \"drop",
+            ),
+            ("\"drop\"]", "\"drop\""),
+            ("source = [\"198.18.1.254\"]", "forward = \"nat\""),
+        ],
         // Instances on ports of their own.
         &[(
             "weight = 50",

@@ -4,6 +4,7 @@
 mod example;
 mod host;
 mod includes;
+mod keys;
 mod mistakes;
 mod properties;
 
@@ -79,7 +80,10 @@ fn load_text(text: &str) -> Result<Loaded, Report> {
 /// What `check` prints of a configuration.
 fn printed(loaded: &Result<Loaded, Report>) -> String {
     match loaded {
-        Ok(loaded) => format!("valid\n\n{}", render(&loaded.warnings, Palette::Plain)),
+        Ok(loaded) => {
+            let found = [loaded.warnings.as_slice(), &loaded.notes].concat();
+            format!("valid\n\n{}", render(&found, Palette::Plain))
+        }
         Err(report) => render(&report.diagnostics, Palette::Plain),
     }
 }

@@ -4,16 +4,19 @@
 use proptest::prelude::*;
 
 use super::{GOOD, load_text, printed};
-use crate::config::{Code, Severity, address::AddressError, diagnostic::Quoted};
+use crate::config::{Code, Diagnostic, Severity, address::AddressError, diagnostic::Quoted};
 use crate::model::{BackendAddress, Listen};
 
 fn holds_for(text: &str) {
     let loaded = load_text(text);
     let _ = printed(&loaded);
     let diagnostics = match loaded {
-        Ok(loaded) => loaded.warnings,
+        Ok(loaded) => {
+            is_in_order(&loaded.notes, text);
+            loaded.warnings
+        }
         Err(report) => {
-            let is_error = |found: &crate::config::Diagnostic| found.severity == Severity::Error;
+            let is_error = |found: &Diagnostic| found.severity == Severity::Error;
             assert!(
                 report.diagnostics.iter().any(is_error),
                 "refused without an error"
@@ -21,8 +24,12 @@ fn holds_for(text: &str) {
             report.diagnostics
         }
     };
+    is_in_order(&diagnostics, text);
+}
+
+fn is_in_order(diagnostics: &[Diagnostic], text: &str) {
     let mut last = (0, 0);
-    for found in &diagnostics {
+    for found in diagnostics {
         let at = found.at.as_ref().unwrap();
         let line = text.split('\n').nth(at.line - 1).unwrap();
         assert!(at.column <= line.chars().count() + 1);
@@ -60,6 +67,15 @@ fn piece() -> impl Strategy<Value = String> {
             "pool = ",
             "address = ",
             "weight = ",
+            "settle = ",
+            "entry_timeout = ",
+            "fallback = ",
+            "forward = ",
+            "\"nat\"\n",
+            "\"2h10m\"",
+            "one_packet = ",
+            "[service.timeouts]\n",
+            "source_prefix = ",
             "source = ",
             "include = ",
             "seed = ",
@@ -157,6 +173,9 @@ fn a_code_prints_as_it_serialises() {
         Code::MissingSource,
         Code::AddressConflict,
         Code::PortMismatch,
+        Code::KeyConflict,
+        Code::IdleKey,
+        Code::Tracked,
         Code::UnusedPool,
         Code::UnmatchedInclude,
         Code::MissingInterface,

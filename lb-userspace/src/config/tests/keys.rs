@@ -1,0 +1,192 @@
+//! The keys beyond the first ones: what each refuses, which do nothing where, and what makes a
+//! service record every flow.
+
+use std::time::Duration;
+
+use super::{
+    load_text,
+    mistakes::{assert_mistake, mistakes},
+};
+use crate::model::{Forward, NoBackend, OnDown, Scheduler, TrackedBecause, Tracking, Udp};
+
+mistakes! {
+    // Values.
+    bad_duration_unit: "[[pool]]" => "settle = \"90\"\nentry_timeout = \"2 hourz\"\naffinity = \"\"\n\n[[pool]]";
+    bad_duration_type: "[[pool]]" => "settle = 90\n\n[[pool]]";
+    bad_duration_range: "[[pool]]" => "affinity = \"0s\"\n[service.timeouts]\nudp = \"2M\"\n\n[[pool]]";
+    bad_tracking: "[[pool]]" => "tracking = \"all\"\n\n[[pool]]";
+    bad_source_prefix: "[[pool]]" => "scheduler = \"source-hash\"\nsource_prefix = { ipv4 = 33, ipv6 = 0, ip = 1 }\n\n[[pool]]";
+    bad_source_prefix_type: "[[pool]]" => "scheduler = \"source-hash\"\nsource_prefix = 24\n\n[[pool]]";
+    bad_timeouts: "[[pool]]" => "[service.timeouts]\nestablised = \"2h\"\n\n[[pool]]";
+    bad_on_down: "[[pool]]" => "on_down = \"kep\"\ndown_grace = \"10s\"\nno_backend = \"refuse\"\n\n[[pool]]";
+    bad_gue: "source" => "forward = \"gue\"\ngue_port = 65536\ngue_checksum = \"yes\"\nsource", ":8080" => "";
+    bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
+    bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
+
+    // Keys that exclude each other.
+    entry_timeout_below_settle: "[[pool]]" => "settle = \"10m\"\nentry_timeout = \"5m\"\n\n[[pool]]";
+    entry_timeout_below_default: "[[pool]]" => "entry_timeout = \"2h\"\n\n[[pool]]";
+    entry_timeout_of_two_protocols: "80/tcp\"]" => "53/tcp\", \"198.18.0.10:53/udp\"]\nentry_timeout = \"2m\"";
+    entry_timeout_beside_a_bad_settle: "[[pool]]" => "settle = \"1\"\nentry_timeout = \"1s\"\n\n[[pool]]";
+    one_packet_and_quic: "80/tcp" => "443/udp", "[[pool]]" => "quic = true\none_packet = true\n\n[[pool]]";
+    one_packet_without_udp: "[[pool]]" => "one_packet = true\nquic = false\n\n[[pool]]";
+    quic_without_udp: "[[pool]]" => "quic = true\n\n[[pool]]";
+    source_in_nat: "source" => "forward = \"nat\"\nsource";
+    source_in_dsr: "source" => "forward = \"dsr\"\nsource", ":8080" => "";
+
+    // Fallback pools.
+    fallback_is_the_pool: "[[pool]]" => "fallback = \"web\"\n\n[[pool]]";
+    fallback_unknown: "[[pool]]" => "fallback = \"sory\"\n\n[[pool]]\nname = \"sorry\"\n\n[[pool]]";
+    fallback_of_another_family: "[[pool]]" => "fallback = \"sorry\"\n\n[[pool]]\nname = \"sorry\"\nforward = \"nat\"\nbackend = [{ name = \"a\", address = \"fd00::1\" }]\n\n[[pool]]";
+    fallback_without_a_source: "[[pool]]" => "fallback = \"sorry\"\n\n[[pool]]\nname = \"sorry\"\nbackend = [{ name = \"a\", address = \"fd00::1\" }]\n\n[[pool]]";
+
+    // Keys that do nothing.
+    idle_where_tracked: "80/tcp" => "443/udp", "[[pool]]" => "settle = \"10m\"\nentry_timeout = \"10m\"\nquic = true\n\n[[pool]]";
+    idle_where_not_tracked: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
+    idle_source_prefix: "[[pool]]" => "source_prefix = { ipv4 = 24 }\n\n[[pool]]";
+    idle_down_grace: "[[pool]]" => "on_down = \"reset\"\ndown_grace = \"10s\"\n\n[[pool]]";
+    idle_gue: "source" => "gue_port = 6081\ngue_checksum = false\nsource";
+
+    idle_is_no_guess: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "tracking = \"ful\"\n[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
+
+    // What makes a service record every flow.
+    tracked_by_scheduler: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "scheduler = \"least-connections\"\n\n[[pool]]";
+    tracked_by_affinity: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "affinity = \"10m\"\nsource_prefix = { ipv4 = 24 }\n\n[[pool]]";
+    tracked_by_cap: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "weight = 50" => "max_flows = 100";
+    tracked_by_shared_backend: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp\"]" => "80/tcp\", \"198.18.0.10:443/tcp\"]";
+    tracked_by_other_service: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "[[service]]\nname = \"api\"\nlisten = [\"198.18.0.11:8080/tcp\"]\npool = \"api\"\n\n[[pool]]\nname = \"api\"\nforward = \"nat\"\nbackend = [{ name = \"a\", address = \"198.18.1.11\" }]\n\n[[pool]]";
+    tracked_obviously: "[[pool]]" => "scheduler = \"round-robin\"\naffinity = \"10m\"\n\n[[pool]]", "weight = 50" => "max_flows = 100";
+    tracked_as_asked: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "tracking = \"full\"\naffinity = \"10m\"\n\n[[pool]]";
+    not_tracked: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp\"]" => "80/tcp\", \"198.18.0.10:443/tcp\"]", ":8080" => "";
+}
+
+const EVERYTHING: &str = r#"
+[agent]
+interfaces = ["eth0"]
+exceptions = 64
+exception_rate = 1000
+
+[[service]]
+name = "web"
+listen = ["198.18.0.10:80/tcp", "198.18.0.10:80/udp"]
+pool = "web"
+scheduler = "source-hash"
+source_prefix = { ipv4 = 24 }
+tracking = "full"
+affinity = "10m"
+on_down = "keep"
+down_grace = "500ms"
+fallback = "sorry"
+no_backend = "drop"
+
+[service.timeouts]
+handshake = "5s"
+established = "1h"
+closing = "4s"
+reset = "3s"
+udp = "1h 2s"
+
+[[service]]
+name = "dns"
+listen = ["198.18.0.53:53/udp"]
+pool = "sorry"
+settle = "1m"
+entry_timeout = "90s"
+one_packet = true
+
+[[pool]]
+name = "web"
+forward = "nat"
+
+[[pool.backend]]
+name = "web1"
+address = "198.18.1.11:8080"
+priority = 255
+max_flows = 100
+
+[[pool]]
+name = "sorry"
+forward = "gue"
+gue_port = 6081
+gue_checksum = false
+
+[[pool.backend]]
+name = "sorry1"
+address = "fd00:181::99"
+"#;
+
+#[test]
+fn every_key_reaches_the_model() {
+    let loaded = load_text(EVERYTHING).unwrap();
+    assert_eq!((loaded.warnings, loaded.notes), (vec![], vec![]));
+    let config = loaded.config;
+    assert_eq!(config.agent.exceptions, 64);
+    assert_eq!(config.agent.exception_rate, 1000);
+
+    let seconds = Duration::from_secs;
+    let [web, dns] = &config.services[..] else {
+        panic!("two services");
+    };
+    assert_eq!(web.scheduler, Scheduler::SourceHash);
+    assert_eq!((web.source_prefix.ipv4, web.source_prefix.ipv6), (24, 128));
+    assert_eq!(web.tracking, Tracking::Full);
+    assert_eq!(web.affinity, Some(seconds(600)));
+    let grace = Duration::from_millis(500);
+    assert_eq!(web.on_down, OnDown::Keep { grace });
+    assert_eq!((web.fallback, web.no_backend), (Some(1), NoBackend::Drop));
+    assert_eq!(
+        (web.settle, web.entry_timeout),
+        (seconds(7800), seconds(7800))
+    );
+    let timeouts = &web.timeouts;
+    assert_eq!(timeouts.handshake, seconds(5));
+    assert_eq!(timeouts.established, seconds(3600));
+    assert_eq!(timeouts.closing, seconds(4));
+    assert_eq!(timeouts.reset, seconds(3));
+    assert_eq!(timeouts.udp, seconds(3602));
+    assert_eq!((dns.settle, dns.entry_timeout), (seconds(60), seconds(90)));
+    assert_eq!(dns.udp, Udp::OnePacket);
+
+    let [web, sorry] = &config.pools[..] else {
+        panic!("two pools");
+    };
+    assert_eq!(web.forward, Forward::Nat);
+    let backend = &web.backends[0];
+    assert_eq!((backend.priority, backend.max_flows), (255, Some(100)));
+    assert_eq!(sorry.forward, Forward::Gue);
+    assert_eq!((sorry.gue.port, sorry.gue.checksum), (6081, false));
+}
+
+#[test]
+fn the_first_reason_to_record_every_flow_counts() {
+    let why = |edits: &[(&str, &str)]| {
+        let mut text = EVERYTHING.to_owned();
+        for (from, to) in edits {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        load_text(&text).unwrap().config.tracked()
+    };
+    let asked = ("tracking = \"full\"\n", "");
+    let affinity = ("affinity = \"10m\"\n", "");
+    let capped = TrackedBecause::MaxFlows {
+        pool: 0,
+        backend: 0,
+    };
+    assert_eq!(why(&[]), [Some(TrackedBecause::Asked), None]);
+    assert_eq!(why(&[asked]), [Some(TrackedBecause::Affinity), None]);
+    assert_eq!(why(&[asked, affinity]), [Some(capped), None]);
+    let cap = ("max_flows = 100", "");
+    assert_eq!(why(&[asked, affinity, cap]), [None, None]);
+    let scheduler = ("source-hash", "round-robin");
+    let scheduled = Some(TrackedBecause::Scheduler);
+    assert_eq!(why(&[asked, affinity, scheduler]), [scheduled, None]);
+
+    // A fallback pool counts as well, and makes its own service tracked.
+    let full_nat = (
+        "\"gue\"\ngue_port",
+        "\"full-nat\"\nsource = [\"fd00::1\"]\ngue_port",
+    );
+    let mode = Some(TrackedBecause::Mode { pool: 1 });
+    assert_eq!(why(&[full_nat]), [mode, mode]);
+}
