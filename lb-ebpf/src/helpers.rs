@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use lb_common::{
-    abi::{Address, FlowEntry, MacAddress},
+    abi::{Address, MacAddress, Rewrite},
     datapath::{DropReason, Leaving},
     net::Family,
 };
@@ -87,14 +87,13 @@ impl<A> Fib<A> {
     }
 }
 
-/// Asks the kernel for the way of a packet that leaves with the ends that `entry` gives it (`bpf_xdp_fib_lookup` in net/core/filter.c).
+/// Asks the kernel for the way of a packet that leaves with these ends (`bpf_xdp_fib_lookup` in net/core/filter.c).
 #[inline(always)]
 pub(crate) fn route<F: Family>(
     ctx: &XdpContext,
-    entry: &FlowEntry<F::Address>,
+    ends: &Rewrite<F::Address>,
     leaving: Leaving,
 ) -> Option<Fib<F::Address>> {
-    let ends = entry.rewrite();
     let lookup = FIB.get_ptr_mut(0)?;
     // SAFETY: this CPU's own element, which no other program uses meanwhile; all-zero is a valid
     // value of this plain struct of integers and unions of them.

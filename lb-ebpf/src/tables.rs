@@ -15,9 +15,9 @@ use lb_common::{
     abi::{
         Address, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord,
         Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX, MAX_NEXT_HOPS,
-        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable,
-        RecordBudget, RecordLimits, Recorded, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts,
-        TABLE_SIZES, TableId, TableSize, Traffic, Unrecorded,
+        MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy,
+        OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed,
+        Service, Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Route,
@@ -52,6 +52,9 @@ static EXCEPTION_CAPACITY: Global<u32> = Global::new(1024);
 /// Exceptions that one CPU may record in a second, of each kind.
 #[unsafe(no_mangle)]
 static EXCEPTION_RATE: Global<u32> = Global::new(1024);
+/// Whether any service is in `nat` mode.
+#[unsafe(no_mangle)]
+static HAS_NAT: Global<u8> = Global::new(1);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -76,6 +79,10 @@ static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
 static SERVICES_V4: Array<Service<Ipv4Address>, { SERVICE_POSITIONS as usize }> = Array::new();
 #[btf_map]
 static SERVICES_V6: Array<Service<Ipv6Address>, { SERVICE_POSITIONS as usize }> = Array::new();
+#[btf_map]
+static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> = Array::new();
+#[btf_map]
+static REVERSES_V6: Array<Reverse<Ipv6Address>, { MAX_REVERSES as usize }> = Array::new();
 #[btf_map]
 static SOURCES_V4: Array<Ipv4Address, { MAX_SOURCES as usize }> = Array::new();
 #[btf_map]
@@ -158,6 +165,11 @@ impl Tables for KernelTables<'_> {
             first: FIRST_PORT.load(),
             count: PORT_COUNT.load(),
         }
+    }
+
+    #[inline(always)]
+    fn has_nat(&self) -> bool {
+        HAS_NAT.load() != 0
     }
 
     #[inline(always)]
@@ -275,7 +287,7 @@ fn by_ifindex(ifindex: u32) -> HopWord {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $services:ident, $sources:ident, $flows:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
+    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
         impl FamilyTables<$family> for KernelTables<'_> {
             type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
@@ -283,6 +295,11 @@ macro_rules! family_tables {
             #[inline(always)]
             fn service(&self, position: u32) -> Option<&Service<<$family as Family>::Address>> {
                 $services.get(position)
+            }
+
+            #[inline(always)]
+            fn reverse(&self, index: u32) -> Option<&Reverse<<$family as Family>::Address>> {
+                $reverses.get(index)
             }
 
             #[inline(always)]
@@ -367,10 +384,10 @@ macro_rules! family_tables {
             #[inline(always)]
             fn route(
                 &self,
-                entry: &FlowEntry<<$family as Family>::Address>,
+                ends: &Rewrite<<$family as Family>::Address>,
                 leaving: Leaving,
             ) -> Route<<$family as Family>::Address> {
-                route::<$family>(self.ctx, entry, leaving)
+                route::<$family>(self.ctx, ends, leaving)
             }
 
             #[inline(always)]
@@ -384,6 +401,7 @@ macro_rules! family_tables {
 family_tables!(
     Ipv4,
     SERVICES_V4,
+    REVERSES_V4,
     SOURCES_V4,
     FLOWS_V4,
     SCRATCH_V4,
@@ -393,6 +411,7 @@ family_tables!(
 family_tables!(
     Ipv6,
     SERVICES_V6,
+    REVERSES_V6,
     SOURCES_V6,
     FLOWS_V6,
     SCRATCH_V6,
@@ -422,10 +441,10 @@ fn refused(error: i32) -> InsertError {
 #[inline(always)]
 fn route<F: Family>(
     ctx: &XdpContext,
-    entry: &FlowEntry<F::Address>,
+    ends: &Rewrite<F::Address>,
     leaving: Leaving,
 ) -> Route<F::Address> {
-    let Some(fib) = helpers::route::<F>(ctx, entry, leaving) else {
+    let Some(fib) = helpers::route::<F>(ctx, ends, leaving) else {
         return Route::None(DropReason::Inconsistent);
     };
     let device = by_ifindex(fib.ifindex).device();

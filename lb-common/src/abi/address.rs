@@ -19,11 +19,20 @@ pub trait Address:
     + Immutable
     + 'static
 {
+    /// 4 or 6.
+    const VERSION: u8;
+
+    /// 0.0.0.0 or ::.
+    const ZERO: Self;
+
     /// The address as two words in memory order, the second 0 for IPv4.
     fn words(self) -> (u64, u64);
 
     /// The first `bits` bits of the address (1 to its length), zeros behind them.
     fn prefix(self, bits: u8) -> Self;
+
+    /// The address with its last `bits` bits (1 to 32) out of `entropy`.
+    fn with_entropy(self, bits: u8, entropy: u32) -> Self;
 
     /// Takes both addresses of a flow key into the hash, in memory order.
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
@@ -78,7 +87,16 @@ impl Ipv6Address {
     }
 }
 
+/// The lowest `bits` bits (1 to 32) of a word.
+#[inline(always)]
+fn low(bits: u8) -> u32 {
+    u32::MAX >> (32 - u32::from(bits)).min(31)
+}
+
 impl Address for Ipv4Address {
+    const VERSION: u8 = 4;
+    const ZERO: Self = Self(0);
+
     #[inline(always)]
     fn words(self) -> (u64, u64) {
         (u64::from(u32::from_le(self.0)), 0)
@@ -88,6 +106,12 @@ impl Address for Ipv4Address {
     fn prefix(self, bits: u8) -> Self {
         let mask = u32::MAX << (32 - u32::from(bits)).min(31);
         Self(self.0 & mask.to_be())
+    }
+
+    #[inline(always)]
+    fn with_entropy(self, bits: u8, entropy: u32) -> Self {
+        let mask = low(bits).to_be();
+        Self(self.0 & !mask | entropy & mask)
     }
 
     #[inline(always)]
@@ -109,6 +133,9 @@ impl Address for Ipv4Address {
 }
 
 impl Address for Ipv6Address {
+    const VERSION: u8 = 6;
+    const ZERO: Self = Self(0, 0);
+
     #[inline(always)]
     fn words(self) -> (u64, u64) {
         (u64::from_le(self.0), u64::from_le(self.1))
@@ -125,6 +152,12 @@ impl Address for Ipv6Address {
             self.0 & half(bits.min(64)),
             self.1 & half(bits.saturating_sub(64).min(64)),
         )
+    }
+
+    #[inline(always)]
+    fn with_entropy(self, bits: u8, entropy: u32) -> Self {
+        let mask = u64::from(low(bits)).to_be();
+        Self(self.0, self.1 & !mask | u64::from(entropy).to_be() & mask)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::address::Address;
+use super::{address::Address, hash::FlowHash};
 
 /// How packets travel to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,19 @@ pub enum Forward {
     FullNat = 1,
     /// Put another IP header around it.
     Ipip = 2,
+    /// Rewrite the destination; the answers come back through here.
+    Nat = 3,
+    /// Send it on as it is, to the backend's MAC address.
+    Dsr = 4,
+    /// Put an IP header and a UDP header around it.
+    Gue = 5,
 }
 
 /// One address of a backend.
+///
+/// What only one mode needs shares its place with what only another does: `first_source` and
+/// `source_count` say with `gue` whether outer checksums are made, and with `gue` and `ipip` how
+/// many bits of the outer source come from the flow's hash.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
 )]
@@ -31,42 +41,103 @@ pub struct Backend {
     forward: u8,
     alive: u8,
     generation: u8,
-    padding: u8,
+    version: u8,
 }
 
 /// What a [`Backend`] is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendSpec<A> {
     /// How packets get there.
-    pub forward: Forward,
+    pub forward: ForwardSpec<A>,
     /// Its address.
     pub address: A,
     /// Its port, network order; 0: the service's.
     pub port: [u8; 2],
-    /// `ipip`: the outer source address.
-    pub source: A,
-    /// `full-nat`: index of the first of its source addresses, and how many there are.
-    pub sources: (u32, u16),
     /// Index of its next hop.
     pub next_hop: u32,
     /// Which of the backends that had its index one after the other.
     pub generation: u8,
 }
 
+/// How packets get to a backend, with what that takes.
+#[derive(Clone, Copy, Debug)]
+pub enum ForwardSpec<A> {
+    /// Rewrite both ends.
+    FullNat {
+        /// Index of the first of its source addresses.
+        first: u32,
+        /// How many there are.
+        count: u16,
+    },
+    /// Rewrite the destination.
+    Nat,
+    /// Another MAC address.
+    Dsr,
+    /// Another IP header.
+    Ipip(Outer<A>),
+    /// Another IP header and a UDP header.
+    Gue {
+        /// The IP header's ends.
+        outer: Outer<A>,
+        /// The UDP destination port, network order.
+        port: [u8; 2],
+        /// Whether the UDP checksum is made over IPv6. (Over IPv4 there is none.)
+        checksum: bool,
+    },
+}
+
+/// The source of an outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer<A> {
+    /// The address.
+    pub source: A,
+    /// How many of its last bits (32 at most) come from the flow's hash instead.
+    pub entropy: u8,
+}
+
 impl Backend {
     /// A backend.
     pub fn new<A: Address>(spec: BackendSpec<A>) -> Self {
-        Self {
+        let bare = Self {
             address: spec.address.to_wide(),
-            source: spec.source.to_wide(),
             next_hop: spec.next_hop,
-            first_source: spec.sources.0,
-            source_count: spec.sources.1,
             port: spec.port,
-            forward: spec.forward as u8,
             alive: 1,
             generation: spec.generation,
-            padding: 0,
+            version: A::VERSION,
+            ..Self::default()
+        };
+        let around = |forward: Forward, outer: Outer<A>| Self {
+            forward: forward as u8,
+            source: outer.source.to_wide(),
+            source_count: outer.entropy.into(),
+            ..bare
+        };
+        match spec.forward {
+            ForwardSpec::FullNat { first, count } => Self {
+                forward: Forward::FullNat as u8,
+                first_source: first,
+                source_count: count,
+                ..bare
+            },
+            ForwardSpec::Nat => Self {
+                forward: Forward::Nat as u8,
+                ..bare
+            },
+            ForwardSpec::Dsr => Self {
+                forward: Forward::Dsr as u8,
+                ..bare
+            },
+            ForwardSpec::Ipip(outer) => around(Forward::Ipip, outer),
+            ForwardSpec::Gue {
+                outer,
+                port,
+                checksum,
+            } => Self {
+                port,
+                first_source: checksum.into(),
+                ..around(Forward::Gue, outer)
+            },
         }
     }
 
@@ -93,8 +164,17 @@ impl Backend {
         match self.forward {
             1 => Some(Forward::FullNat),
             2 => Some(Forward::Ipip),
+            3 => Some(Forward::Nat),
+            4 => Some(Forward::Dsr),
+            5 => Some(Forward::Gue),
             _ => None,
         }
+    }
+
+    /// Whether its address is of IPv4 (4) or IPv6 (6).
+    #[inline(always)]
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// Its address, which is of family `A`.
@@ -103,16 +183,32 @@ impl Backend {
         A::from_wide(self.address)
     }
 
-    /// The outer source address.
+    /// The outer source address of a flow of this hash, of family `A` too.
     #[inline(always)]
-    pub fn source<A: Address>(&self) -> A {
-        A::from_wide(self.source)
+    pub fn outer_source<A: Address>(&self, hash: FlowHash) -> A {
+        let source = A::from_wide(self.source);
+        match self.source_count {
+            0 => source,
+            bits => source.with_entropy(bits as u8, hash.0 as u32),
+        }
     }
 
-    /// Index of the first source address, and their number.
+    /// `gue`: whether outer UDP checksums are made over IPv6.
+    #[inline(always)]
+    pub fn makes_checksums(&self) -> bool {
+        self.first_source != 0
+    }
+
+    /// `full-nat`: index of the first source address, and their number.
     #[inline(always)]
     pub fn sources(&self) -> (u32, u16) {
         (self.first_source, self.source_count)
+    }
+
+    /// `gue`: the outer UDP port.
+    #[inline(always)]
+    pub fn outer_port(&self) -> [u8; 2] {
+        self.port
     }
 
     /// Its port, given the service's.

@@ -16,7 +16,7 @@ mod service;
 mod slot;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
-pub use backend::{Backend, BackendSpec, Forward};
+pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Outer};
 pub use counters::{Counters, Direction, Traffic};
 pub use event::NeighbourWanted;
 pub use exception::{
@@ -27,7 +27,7 @@ pub use flow::{FlowEntry, FlowKey, FlowSpec, FlowState, Rewrite};
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use service::{
-    SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, ServiceSpec,
+    Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, ServiceSpec,
     ServiceTraits, SourcePorts,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
@@ -53,6 +53,9 @@ pub const MAX_SERVICES: u32 = 1 << 14;
 /// Slot tables of each size.
 pub const MAX_TABLES: u32 = 1 << 10;
 
+/// Ports of backends of each family that answer in `nat` mode.
+pub const MAX_REVERSES: u32 = 1 << 16;
+
 /// Source addresses of each family.
 pub const MAX_SOURCES: u32 = 1 << 12;
 
@@ -60,6 +63,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);
     assert!(size_of::<Service<Ipv6Address>>() == 32);
+    assert!(size_of::<Reverse<Ipv4Address>>() == 12);
+    assert!(size_of::<Reverse<Ipv6Address>>() == 24);
     assert!(size_of::<Backend>() == 48);
     assert!(size_of::<NextHop>() == 16);
     assert!(size_of::<Device>() == 16);

@@ -39,6 +39,16 @@ impl<A: Address> ServiceKey<A> {
         }
     }
 
+    /// The key of what answers from a backend's port, for which no packet's protocol stands.
+    #[inline(always)]
+    pub fn reverse(address: A, port: [u8; 2], protocol: u8) -> Self {
+        Self {
+            address,
+            port,
+            protocol: protocol | 0x80,
+        }
+    }
+
     /// The key of an address's mark.
     #[inline(always)]
     pub fn mark(address: A) -> Self {
@@ -130,6 +140,24 @@ pub enum ServiceKind {
     Service,
     /// A mark: one of our own source addresses.
     Source,
+    /// A mark: an address of this host, whose packets are its own.
+    Own,
+    /// A backend's port in `nat` mode: what comes from there answers for a service.
+    Reverse,
+}
+
+/// Whom a backend's port answers for in `nat` mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Reverse<A> {
+    /// The service's address.
+    pub address: A,
+    /// Index of the backend.
+    pub backend: u32,
+    /// The service's port, network order.
+    pub port: [u8; 2],
+    /// Zeros.
+    pub padding: [u8; 2],
 }
 
 /// The ports that our flows use at every source address. Never empty.
@@ -152,6 +180,8 @@ impl SourcePorts {
 impl<A: Address> Service<A> {
     const KIND_SERVICE: u8 = 1;
     const KIND_SOURCE: u8 = 2;
+    const KIND_OWN: u8 = 3;
+    const KIND_REVERSE: u8 = 4;
 
     /// A position where nothing lies.
     pub fn empty() -> Self {
@@ -179,6 +209,25 @@ impl<A: Address> Service<A> {
         }
     }
 
+    /// The mark of an address of this host.
+    pub fn own(address: A) -> Self {
+        Self {
+            kind: Self::KIND_OWN,
+            ..Self::keyed(ServiceKey::mark(address))
+        }
+    }
+
+    /// A backend's port that answers for the service of number `id`; `index`: where the
+    /// [`Reverse`] is that says more.
+    pub fn reverse(key: ServiceKey<A>, id: u32, index: u32) -> Self {
+        Self {
+            kind: Self::KIND_REVERSE,
+            id: id.to_ne_bytes(),
+            table: index.to_ne_bytes(),
+            ..Self::keyed(key)
+        }
+    }
+
     fn keyed(key: ServiceKey<A>) -> Self {
         Self {
             address: key.address,
@@ -203,6 +252,8 @@ impl<A: Address> Service<A> {
         match self.kind {
             Self::KIND_SERVICE => ServiceKind::Service,
             Self::KIND_SOURCE => ServiceKind::Source,
+            Self::KIND_OWN => ServiceKind::Own,
+            Self::KIND_REVERSE => ServiceKind::Reverse,
             _ => ServiceKind::Empty,
         }
     }
@@ -220,6 +271,12 @@ impl<A: Address> Service<A> {
             size: TableSize::from_class(self.size),
             index: u32::from_ne_bytes(self.table),
         }
+    }
+
+    /// Index of a backend's port's [`Reverse`].
+    #[inline(always)]
+    pub fn reverse_index(&self) -> u32 {
+        u32::from_ne_bytes(self.table)
     }
 
     /// How its flows are told apart and kept.

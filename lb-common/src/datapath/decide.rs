@@ -4,7 +4,7 @@
 
 use crate::{
     abi::{
-        Address, Backend, Direction, FlowKey, Forward, HopWord, Service, ServiceTraits, Slot,
+        Address, Backend, Direction, FlowHash, Forward, HopWord, Service, ServiceTraits, Slot,
         Traffic,
     },
     net::{Family, Packet},
@@ -14,7 +14,7 @@ use super::{
     forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
-    rewrite,
+    rewrite::{self, Tunnel},
     tables::{FamilyTables, Tables},
     unsettled,
 };
@@ -29,7 +29,8 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     service: &Service<F::Address>,
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
-    let slot = slot_of(tables, service, &parsed.key)?;
+    let hash = service.hash(&parsed.key, tables.seed());
+    let slot = slot_of(tables, service, hash)?;
     let traits = service.traits();
     let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
         slot.current()
@@ -39,13 +40,23 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
         unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
     };
     let backend = backend(tables, index)?;
+    let next = forward::to_backend(tables, backend.next_hop())?;
+    let facts = parsed.facts;
+    let tunnel = |udp| Tunnel { backend, hash, udp };
     match backend.forward() {
-        Some(Forward::Ipip) => {}
+        Some(Forward::Ipip) => {
+            rewrite::encapsulate::<F, P, T>(packet, tables, facts, tunnel(false), next)?;
+        }
+        Some(Forward::Gue) => {
+            rewrite::encapsulate_udp::<F, P, T>(packet, tables, &facts, &tunnel(true), &next)?;
+        }
+        Some(Forward::Dsr) => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,
+        Some(Forward::Nat) => {
+            rewrite::redirect::<F, P, T>(packet, tables, parsed, backend, &next)?;
+        }
         // full-nat needs a port per flow, so its services are tracked.
         Some(Forward::FullNat) | None => return Err(DropReason::Inconsistent.into()),
     }
-    let next = forward::to_backend(tables, backend.next_hop())?;
-    rewrite::encapsulate::<F, P, T>(packet, tables, parsed.facts, backend, next)?;
     let egress = forward::send(tables, ingress, next.hop.device())?;
     let traffic = Traffic {
         direction: Direction::In,
@@ -57,14 +68,14 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     Ok(egress)
 }
 
-/// The slot of a flow.
+/// The slot that flows of this hash have.
 #[inline(always)]
 pub(super) fn slot_of<A: Address, T: Tables>(
     tables: &T,
     service: &Service<A>,
-    key: &FlowKey<A>,
+    hash: FlowHash,
 ) -> Result<Slot, Stop> {
-    let (table, hash) = (service.table(), service.hash(key, tables.seed()));
+    let table = service.table();
     let slot = tables.slot(table, hash.below(table.size.slots()));
     slot.ok_or(DropReason::Inconsistent.into())
 }

@@ -12,7 +12,7 @@ use super::{
     forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
-    rewrite,
+    rewrite::{self, Translation},
     tables::{FamilyTables, HeldFlow, Leaving, Scratch},
 };
 
@@ -146,7 +146,8 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
         length: facts.length as u16,
     };
     let next = forward::next_hop::<F, T>(tables, held, entry, leaving, now)?;
-    rewrite::translate::<F, P, T>(*packet, tables, facts, entry, next)?;
+    let translation = Translation::of(entry);
+    rewrite::translate::<F, P, T>(*packet, tables, facts, &translation, next)?;
     let egress = forward::send(tables, *ingress, next.hop.device())?;
     held.set_last_seen(now);
     let reopens = flags.opens() && entry.state() == FlowState::Closing;

@@ -1,7 +1,7 @@
 //! Last stage: which device does the frame leave through?
 
 use crate::{
-    abi::{FlowEntry, HopWord, NextHop},
+    abi::{FlowEntry, HopWord, NextHop, Rewrite},
     net::Family,
 };
 
@@ -54,6 +54,26 @@ pub(super) fn next_hop<F: Family, T: FamilyTables<F>>(
     way_back::<F, T>(tables, held, entry, leaving, now)
 }
 
+/// The next hop of a packet that leaves with these ends and of which nothing is remembered.
+#[inline(always)]
+pub(super) fn by_route<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    ends: &Rewrite<F::Address>,
+    leaving: Leaving,
+) -> Result<NextHop, Stop> {
+    match tables.route(ends, leaving) {
+        Route::Found { hop, mtu } => Ok(NextHop {
+            hop,
+            mtu: u64::from(mtu),
+        }),
+        Route::NoNeighbour { device, address } => {
+            tables.want_neighbour(device, address);
+            Err(DropReason::NoNeighbour.into())
+        }
+        Route::None(reason) => Err(reason.into()),
+    }
+}
+
 /// Looks the way back to the client up. While its neighbour is not resolved, the way that the
 /// client's first packet came is taken if it leads through the same device; the agent is asked to
 /// resolve the neighbour either way.
@@ -65,7 +85,7 @@ fn way_back<F: Family, T: FamilyTables<F>>(
     leaving: Leaving,
     now: u32,
 ) -> Result<NextHop, Stop> {
-    match tables.route(entry, leaving) {
+    match tables.route(&entry.rewrite(), leaving) {
         Route::Found { hop, mtu } => {
             held.set_route(hop, mtu, now);
             Ok(NextHop {

@@ -12,6 +12,7 @@
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
+mod answer;
 mod decide;
 pub mod exceptions;
 mod flow;
@@ -79,6 +80,7 @@ where
         ServiceKind::Service | ServiceKind::Source => {
             flow::tracked::<F, P, T>(packet, tables, ingress, &parsed, service)
         }
-        ServiceKind::Empty => Err(PassReason::NoService.into()),
+        ServiceKind::Reverse => answer::answer::<F, P, T>(packet, tables, &parsed, service),
+        ServiceKind::Own | ServiceKind::Empty => Err(PassReason::NoService.into()),
     }
 }

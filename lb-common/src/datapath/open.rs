@@ -53,7 +53,8 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
     service: &Service<F::Address>,
     first: &First,
 ) -> Result<(), Stop> {
-    let index = decide::slot_of(tables, service, &scratch.key)?.current();
+    let chosen = service.hash(&scratch.key, tables.seed());
+    let index = decide::slot_of(tables, service, chosen)?.current();
     let backend = decide::backend(tables, index)?;
     let hash = scratch.key.hash(tables.seed());
     if backend.forward() != Some(Forward::FullNat) {

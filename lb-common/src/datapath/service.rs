@@ -1,5 +1,6 @@
-//! Second stage: whose is this packet? A service by its exact address, port and protocol; failing
-//! that, the mark of its address.
+//! Second stage: whose is this packet? A service's by its exact address, port and protocol; failing
+//! that, by the mark of its address; failing that, and only where there is `nat` mode, by the
+//! backend's port that it comes from.
 
 use crate::{
     abi::{FlowKey, Service, ServiceKey},
@@ -11,7 +12,7 @@ use super::{
     tables::FamilyTables,
 };
 
-/// The entry that a packet with these ends is for: a service, or a source address of ours.
+/// The entry that says whose a packet with these ends is.
 #[inline(always)]
 pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
     tables: &'t T,
@@ -21,7 +22,16 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
     if let Some(service) = probe::<F, T>(tables, &exact) {
         return Ok(service);
     }
-    probe::<F, T>(tables, &ServiceKey::mark(key.destination)).ok_or(PassReason::NoService.into())
+    if let Some(mark) = probe::<F, T>(tables, &ServiceKey::mark(key.destination)) {
+        return Ok(mark);
+    }
+    if tables.has_nat() {
+        let from = ServiceKey::reverse(key.source, key.source_port, key.protocol);
+        if let Some(reverse) = probe::<F, T>(tables, &from) {
+            return Ok(reverse);
+        }
+    }
+    Err(PassReason::NoService.into())
 }
 
 #[inline(always)]

@@ -5,8 +5,8 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 use crate::{
     abi::{
         Address, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord, NextHop,
-        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Seed, Service, Slot,
-        SourcePorts, TableId, Traffic,
+        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, Seed, Service,
+        Slot, SourcePorts, TableId, Traffic,
     },
     net::Family,
 };
@@ -23,6 +23,9 @@ pub trait Tables {
 
     /// The ports that our flows use at source addresses.
     fn source_ports(&self) -> SourcePorts;
+
+    /// Whether any service is in `nat` mode.
+    fn has_nat(&self) -> bool;
 
     /// The time, jiffies.
     fn now(&self) -> u32;
@@ -82,6 +85,9 @@ pub trait FamilyTables<F: Family>: Tables {
     /// A position of the service table.
     fn service(&self, position: u32) -> Option<&Service<F::Address>>;
 
+    /// Whom a backend's port answers for.
+    fn reverse(&self, index: u32) -> Option<&Reverse<F::Address>>;
+
     /// One of our source addresses.
     fn source(&self, index: u32) -> Option<F::Address>;
 
@@ -122,8 +128,8 @@ pub trait FamilyTables<F: Family>: Tables {
         entry: &Exception,
     ) -> Result<(), InsertError>;
 
-    /// The kernel's route for a packet that leaves with the ends that `entry` gives it.
-    fn route(&self, entry: &FlowEntry<F::Address>, leaving: Leaving) -> Route<F::Address>;
+    /// The kernel's route for a packet that leaves with these ends.
+    fn route(&self, ends: &Rewrite<F::Address>, leaving: Leaving) -> Route<F::Address>;
 
     /// Asks the agent to resolve a neighbour.
     fn want_neighbour(&self, device: u16, address: F::Address);

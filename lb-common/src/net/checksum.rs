@@ -32,6 +32,12 @@ impl Delta {
         Self(self.0 + quarters(!a) + quarters(!b) + quarters(c) + quarters(d))
     }
 
+    /// Both changes.
+    #[inline(always)]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The change as a 16-bit number, congruent modulo 0xffff.
     #[inline(always)]
     pub fn folded(self) -> u16 {

@@ -15,6 +15,8 @@ pub trait Family: Copy + 'static {
     /// Its header.
     type Header: Header + IpHeader<Self::Address>;
 
+    /// Its protocol number inside another IP header.
+    const PROTOCOL: u8;
     /// Its Ethernet type, network order.
     const ETHERTYPE: [u8; 2];
     /// Length of its plain header, bytes.
@@ -36,6 +38,7 @@ pub struct Ipv6;
 impl Family for Ipv4 {
     type Address = Ipv4Address;
     type Header = Ipv4Header;
+    const PROTOCOL: u8 = 4;
     const ETHERTYPE: [u8; 2] = [0x08, 0x00];
     const HEADER_LEN: usize = 20;
     const VERSION: u8 = 4;
@@ -44,6 +47,7 @@ impl Family for Ipv4 {
 impl Family for Ipv6 {
     type Address = Ipv6Address;
     type Header = Ipv6Header;
+    const PROTOCOL: u8 = 41;
     const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
     const HEADER_LEN: usize = 40;
     const VERSION: u8 = 6;
@@ -87,9 +91,27 @@ pub trait IpHeader<A> {
     fn take_hop(&mut self);
     /// Sets both addresses; `delta` is what that changes in the header's checksum.
     fn set_addresses(&mut self, source: A, destination: A, delta: Delta);
-    /// The header that goes around a packet of `length` bytes of the same family (RFC 2003,
-    /// RFC 2473): traffic class and ECN copied (RFC 6040, normal mode), not to be fragmented.
-    fn around(inner_class: u8, inner_length: u16, source: A, destination: A) -> Self;
+    /// What this packet adds to the checksum of a message around it, if its own are right: its
+    /// TCP or UDP checksum makes transport header and payload sum up to the complement of its
+    /// pseudo-header (local checksum offload, Documentation/networking/checksum-offloads.rst).
+    fn checksum_inside(&self) -> Delta;
+    /// The header that goes around a payload: not to be fragmented.
+    fn around(payload: Payload, source: A, destination: A) -> Self;
+    /// What the pseudo-header of a message between these ends adds to its checksum (RFC 9293,
+    /// section 3.1; RFC 8200, section 8.1).
+    fn pseudo(payload: Payload, source: A, destination: A) -> Delta;
+}
+
+/// What an IP header goes around.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload {
+    /// Its protocol number.
+    pub protocol: u8,
+    /// Its length, bytes.
+    pub length: u16,
+    /// ToS or traffic class: with `ipip` (RFC 2003, RFC 2473) that of the packet inside, its ECN
+    /// bits included (RFC 6040, normal mode).
+    pub class: u8,
 }
 
 /// IPv4 (RFC 791, section 3.1).
@@ -181,16 +203,31 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
     }
 
     #[inline(always)]
-    fn around(class: u8, length: u16, source: Ipv4Address, destination: Ipv4Address) -> Self {
-        const ZERO: Ipv4Address = Ipv4Address::from_bytes([0; 4]);
+    fn checksum_inside(&self) -> Delta {
+        // The header with its checksum sums up to nothing. Less the pseudo-header:
+        let length = u16::from_be_bytes(self.total_length).wrapping_sub(20);
+        Delta::NONE
+            .address(self.source(), Ipv4Address::ZERO)
+            .address(self.destination(), Ipv4Address::ZERO)
+            .field([0, self.protocol], [0; 2])
+            .field(length.to_be_bytes(), [0; 2])
+    }
+
+    #[inline(always)]
+    fn pseudo(payload: Payload, source: Ipv4Address, destination: Ipv4Address) -> Delta {
+        pseudo(payload, source, destination)
+    }
+
+    #[inline(always)]
+    fn around(payload: Payload, source: Ipv4Address, destination: Ipv4Address) -> Self {
         let mut header = Self {
             version_ihl: 0x45,
-            tos: class,
-            total_length: length.wrapping_add(20).to_be_bytes(),
+            tos: payload.class,
+            total_length: payload.length.wrapping_add(20).to_be_bytes(),
             id: [0; 2],
             fragment: [0x40, 0],
             ttl: 64,
-            protocol: 4,
+            protocol: payload.protocol,
             checksum: [0; 2],
             source: source.to_bytes(),
             destination: destination.to_bytes(),
@@ -201,8 +238,8 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
             .field([0; 2], header.total_length)
             .field([0; 2], header.fragment)
             .field([0; 2], [header.ttl, header.protocol])
-            .address(ZERO, source)
-            .address(ZERO, destination)
+            .address(Ipv4Address::ZERO, source)
+            .address(Ipv4Address::ZERO, destination)
             .complete();
         header
     }
@@ -284,14 +321,40 @@ impl IpHeader<Ipv6Address> for Ipv6Header {
     }
 
     #[inline(always)]
-    fn around(class: u8, length: u16, source: Ipv6Address, destination: Ipv6Address) -> Self {
+    fn checksum_inside(&self) -> Delta {
+        // The addresses and the length are in header and pseudo-header both: what remains.
+        let [a, b, c, d] = self.version_class_label;
+        Delta::NONE
+            .field([0; 2], [a, b])
+            .field([0; 2], [c, d])
+            .field([0, self.next_header], [self.next_header, self.hop_limit])
+    }
+
+    #[inline(always)]
+    fn pseudo(payload: Payload, source: Ipv6Address, destination: Ipv6Address) -> Delta {
+        pseudo(payload, source, destination)
+    }
+
+    #[inline(always)]
+    fn around(payload: Payload, source: Ipv6Address, destination: Ipv6Address) -> Self {
+        let class = payload.class;
         Self {
             version_class_label: [0x60 | class >> 4, class << 4, 0, 0],
-            payload_length: length.to_be_bytes(),
-            next_header: 41,
+            payload_length: payload.length.to_be_bytes(),
+            next_header: payload.protocol,
             hop_limit: 64,
             source: source.to_bytes(),
             destination: destination.to_bytes(),
         }
     }
+}
+
+/// Both families' pseudo-headers come to the same sum of fields.
+#[inline(always)]
+fn pseudo<A: Address>(payload: Payload, source: A, destination: A) -> Delta {
+    Delta::NONE
+        .address(A::ZERO, source)
+        .address(A::ZERO, destination)
+        .field([0; 2], [0, payload.protocol])
+        .field([0; 2], payload.length.to_be_bytes())
 }

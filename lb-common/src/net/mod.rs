@@ -10,7 +10,7 @@ mod transport;
 
 pub use checksum::Delta;
 pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
-pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Unreadable};
+pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
 pub use packet::{Header, Packet};
 pub use quic::{QuicHeader, QuicPacket};
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

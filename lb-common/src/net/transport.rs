@@ -136,16 +136,47 @@ impl UdpHeader {
     }
 }
 
+impl UdpHeader {
+    /// A header whose checksum covers what `rest` sums up: pseudo-header and payload; `None`: it has
+    /// none.
+    #[inline(always)]
+    pub fn around(ports: Ports, length: u16, rest: Option<Delta>) -> Self {
+        let length = length.to_be_bytes();
+        let own = |rest: Delta| {
+            let all = rest
+                .field([0; 2], ports.source)
+                .field([0; 2], ports.destination);
+            sent(all.field([0; 2], length).complete())
+        };
+        Self {
+            ports,
+            length,
+            checksum: rest.map_or([0; 2], own),
+        }
+    }
+
+    /// Whether it has a checksum.
+    #[inline(always)]
+    pub fn is_checked(&self) -> bool {
+        self.checksum != [0; 2]
+    }
+}
+
+/// 0 says that there is no checksum; one that comes out as 0 is sent as its equal 0xffff.
+#[inline(always)]
+fn sent(checksum: [u8; 2]) -> [u8; 2] {
+    match checksum {
+        [0, 0] => [0xff; 2],
+        checksum => checksum,
+    }
+}
+
 impl Transport for UdpHeader {
     #[inline(always)]
     fn set_ports(&mut self, ports: Ports, delta: Delta) {
         self.ports = ports;
-        // 0 says that there is no checksum; one that comes out as 0 is sent as its equal 0xffff.
-        if self.checksum != [0; 2] {
-            self.checksum = match delta.apply(self.checksum) {
-                [0, 0] => [0xff; 2],
-                check => check,
-            };
+        if self.is_checked() {
+            self.checksum = sent(delta.apply(self.checksum));
         }
     }
 }

@@ -1,0 +1,49 @@
+//! What backends answer in `nat` mode, where nothing is recorded: the port that a packet comes from
+//! names the service whose address it has to leave with.
+
+use crate::{
+    abi::{Direction, Service, Traffic},
+    net::{Family, Packet},
+};
+
+use super::{
+    forward,
+    outcome::{DropReason, Egress, Stop},
+    parse::{self, Parsed},
+    rewrite::{self, Translation},
+    tables::{FamilyTables, Leaving},
+};
+
+/// A packet from a backend's port; `from` says whose that is. A function of its own in the kernel,
+/// so that other packets do not pay for its stack.
+#[inline(never)]
+pub(super) fn answer<F: Family, P: Packet, T: FamilyTables<F>>(
+    packet: &mut P,
+    tables: &T,
+    parsed: &Parsed<F::Address>,
+    from: &Service<F::Address>,
+) -> Result<Egress, Stop> {
+    let (facts, ingress) = (parsed.facts, tables.ingress());
+    parse::sound::<F, P>(packet, facts)?;
+    let reverse = tables
+        .reverse(from.reverse_index())
+        .ok_or(DropReason::Inconsistent)?;
+    let translation = Translation::from(&parsed.key, reverse.address, reverse.port);
+    let leaving = Leaving {
+        protocol: facts.protocol,
+        traffic_class: facts.traffic_class,
+        // It fits: an IPv4 length has 16 bits, and no frame takes a longer IPv6 packet.
+        length: facts.length as u16,
+    };
+    let next = forward::by_route::<F, T>(tables, &translation.ends, leaving)?;
+    rewrite::translate::<F, P, T>(packet, tables, facts, &translation, next)?;
+    let egress = forward::send(tables, ingress, next.hop.device())?;
+    let traffic = Traffic {
+        direction: Direction::Out,
+        bytes: facts.length as u64,
+        opens: false,
+    };
+    tables.count_service(from.id(), traffic);
+    tables.count_backend(reverse.backend, traffic);
+    Ok(egress)
+}
