@@ -74,12 +74,13 @@ impl<A: Address> FlowKey<A> {
 
     /// A mark of the key in its entry. The kernel may recycle an LRU element under a held
     /// pointer (kernel commit 275c30bcee66); an entry whose mark differs is another flow's. Cheap,
-    /// since it guards against that race alone.
+    /// since it guards against that race alone, and without a seed, since entries outlive a change
+    /// of that.
     #[inline(always)]
-    pub fn fingerprint(&self, seed: Seed) -> u64 {
+    pub fn fingerprint(&self) -> u64 {
         let ((a, b), (c, d)) = (self.source.words(), self.destination.words());
-        let h = (a ^ seed.k0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            ^ (c ^ seed.k1).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        let h = a.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ c.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
             ^ (b ^ d.rotate_left(32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
             ^ self.tail().wrapping_mul(0x1656_67b1_9e37_79f9);
         h ^ (h >> 29)
@@ -203,7 +204,7 @@ impl<A: Address> FlowEntry<A> {
     /// Makes an open flow's entry in place, last seen `now`; its way back counts as looked up
     /// `long_ago`. (Field by field: BPF sets or copies a large struct byte by byte.)
     #[inline(always)]
-    pub fn fill(&mut self, spec: FlowSpec<'_, A>, seed: Seed, now: u32, long_ago: u32) {
+    pub fn fill(&mut self, spec: FlowSpec<'_, A>, now: u32, long_ago: u32) {
         let (key, ends) = (spec.key, spec.ends);
         let addresses = Delta::NONE
             .address(key.source, ends.source)
@@ -211,7 +212,7 @@ impl<A: Address> FlowEntry<A> {
         let transport = addresses
             .field(key.source_port, ends.source_port)
             .field(key.destination_port, ends.destination_port);
-        self.fingerprint = key.fingerprint(seed);
+        self.fingerprint = key.fingerprint();
         self.route = spec.route;
         self.source = ends.source;
         self.destination = ends.destination;

@@ -135,7 +135,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     } = flow;
     let (tables, facts, Found { held, flags, opens }) = (*tables, *facts, found);
     let entry = &scratch.entry;
-    if entry.fingerprint != scratch.key.fingerprint(tables.seed()) {
+    if entry.fingerprint != scratch.key.fingerprint() {
         return Err(DropReason::FlowEvicted.into());
     }
     let now = tables.now();
@@ -191,5 +191,5 @@ pub(super) fn lookup<F: Family, T: FamilyTables<F>>(
 ) -> Option<T::Flow> {
     let held = tables.flow(key)?;
     held.read(entry);
-    (entry.fingerprint == key.fingerprint(tables.seed())).then_some(held)
+    (entry.fingerprint == key.fingerprint()).then_some(held)
 }

@@ -205,7 +205,7 @@ impl NewFlow<'_> {
 #[inline(always)]
 fn make<A: Address, T: Tables>(tables: &T, entry: &mut FlowEntry<A>, spec: FlowSpec<'_, A>) {
     let now = tables.now();
-    entry.fill(spec, tables.seed(), now, now.wrapping_sub(tables.hertz()));
+    entry.fill(spec, now, now.wrapping_sub(tables.hertz()));
 }
 
 /// Takes the source port of `scratch.answers` from the flow in `scratch.found`, if that has been

@@ -106,7 +106,7 @@ impl<F: Family, T: FamilyTables<F>> Exceptions for Flow<'_, F, T> {
     fn find(&self, into: &mut Exception) -> Option<Self::Held> {
         let held = self.tables.exception(self.key)?;
         held.read(into);
-        (into.fingerprint == self.key.fingerprint(self.tables.seed())).then_some(held)
+        (into.fingerprint == self.key.fingerprint()).then_some(held)
     }
 
     #[inline(always)]
@@ -133,7 +133,7 @@ impl<F: Family, T: FamilyTables<F>> Exceptions for Flow<'_, F, T> {
         if self.tables.with_record_budget(take) != Some(true) {
             return Err(InsertError::Full);
         }
-        entry.fingerprint = self.key.fingerprint(self.tables.seed());
+        entry.fingerprint = self.key.fingerprint();
         entry.service = self.service;
         self.tables.insert_exception(self.key, entry)
     }

@@ -16,8 +16,8 @@ use crate::{
     plan::Tables,
     state::{self, Ids},
     stats::{
-        AddressView, AgentView, BackendView, CountersView, InterfaceView, Mode, NextHopView,
-        PoolView, Readiness, ServiceView, Snapshot, Source, Verdicts,
+        AddressView, AgentView, BackendView, CountersView, ExceptionsView, InterfaceView, Mode,
+        NextHopView, PoolView, Readiness, ServiceView, SlotsView, Snapshot, Source, Verdicts,
     },
 };
 
@@ -42,6 +42,10 @@ pub(super) struct Now {
     in_tables: BTreeSet<u32>,
     /// Each backend's share of its slots, by index.
     shares: BTreeMap<u32, f64>,
+    /// The slot tables, by pool and family.
+    slots: BTreeMap<(PoolIndex, Family), SlotsView>,
+    /// How many flows are recorded since their slots are not settled.
+    exceptions: ExceptionsView,
     /// Whether the tables were written.
     applied: bool,
 }
@@ -134,6 +138,10 @@ impl View {
             backends: backends
                 .map(|(n, b)| self.backend(now, (index, n), pool, b))
                 .collect(),
+            slots: Family::ALL
+                .iter()
+                .filter_map(|family| now.slots.get(&(index, *family)).cloned())
+                .collect(),
         }
     }
 
@@ -220,6 +228,7 @@ impl Source for View {
             interfaces: self.interfaces(&now),
             services: self.services(),
             pools: pools.map(|(n, pool)| self.pool(&now, n, pool)).collect(),
+            exceptions: now.exceptions,
         }
     }
 }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     config::Severity,
-    control::{Body, Client, Status},
-    stats::{InterfaceView, Mode, Problem},
+    control::{Body, Client, Status, Unsettled},
+    stats::{ExceptionsView, HoldUpCause, HoldUpView, InterfaceView, Mode, Problem},
 };
 
 /// Problems that are worth a line each; `--output json` has all.
@@ -22,7 +22,8 @@ const SHOWN_PROBLEMS: usize = 15;
 
 /// Show whether anything is wrong, and what
 ///
-/// Says what the agent finds wrong, then what each interface did with its packets, and why packets
+/// Says what the agent finds wrong, which slots have not settled since a change and what holds them
+/// up, then what each interface did with its packets, and why packets
 /// were dropped since the agent was started. The exit status is 0 whenever the agent answers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -49,6 +50,7 @@ fn text(status: &Status, look: Look) -> String {
     let parts = [
         problems(&status.problems, look),
         agent(status),
+        slots(&status.unsettled, look),
         interfaces(&status.interfaces, look),
         drops(&status.interfaces, look),
     ];
@@ -119,12 +121,53 @@ fn agent(status: &Status) -> String {
             "next hops",
             format!("{} unresolved", status.next_hops_unresolved),
         ),
+        ("exceptions", exceptions(&status.exceptions)),
     ];
     for (name, value) in lines {
         // A `String` takes everything.
         let _ = writeln!(text, "{name:11}{value}");
     }
     text
+}
+
+/// Changes that slots are in; empty if all are settled.
+fn slots(unsettled: &[Unsettled], look: Look) -> String {
+    let columns = ["POOL", "FAMILY", "CHANGED"].map(Column::text);
+    let figures = ["MOVING", "MIXED"].map(Column::figure);
+    let why = [Column::text("HELD UP BY")];
+    let mut table = Table::new(&[&columns[..], &figures, &why].concat(), look);
+    for Unsettled { pool, slots } in unsettled {
+        for change in &slots.changes {
+            table.row(vec![
+                plain(pool),
+                plain(slots.family.to_string()),
+                plain(format!("{} ago", duration(change.age_seconds))),
+                plain(count(change.moving.into())),
+                plain(count(change.mixed.into())),
+                plain(change.held_up.map(held_up).unwrap_or_default()),
+            ]);
+        }
+    }
+    if unsettled.is_empty() {
+        String::new()
+    } else {
+        table.text()
+    }
+}
+
+fn held_up(by: HoldUpView) -> String {
+    let what = match by.by {
+        HoldUpCause::SettleTime => "settle time",
+        HoldUpCause::UnrecordedData => "packets that were not recorded",
+        HoldUpCause::UnrecordedOpens => "new flows that were not recorded",
+    };
+    format!("{what}: {} left", duration(by.seconds))
+}
+
+/// `923 of 65536`, of the fuller family.
+fn exceptions(view: &ExceptionsView) -> String {
+    let most = view.ipv4.max(view.ipv6);
+    format!("{} of {} in the fuller family", count(most), view.limit)
 }
 
 fn interfaces(interfaces: &[InterfaceView], look: Look) -> String {

@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{
-    AgentView, InterfaceView, PoolView, Problem, Readiness, ServiceView, Snapshot, problems,
+    AgentView, ExceptionsView, InterfaceView, PoolView, Problem, Readiness, ServiceView, SlotsView,
+    Snapshot, problems,
 };
 
 /// The version of paths and bodies.
@@ -66,6 +67,35 @@ pub struct Status {
     pub pools: usize,
     /// How many backends there are, in all pools.
     pub backends: usize,
+    /// Slot tables that are not settled, with the pools that they are of.
+    #[serde(default)]
+    pub unsettled: Vec<Unsettled>,
+    /// Flows that are recorded since their slots are not settled.
+    #[serde(default)]
+    pub exceptions: ExceptionsView,
+}
+
+/// A pool's slot table that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// The pool's name.
+    pub pool: String,
+    /// Its slots.
+    #[serde(flatten)]
+    pub slots: SlotsView,
+}
+
+/// The slot tables that are not settled.
+fn unsettled(snapshot: &Snapshot) -> Vec<Unsettled> {
+    let tables = snapshot.pools.iter().flat_map(|pool| {
+        let of_pool = |slots: &SlotsView| Unsettled {
+            pool: pool.name.clone(),
+            slots: slots.clone(),
+        };
+        let moves = pool.slots.iter().filter(|s| s.moving + s.mixed > 0);
+        moves.map(of_pool).collect::<Vec<_>>()
+    });
+    tables.collect()
 }
 
 impl From<Snapshot> for Status {
@@ -76,6 +106,8 @@ impl From<Snapshot> for Status {
             services: snapshot.services.len(),
             pools: snapshot.pools.len(),
             backends: snapshot.backends().count(),
+            unsettled: unsettled(&snapshot),
+            exceptions: snapshot.exceptions,
             agent: snapshot.agent,
             readiness: snapshot.readiness,
             interfaces: snapshot.interfaces,

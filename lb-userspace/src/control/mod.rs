@@ -12,7 +12,7 @@ mod client;
 mod server;
 mod socket;
 
-pub use api::{API, Body, Pools, Services, Status, VERSION_HEADER};
+pub use api::{API, Body, Pools, Services, Status, Unsettled, VERSION_HEADER};
 pub use client::{Client, Error as ClientError};
 pub use server::serve;
 pub use socket::{Error as SocketError, Socket, bind};

@@ -52,13 +52,11 @@ impl Live {
 
     /// Settles the slots of which this is true.
     fn sweep(&mut self, free: impl Fn(u32) -> bool) {
-        let history = self.table.history_mut();
-        let mark = history.begin_grace();
-        history.confirm_grace(mark);
-        let slots: Vec<u32> = (0..history.slots().len() as u32)
-            .filter(|&n| free(n))
-            .collect();
-        history.settle(&slots);
+        let mark = self.table.begin_grace();
+        self.table.confirm_grace(mark);
+        let all = 0..self.table.history().slots().len() as u32;
+        let slots: Vec<u32> = all.filter(|&n| free(n)).collect();
+        self.table.settle(&slots);
     }
 
     fn rebase(&mut self) {

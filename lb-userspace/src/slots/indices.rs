@@ -5,7 +5,7 @@
 //! A released index is free after two rounds in which nothing names it. A round is
 //!
 //! ```text
-//! begin(words) ─► a grace period of RCU ─► a complete dump of the exceptions ─► finish(words, dump)
+//! begin(words) ─► grace period of RCU ─► complete dump of the exceptions ─► finish(words, dump)
 //! ```
 //!
 //! After the first grace period no packet reads the index from a word any more, so the dump that

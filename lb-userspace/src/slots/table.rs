@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{
     epochs::{Epoch, Waits},
+    grace::GraceMark,
     log::{Backends, Clock, Entry, Inputs},
     machine::{Changed, History, Owners},
     resize::Busy,
@@ -44,9 +45,19 @@ impl<S: Clone + PartialEq> Table<S> {
         &self.history
     }
 
-    /// Its words, to settle slots or mark a grace period.
-    pub fn history_mut(&mut self) -> &mut History {
-        &mut self.history
+    /// [`History::begin_grace`].
+    pub fn begin_grace(&mut self) -> GraceMark {
+        self.history.begin_grace()
+    }
+
+    /// [`History::confirm_grace`].
+    pub fn confirm_grace(&mut self, mark: GraceMark) {
+        self.history.confirm_grace(mark);
+    }
+
+    /// [`History::settle`]; nothing to log.
+    pub fn settle(&mut self, slots: &[u32]) {
+        self.history.settle(slots);
     }
 
     /// What its owners are made from.

@@ -1,13 +1,10 @@
 //! Filling the tables.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, Outer,
-    MacAddress, NextHop, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
+    Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
+    MacAddress, NextHop, Outer, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
 };
 
 use crate::{

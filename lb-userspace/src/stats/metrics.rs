@@ -154,6 +154,27 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "sluice_pool_slots",
+        kind: Kind::Gauge,
+        help: "Slots of a pool by phase: settled, moving to another backend, or mixed (moved, but for recorded flows).",
+        samples: slots,
+    },
+    Family {
+        name: "sluice_exceptions",
+        kind: Kind::Gauge,
+        help: "Flows that are recorded since their slots are not settled.",
+        samples: |snapshot, to| {
+            to.add(&[("family", "ipv4")], snapshot.exceptions.ipv4);
+            to.add(&[("family", "ipv6")], snapshot.exceptions.ipv6);
+        },
+    },
+    Family {
+        name: "sluice_exceptions_limit",
+        kind: Kind::Gauge,
+        help: "How many such flows of each family can be recorded.",
+        samples: |snapshot, to| to.add(&[], snapshot.exceptions.limit),
+    },
+    Family {
         name: "sluice_next_hops_unresolved",
         kind: Kind::Gauge,
         help: "Addresses of backends that have no next hop.",
@@ -191,6 +212,26 @@ fn weights(snapshot: &Snapshot, to: &mut Samples) {
             &[("pool", &pool.name), ("backend", &backend.name)],
             backend.weight,
         );
+    }
+}
+
+fn slots(snapshot: &Snapshot, to: &mut Samples) {
+    for pool in &snapshot.pools {
+        for slots in &pool.slots {
+            let family = slots.family.to_string().to_lowercase();
+            for (phase, count) in [
+                ("settled", slots.settled),
+                ("moving", slots.moving),
+                ("mixed", slots.mixed),
+            ] {
+                let labels = [
+                    ("pool", pool.name.as_str()),
+                    ("family", &family),
+                    ("phase", phase),
+                ];
+                to.add(&labels, count);
+            }
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Snapshots for tests: an agent where all is well, and one where much is not.
 
 use super::snapshot::{
-    AddressView, AgentView, BackendView, CountersView, InterfaceView, Mode, NextHopView, PoolView,
-    Readiness, ServiceView, Snapshot, Source, Verdicts,
+    AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
+    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
+    Snapshot, Source, Verdicts,
 };
-use crate::model::{Forward, Scheduler};
+use crate::model::{Family, Forward, Scheduler};
 use lb_common::{
     abi::Counters,
     datapath::{DropReason, Outcome, PassReason},
@@ -46,6 +47,11 @@ pub(crate) fn healthy() -> Snapshot {
             service("dns", &["198.18.0.53:53/udp"], Forward::Ipip),
         ],
         pools: vec![web(), dns()],
+        exceptions: ExceptionsView {
+            ipv4: 0,
+            ipv6: 0,
+            limit: 65_536,
+        },
     }
 }
 
@@ -59,12 +65,41 @@ pub(crate) fn troubled() -> Snapshot {
     snapshot.interfaces[1].mode = Mode::Generic;
     snapshot.interfaces[1].mode_reason =
         Some("the driver has no XDP (Operation not supported)".into());
+    snapshot.exceptions.ipv4 = 923;
+    snapshot.pools[1].slots[0] = SlotsView {
+        family: Family::Ipv4,
+        settled: 65_000,
+        moving: 400,
+        mixed: 137,
+        changes: vec![change(7_400, 0, 137, None), change(62, 400, 0, Some(7_738))],
+    };
     let address = &mut snapshot.pools[1].backends[0].addresses[0];
     address.in_tables = false;
     address.next_hop = NextHopView::Unresolved {
         reason: "198.18.2.11 on eth1 does not answer ARP".into(),
     };
     snapshot
+}
+
+fn change(age_seconds: u64, moving: u32, mixed: u32, seconds: Option<u64>) -> ChangeView {
+    let by = HoldUpCause::SettleTime;
+    ChangeView {
+        age_seconds,
+        moving,
+        mixed,
+        held_up: seconds.map(|seconds| HoldUpView { by, seconds }),
+    }
+}
+
+/// Slots as they are when nothing has changed for long.
+fn settled(family: Family) -> SlotsView {
+    SlotsView {
+        family,
+        settled: 65_537,
+        moving: 0,
+        mixed: 0,
+        changes: Vec::new(),
+    }
 }
 
 fn interface(name: &str, index: u32) -> InterfaceView {
@@ -114,6 +149,7 @@ fn web() -> PoolView {
                 Forward::FullNat,
             ),
         ],
+        slots: Family::ALL.map(settled).to_vec(),
     }
 }
 
@@ -123,6 +159,7 @@ fn dns() -> PoolView {
         forward: Forward::Ipip,
         source: Vec::new(),
         backends: vec![backend("dns1", (100, 1.0), &["198.18.2.11"], Forward::Ipip)],
+        slots: vec![settled(Family::Ipv4)],
     }
 }
 

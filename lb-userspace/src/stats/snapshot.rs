@@ -35,6 +35,20 @@ pub struct Snapshot {
     pub services: Vec<ServiceView>,
     /// The pools, in the order of the configuration.
     pub pools: Vec<PoolView>,
+    /// Flows that are recorded since their slots are not settled.
+    #[serde(default)]
+    pub exceptions: ExceptionsView,
+}
+
+/// How many exceptions there are: flows that do not belong to whom their slot says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionsView {
+    /// Of IPv4.
+    pub ipv4: u64,
+    /// Of IPv6.
+    pub ipv6: u64,
+    /// How many of each family there may be.
+    pub limit: u64,
 }
 
 impl Snapshot {
@@ -205,6 +219,58 @@ pub struct PoolView {
     pub source: Vec<IpAddr>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendView>,
+    /// Its slot tables, one for each family that a service needs.
+    #[serde(default)]
+    pub slots: Vec<SlotsView>,
+}
+
+/// How far the slots of a table are from belonging to one backend each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsView {
+    /// The family of the services that use it.
+    pub family: Family,
+    /// Slots whose flows all belong to one backend; no flow of theirs is looked up.
+    pub settled: u32,
+    /// Slots that go over to another backend; their flows are recorded.
+    pub moving: u32,
+    /// Slots that have gone over, but for flows that are recorded.
+    pub mixed: u32,
+    /// The changes that slots are in, the oldest first.
+    pub changes: Vec<ChangeView>,
+}
+
+/// A change that slots are in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// How long ago it began.
+    pub age_seconds: u64,
+    /// Slots that go over to another backend in it.
+    pub moving: u32,
+    /// Slots that have gone over, but for flows that are recorded.
+    pub mixed: u32,
+    /// Why slots are still moving; none if none is, or none need be any more.
+    pub held_up: Option<HoldUpView>,
+}
+
+/// What keeps slots moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldUpView {
+    /// What it is.
+    pub by: HoldUpCause,
+    /// How long yet, if nothing else happens.
+    pub seconds: u64,
+}
+
+/// What may keep slots moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldUpCause {
+    /// The settle time since the change.
+    SettleTime,
+    /// The settle time since a packet of a flow could not be recorded.
+    UnrecordedData,
+    /// The time in which a flow whose first packet could not be recorded becomes known.
+    UnrecordedOpens,
 }
 
 /// A backend of a pool.
