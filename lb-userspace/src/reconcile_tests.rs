@@ -1,160 +1,39 @@
 //! From a configuration to tables: desired state, difference and application, on fake tables.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::{ServiceKind, TableId, TableSize};
+use lb_common::abi::{BackendRef, ServiceKind, TableId, TableSize};
+use proptest::{prelude::*, sample::subsequence};
 
 use super::Reconciler;
 use crate::{
     kernel::FakeTables,
-    model::{
-        Agent, Backend, BackendAddress, Config, Family, Forward, Listen, NoBackend, OnDown, Pool,
-        Protocol, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
-    },
+    model::{Config, Family, Forward},
     plan::{self, Operation, Tables},
-    state::{self, Hop, Ids, Inputs, Link},
+    slots::Assignment,
+    state::{
+        self, Identity, Ids, Inputs, Memo, Registry,
+        fixtures::{ALL, backend, config, hops, ip, links, pool, service},
+    },
 };
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn of_ids(config: &Config, ids: &Ids, resolved: &[&str]) -> Tables {
+    with_memo(config, ids, resolved, &mut Memo::default())
 }
 
-fn backend(name: &str, weight: u16, addresses: &[&str]) -> Backend {
-    let address = |text: &&str| match text.parse::<SocketAddr>() {
-        Ok(socket) => BackendAddress {
-            ip: socket.ip(),
-            port: Some(socket.port()),
-        },
-        Err(_) => BackendAddress {
-            ip: ip(text),
-            port: None,
-        },
-    };
-    let weight = Weight::new(weight).unwrap();
-    Backend {
-        name: name.into(),
-        weight,
-        priority: 0,
-        max_flows: None,
-        addresses: addresses.iter().map(address).collect(),
-    }
-}
-
-fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<Backend>) -> Pool {
-    let source = source.iter().map(|s| ip(s)).collect();
-    Pool {
-        name: name.into(),
-        forward,
-        source,
-        gue: crate::model::Gue::DEFAULT,
-        slots: TableSize::Small,
-        backends,
-    }
-}
-
-fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
-    let listen = listen
-        .iter()
-        .map(|l| Listen {
-            address: l.parse().unwrap(),
-            protocol: Protocol::Tcp,
-        })
-        .collect();
-    Service {
-        name: name.into(),
-        listen,
-        pool,
-        scheduler: Scheduler::Maglev,
-        source_prefix: SourcePrefix::DEFAULT,
-        tracking: Tracking::Auto,
-        affinity: None,
-        settle: Timeouts::DEFAULT.established,
-        entry_timeout: Timeouts::DEFAULT.established,
-        timeouts: Timeouts::DEFAULT,
-        on_down: OnDown::Reschedule,
-        fallback: None,
-        no_backend: NoBackend::Reject,
-        udp: Udp::Flows,
-    }
-}
-
-fn config() -> Config {
-    Config {
-        agent: Agent {
-            interfaces: vec!["front".into(), "back".into()],
-            control: "/c".into(),
-            stats: "127.0.0.1:1".parse().unwrap(),
-            state: "/s".into(),
-            pin: "/p".into(),
-            seed: None,
-            flows: 1024,
-            exceptions: 1024,
-            exception_rate: 50_000,
-            debug: false,
-        },
-        services: vec![
-            service("web", 0, &["198.18.0.10:80", "[fd00::10]:80"]),
-            service("tunnel", 1, &["198.18.0.20:80"]),
-        ],
-        pools: vec![
-            pool(
-                "web",
-                Forward::FullNat,
-                &["198.18.1.254", "fd00:1::fe"],
-                vec![
-                    backend("a", 100, &["198.18.1.1:8080", "[fd00:1::1]:8080"]),
-                    backend("b", 300, &["198.18.1.2:8080", "[fd00:1::2]:8080"]),
-                ],
-            ),
-            pool(
-                "tunnel",
-                Forward::Ipip,
-                &[],
-                vec![backend("a", 100, &["198.18.1.1"])],
-            ),
-        ],
-    }
-}
-
-fn links() -> BTreeMap<String, Link> {
-    let link = |ifindex| Link {
-        ifindex,
-        mac: [2, 0, 0, 0, 0, ifindex as u8],
-        mtu: 1500,
-    };
-    BTreeMap::from([("front".into(), link(10)), ("back".into(), link(11))])
-}
-
-fn hops(addresses: &[&str]) -> BTreeMap<IpAddr, Hop> {
-    let hop = |text: &&str| {
-        let source = Some(ip("198.18.1.250")).filter(|_| ip(text).is_ipv4());
-        (
-            ip(text),
-            Hop {
-                ifindex: 11,
-                mac: [4; 6],
-                mtu: 1480,
-                source,
-            },
-        )
-    };
-    addresses.iter().map(hop).collect()
-}
-
-const ALL: [&str; 4] = ["198.18.1.1", "198.18.1.2", "fd00:1::1", "fd00:1::2"];
-
-fn desired(config: &Config, resolved: &[&str]) -> Tables {
-    let ids = Ids::assign(config).unwrap();
+fn with_memo(config: &Config, ids: &Ids, resolved: &[&str], memo: &mut Memo) -> Tables {
     let (links, hops) = (links(), hops(resolved));
-    state::desired(Inputs {
+    let inputs = Inputs {
         config,
-        ids: &ids,
+        ids,
         links: &links,
         hops: &hops,
-    })
+    };
+    state::desired(inputs, memo).settled(ids)
+}
+
+fn desired(config: &Config, resolved: &[&str]) -> Tables {
+    of_ids(config, &Ids::assign(config).unwrap(), resolved)
 }
 
 #[test]
@@ -166,6 +45,7 @@ fn every_backend_that_can_be_reached_has_its_share() {
     let shares = state::shares(&ids, &tables);
     for family in Family::ALL {
         let (a, b) = (ids.backends[&(0, 0, family)], ids.backends[&(0, 1, family)]);
+        let (a, b) = (a.index(), b.index());
         assert!((shares[&a] - 0.25).abs() < 0.01, "{shares:?}");
         assert!((shares[&b] - 0.75).abs() < 0.01, "{shares:?}");
     }
@@ -205,8 +85,8 @@ fn a_backend_without_a_next_hop_is_in_no_slot() {
     let ids = Ids::assign(&config).unwrap();
     let tables = desired(&config, &["198.18.1.2"]);
     let shares = state::shares(&ids, &tables);
-    assert_eq!(shares[&ids.backends[&(0, 0, Family::Ipv4)]], 0.0);
-    assert!((shares[&ids.backends[&(0, 1, Family::Ipv4)]] - 1.0).abs() < 1e-9);
+    assert_eq!(shares[&ids.backends[&(0, 0, Family::Ipv4)].index()], 0.0);
+    assert!((shares[&ids.backends[&(0, 1, Family::Ipv4)].index()] - 1.0).abs() < 1e-9);
     // Nobody is left: the slots are empty, and packets are dropped for want of a backend.
     let tunnel = ids.tables[&(1, Family::Ipv4)];
     assert!(tables.slots[&tunnel].iter().all(|slot| slot.current() == 0));
@@ -218,12 +98,13 @@ fn a_next_hop_through_a_foreign_device_is_none() {
     let ids = Ids::assign(&config).unwrap();
     let (links, mut hops) = (links(), hops(&ALL));
     hops.values_mut().for_each(|hop| hop.ifindex = 99);
-    let tables = state::desired(Inputs {
+    let inputs = Inputs {
         config: &config,
         ids: &ids,
         links: &links,
         hops: &hops,
-    });
+    };
+    let tables = state::desired(inputs, &mut Memo::default()).tables;
     assert!(tables.backends.is_empty() && tables.next_hops.is_empty());
 }
 
@@ -288,8 +169,8 @@ fn losing_one_backend_changes_its_slots_alone() {
     let (old, new) = (desired(&config, &ALL), desired(&config, &ALL[1..]));
     let ids = Ids::assign(&config).unwrap();
     let gone = [
-        ids.backends[&(0, 0, Family::Ipv4)],
-        ids.backends[&(1, 0, Family::Ipv4)],
+        ids.backends[&(0, 0, Family::Ipv4)].index(),
+        ids.backends[&(1, 0, Family::Ipv4)].index(),
     ];
     for operation in plan::diff(&old, &new) {
         match operation {
@@ -343,4 +224,242 @@ fn pools_may_share_their_source_addresses() {
             .push(pool(&name, Forward::FullNat, &["198.18.1.254"], backends));
     }
     assert!(Ids::assign(&config).is_ok());
+}
+
+/// A registry and a reconciler that go from one configuration to the next.
+#[derive(Default)]
+struct Host {
+    registry: Registry,
+    applied: Tables,
+    fake: FakeTables,
+    memo: Memo,
+    found: BTreeMap<Identity, BackendRef>,
+}
+
+impl Host {
+    /// Applies a configuration, looking at the tables after each operation.
+    fn load(&mut self, config: &Config) -> usize {
+        let (registry, ids) = self.registry.assign(config).unwrap();
+        let wanted = with_memo(config, &ids, &ALL, &mut self.memo);
+        let before = self.applied.clone();
+        let operations = plan::diff(&before, &wanted);
+        for operation in &operations {
+            self.keeps_entries_whole(operation);
+            crate::kernel::KernelTables::apply(&mut self.fake, operation).unwrap();
+            self.applied.apply(operation);
+            match operation {
+                Operation::SetService(..) | Operation::RemoveTable(_) => {
+                    self.services_are_found(&before, &wanted);
+                }
+                _ => self.slots_lead_on(),
+            }
+        }
+        assert_eq!(self.fake.tables.services, wanted.services);
+        assert_eq!(self.fake.tables.slots, wanted.slots);
+        assert_eq!(self.fake.tables.next_hops, wanted.next_hops);
+        assert_eq!(self.fake.tables.devices, wanted.devices);
+        for (n, backend) in &self.fake.tables.backends {
+            assert_eq!(wanted.backends.get(n).unwrap_or(&backend.dead()), backend);
+        }
+        self.registry = registry;
+        ids.abandoned
+            .iter()
+            .for_each(|t| self.registry.release_table(*t));
+        self.identities_stay();
+        operations.len()
+    }
+
+    /// An entry that lives is not made another's.
+    fn keeps_entries_whole(&self, operation: &Operation) {
+        let held = &self.applied;
+        match operation {
+            Operation::SetBackend(n, backend) => {
+                if let Some(held) = held.backends.get(n).filter(|held| held.is_alive()) {
+                    assert_eq!(held.dead(), backend.dead());
+                }
+            }
+            Operation::SetNextHop(n, hop) if hop.hop.device() != 0 => {
+                assert!(!held.next_hops.contains_key(n));
+            }
+            _ => {}
+        }
+    }
+
+    /// Services that were there and will be are found, and lead to tables.
+    fn services_are_found(&self, before: &Tables, wanted: &Tables) {
+        let held = &self.fake.tables;
+        let at = |tables: &Tables, key| {
+            let mut all = tables.services.ipv4.values().copied();
+            all.find(|service| service.is(&key))
+        };
+        for service in before.services.ipv4.values() {
+            let (key, was) = (service.key(), Some(*service));
+            let Some(will) = at(wanted, key) else {
+                continue;
+            };
+            let now = at(held, key);
+            assert!(now == was || now == Some(will), "{service:?}: {now:?}");
+        }
+        for service in held.services.ipv4.values() {
+            if service.kind() == ServiceKind::Service {
+                assert!(held.slots.contains_key(&service.table()));
+            }
+        }
+    }
+
+    /// Slots name backends that are there, and those their next hops.
+    fn slots_lead_on(&self) {
+        let held = &self.fake.tables;
+        let slots = held.slots.values().flatten();
+        let named: BTreeSet<u32> = slots.map(|slot| slot.current()).collect();
+        for index in named.into_iter().filter(|&index| index != 0) {
+            let backend = held.backends[&index];
+            assert!(!backend.is_alive() || held.next_hops.contains_key(&backend.next_hop()));
+        }
+    }
+
+    /// Whoever has an index has had it all along, or since it was free.
+    fn identities_stay(&mut self) {
+        let held = self.registry.indices().assignments();
+        for Assignment {
+            identity,
+            index,
+            generation,
+        } in held
+        {
+            let now = BackendRef::new(index, generation);
+            self.found
+                .retain(|other, held| *other == identity || held.index() != index);
+            let was = self.found.insert(identity, now);
+            assert!(was.is_none_or(|was| was == now), "{was:?}, {now:?}");
+        }
+    }
+
+    /// A round of sweeping.
+    fn sweep(&mut self) {
+        let slots = self.fake.tables.slots.values().flatten();
+        let named = slots.map(|slot| slot.current()).collect();
+        self.registry.indices_mut().begin(&named);
+        for index in self.registry.indices_mut().finish(&named) {
+            self.found.retain(|_, held| held.index() != index);
+        }
+    }
+}
+
+#[test]
+fn a_reload_without_a_change_plans_nothing() {
+    let mut host = Host::default();
+    assert!(host.load(&config()) > 0);
+    assert_eq!(host.load(&config()), 0);
+    let mut turned = config();
+    turned.pools[0].backends.reverse();
+    turned.services.reverse();
+    assert_eq!(host.load(&turned), 0);
+}
+
+#[test]
+fn a_backend_that_comes_back_is_written_as_it_was() {
+    let mut without = config();
+    without.pools[0].backends.remove(0);
+    let mut host = Host::default();
+    host.load(&config());
+    let first = host.fake.tables.clone();
+    host.load(&without);
+    assert_eq!(host.fake.tables.backends.len(), first.backends.len());
+    host.load(&config());
+    assert_eq!(host.fake.tables, first);
+}
+
+#[test]
+fn a_pool_of_another_size_has_two_tables_until_one_is_released() {
+    let mut host = Host::default();
+    host.load(&config());
+    let mut large = config();
+    large.pools[1].slots = TableSize::Medium;
+    let (mut registry, ids) = host.registry.assign(&large).unwrap();
+    let (links, hops) = (links(), hops(&ALL));
+    let inputs = Inputs {
+        config: &large,
+        ids: &ids,
+        links: &links,
+        hops: &hops,
+    };
+    let desired = state::desired(inputs, &mut Memo::default());
+    let key = (1, Family::Ipv4);
+    let (new, old) = (ids.tables[&key], ids.old_tables[&key]);
+    let index = ids.backends[&(1, 0, Family::Ipv4)].index();
+    for table in [new, old] {
+        assert_eq!(desired.owners[&table].len(), table.size.slots() as usize);
+        assert!(desired.owners[&table].iter().all(|&n| n == index));
+    }
+    registry.release_table(old);
+    let (_, ids) = registry.assign(&large).unwrap();
+    assert!(ids.old_tables.is_empty());
+    assert_eq!(ids.tables[&key], new);
+}
+
+/// Configurations of a few names, in any combination and order.
+fn configs() -> impl Strategy<Value = Config> {
+    let backends = subsequence(vec!["a", "b", "c", "d"], 0..=4).prop_shuffle();
+    let one = (backends, any::<bool>(), 0..3usize, 0..2u16, any::<bool>());
+    let pools = prop::collection::vec(one, 3);
+    let services = subsequence((0..6u16).collect::<Vec<_>>(), 0..=6).prop_shuffle();
+    (pools, services, any::<[u8; 6]>()).prop_map(|(pools, services, leads)| {
+        let pools = pools.into_iter().enumerate();
+        let pools = pools.map(|(n, (backends, nat, sources, port, large))| {
+            let backend = |name: &&str| {
+                let (address, port) = (1 + name.as_bytes()[0] % 2, 8000 + port);
+                let v4 = format!("198.18.1.{address}");
+                let v6 = format!("fd00:1::{address}");
+                match nat {
+                    true => backend(
+                        name,
+                        100,
+                        &[&format!("{v4}:{port}"), &format!("[{v6}]:{port}")],
+                    ),
+                    false => backend(name, 100, &[&v4]),
+                }
+            };
+            let forward = if nat { Forward::FullNat } else { Forward::Ipip };
+            let sources = &["198.18.1.254", "198.18.1.253", "198.18.1.252"][..=sources];
+            let backends = backends.iter().map(backend).collect();
+            let mut pool = pool(&format!("pool-{n}"), forward, sources, backends);
+            if large {
+                pool.slots = TableSize::Medium;
+            }
+            pool
+        });
+        let services = services.into_iter().map(|n| {
+            let lead = usize::from(leads[usize::from(n)] % 3);
+            let listen = [format!("198.18.0.{n}:80"), format!("[fd00::{n}]:80")];
+            service(&format!("service-{n}"), lead, &[&listen[0], &listen[1]])
+        });
+        Config {
+            services: services.collect(),
+            pools: pools.collect(),
+            ..config()
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// From any configuration to any other, and on: every step is safe, and the last one reaches
+    /// what was asked for.
+    #[test]
+    fn configurations_follow_each_other(configs in prop::collection::vec((configs(), any::<bool>()), 1..6)) {
+        let mut host = Host::default();
+        for (config, sweep) in configs {
+            host.load(&config);
+            prop_assert_eq!(host.load(&config), 0);
+            if sweep {
+                host.sweep();
+                host.sweep();
+            }
+            // Without histories, no slot says that it moves: old tables go at once.
+            let (_, ids) = host.registry.assign(&config).unwrap();
+            ids.old_tables.values().for_each(|t| host.registry.release_table(*t));
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub mod progress;
 pub mod report;
 pub mod scenario;
 pub mod services;
+pub mod slots;
 pub mod sluice;
 pub mod stage;
 pub mod surroundings;

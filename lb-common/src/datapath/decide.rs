@@ -40,22 +40,23 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
         unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
     };
     let backend = backend(tables, index)?;
+    let mode = backend.forward().ok_or(DropReason::Inconsistent)?;
     let next = forward::to_backend(tables, backend.next_hop())?;
     let facts = parsed.facts;
     let tunnel = |udp| Tunnel { backend, hash, udp };
-    match backend.forward() {
-        Some(Forward::Ipip) => {
+    match mode {
+        Forward::Ipip => {
             rewrite::encapsulate::<F, P, T>(packet, tables, facts, tunnel(false), next)?;
         }
-        Some(Forward::Gue) => {
+        Forward::Gue => {
             rewrite::encapsulate_udp::<F, P, T>(packet, tables, &facts, &tunnel(true), &next)?;
         }
-        Some(Forward::Dsr) => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,
-        Some(Forward::Nat) => {
+        Forward::Dsr => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,
+        Forward::Nat => {
             rewrite::redirect::<F, P, T>(packet, tables, parsed, backend, &next)?;
         }
         // full-nat needs a port per flow, so its services are tracked.
-        Some(Forward::FullNat) | None => return Err(DropReason::Inconsistent.into()),
+        Forward::FullNat => return Err(DropReason::Inconsistent.into()),
     }
     let egress = forward::send(tables, ingress, next.hop.device())?;
     let traffic = Traffic {

@@ -121,10 +121,11 @@ pub fn decide<E: Exceptions>(choices: Choices, sighting: Sighting, exceptions: &
     if let Some(held) = exceptions.find(&mut entry) {
         return follow(choices, sighting, exceptions, &held, &mut entry);
     }
-    let Some((kind, owner, otherwise)) = unknown(choices, sighting, exceptions) else {
-        return Answer::Backend(answer_unrecorded(choices, sighting, exceptions));
+    let miss = living_miss(choices, exceptions);
+    let Some((kind, owner)) = unknown(choices, sighting, miss) else {
+        return Answer::Backend(unrecorded(choices, sighting, miss));
     };
-    fresh(&mut entry, kind, owner, choices.miss, sighting);
+    fresh(&mut entry, kind, owner, miss, sighting);
     match exceptions.insert(&mut entry, kind) {
         Ok(()) => return Answer::Backend(owner),
         // Another CPU was faster: what it recorded counts.
@@ -136,39 +137,45 @@ pub fn decide<E: Exceptions>(choices: Choices, sighting: Sighting, exceptions: &
         Err(InsertError::Full) => {}
     }
     exceptions.unrecorded(kind);
-    Answer::Backend(otherwise)
+    Answer::Backend(miss)
 }
 
-/// What a packet without an exception is recorded for, with whom as its owner, and who gets it if
-/// that fails; `None` if it is not recorded at all.
+/// Whose the flows without an exception are. Where that backend is gone and the agent has not
+/// changed the slot yet, all that comes is the current one's, and recorded: who gets the slot next is
+/// not known here.
 #[inline(always)]
-fn unknown<E: Exceptions>(
+fn living_miss<E: Exceptions>(choices: Choices, exceptions: &E) -> BackendRef {
+    if choices.phase == Phase::Moving && exceptions.usable(choices.miss) {
+        choices.miss
+    } else {
+        choices.current
+    }
+}
+
+/// What a packet without an exception is recorded for, and with whom as its owner; `None` if it is
+/// not recorded.
+#[inline(always)]
+fn unknown(
     choices: Choices,
     sighting: Sighting,
-    exceptions: &E,
-) -> Option<(Recorded, BackendRef, BackendRef)> {
-    let records = choices.phase == Phase::Moving && exceptions.usable(choices.miss);
+    miss: BackendRef,
+) -> Option<(Recorded, BackendRef)> {
+    let moving = choices.phase == Phase::Moving;
     match sighting.kind {
-        Kind::Open if records && choices.current != BackendRef::NONE => {
-            Some((Recorded::Open, choices.current, choices.miss))
+        Kind::Open if moving && choices.current != BackendRef::NONE => {
+            Some((Recorded::Open, choices.current))
         }
-        Kind::Data if records => Some((Recorded::Data, choices.miss, choices.miss)),
+        Kind::Data if moving && miss != BackendRef::NONE => Some((Recorded::Data, miss)),
         Kind::Open | Kind::Data | Kind::Close | Kind::Peek => None,
     }
 }
 
 /// Who gets a packet that has no exception and makes none.
 #[inline(always)]
-fn answer_unrecorded<E: Exceptions>(
-    choices: Choices,
-    sighting: Sighting,
-    exceptions: &E,
-) -> BackendRef {
-    let to_miss = choices.phase == Phase::Moving && sighting.kind != Kind::Open;
-    if to_miss && exceptions.usable(choices.miss) {
-        choices.miss
-    } else {
-        choices.current
+fn unrecorded(choices: Choices, sighting: Sighting, miss: BackendRef) -> BackendRef {
+    match sighting.kind {
+        Kind::Open => choices.current,
+        Kind::Data | Kind::Close | Kind::Peek => miss,
     }
 }
 
@@ -238,8 +245,7 @@ impl Known {
             }
         };
         if next == BackendRef::NONE {
-            let answer = if self.usable { owner } else { next };
-            return (Answer::Backend(answer), None);
+            return (Answer::Backend(next), None);
         }
         let fallback = match state {
             ExceptionState::Tentative => entry.fallback(),
@@ -258,6 +264,15 @@ impl Known {
         exceptions: &E,
         entry: &mut Exception,
     ) -> (Answer, Option<WriteOrder>) {
+        if self.is_inconclusive(entry) {
+            let fallback = entry.fallback();
+            let owner = if exceptions.usable(fallback) {
+                fallback
+            } else {
+                entry.owner()
+            };
+            return (Answer::Backend(owner), None);
+        }
         let before = (entry.owners, entry.mark);
         let anothers = entry.state() == ExceptionState::Tentative && !self.follows(entry);
         let owner = if anothers {
@@ -308,6 +323,15 @@ impl Known {
         } else {
             self.choices.current
         }
+    }
+
+    /// Whether nothing can be told from the packet of a tentative flow. QUIC: a short header may
+    /// be the old flow's, or the new one's before a lost or late Handshake.
+    #[inline(always)]
+    fn is_inconclusive(&self, entry: &Exception) -> bool {
+        self.sighting.proof == Proof::None
+            && self.usable
+            && entry.state() == ExceptionState::Tentative
     }
 
     /// Whether the packet follows the one that opened the flow.

@@ -2,8 +2,11 @@
 //! operations.
 //!
 //! The order leaves no packet without an answer: devices, next hops, sources and backends come
-//! before the slots that name them, slots before the services that lead to them. Any prefix of a
-//! plan is safe.
+//! before the slots that name them, slots before the services that lead to them; services that move
+//! (`services`) are at their new positions before they leave the old ones. Any prefix of a plan is
+//! safe.
+
+mod services;
 
 use std::collections::BTreeMap;
 
@@ -138,8 +141,10 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let ipv4 = |n, service| Operation::SetService(n, OfFamily::Ipv4(service));
     let ipv6 = |n, service| Operation::SetService(n, OfFamily::Ipv6(service));
     let (was, is) = (&old.services, &new.services);
-    plan.extend(gone(&was.ipv4, &is.ipv4).map(|n| ipv4(n, Service::empty())));
-    plan.extend(gone(&was.ipv6, &is.ipv6).map(|n| ipv6(n, Service::empty())));
+    let lost = services::gone(&was.ipv4, &is.ipv4).into_iter();
+    plan.extend(lost.map(|n| ipv4(n, Service::empty())));
+    let lost = services::gone(&was.ipv6, &is.ipv6).into_iter();
+    plan.extend(lost.map(|n| ipv6(n, Service::empty())));
 
     plan.extend(changed(&old.devices, &new.devices).map(|(n, d)| Operation::SetDevice(n, d)));
     let next_hops = changed(&old.next_hops, &new.next_hops);
@@ -156,8 +161,10 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(old_tables.map(|(id, table)| Operation::SetOldTable(id, table)));
     let slots = new.slots.iter();
     plan.extend(slots.filter_map(|(id, slots)| slots_of(*id, old.slots.get(id), slots)));
-    plan.extend(changed(&was.ipv4, &is.ipv4).map(|(n, service)| ipv4(n, service)));
-    plan.extend(changed(&was.ipv6, &is.ipv6).map(|(n, service)| ipv6(n, service)));
+    let moves = services::changed(&was.ipv4, &is.ipv4).into_iter();
+    plan.extend(moves.map(|(n, service)| ipv4(n, service)));
+    let moves = services::changed(&was.ipv6, &is.ipv6).into_iter();
+    plan.extend(moves.map(|(n, service)| ipv6(n, service)));
 
     let old_tables = gone(&old.old_tables, &new.old_tables);
     plan.extend(old_tables.map(|id| Operation::SetOldTable(id, OldTable::default())));

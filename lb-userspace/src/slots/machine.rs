@@ -9,9 +9,13 @@
 //!
 //! | miss m | SETTLED | MOVING | MIXED |
 //! |---|---|---|---|
-//! | dead or removed | SETTLED(N) | MIXED(N) | MIXED(N) |
+//! | dead or removed, N = c or c dead | SETTLED(N) | MIXED(N) | MIXED(N) |
+//! | dead or removed, c alive, N ≠ c | – | MOVING(N, c), new epoch | – |
 //! | alive, N = m | unchanged | MIXED(N) | MIXED(N) |
 //! | alive, N ≠ m | MOVING(N, m), new epoch | MOVING(N, m), epoch kept | MOVING(N, m), new epoch |
+//!
+//! c is the current owner before the change. The second row covers what the data plane could not
+//! record in the moment between a death and its change: such flows are with c.
 //!
 //! Every row makes N, the new owner, the current one. Every slot is looked at in every change, so
 //! one whose owner stays while its miss dies takes the first row.
@@ -207,6 +211,8 @@ impl History {
 enum Standing {
     /// Dead, removed, or there is none.
     Dead,
+    /// The same, in a slot that was moving to a backend that lives and is not the new owner.
+    Inherited,
     /// It is the new owner.
     Owner,
     /// Alive, and not the new owner.
@@ -214,21 +220,28 @@ enum Standing {
 }
 
 fn standing(slot: Slot, owner: u32, old_answers: bool, alive: &impl Fn(u32) -> bool) -> Standing {
+    let current = slot.current();
+    let dead = match slot.phase() {
+        Phase::Moving if current != owner && alive(current) => Standing::Inherited,
+        Phase::Settled | Phase::Moving | Phase::Mixed => Standing::Dead,
+    };
     match slot.miss() {
-        Miss::Backend(m) if !alive(m) => Standing::Dead,
+        Miss::Backend(m) if !alive(m) => dead,
         Miss::Backend(m) if m == owner => Standing::Owner,
         Miss::Backend(_) => Standing::Other,
         // Another for each flow: see `resize`.
         Miss::OldTable if old_answers => Standing::Other,
-        Miss::OldTable => Standing::Dead,
+        Miss::OldTable => dead,
     }
 }
 
 /// The word that follows, and whether it takes the new epoch.
 fn successor(slot: Slot, standing: Standing, owner: u32, epoch: u16) -> (Slot, bool) {
     use Phase::{Mixed, Moving, Settled};
-    use Standing::{Dead, Other, Owner};
+    use Standing::{Dead, Inherited, Other, Owner};
+    let current = Miss::Backend(slot.current());
     match (standing, slot.phase()) {
+        (Inherited, _) => (Slot::moving(owner, current, epoch), true),
         (Dead, Settled) => (Slot::settled(owner), false),
         (Owner, Settled) => (slot, false),
         (Dead | Owner, Moving | Mixed) => (Slot::mixed(owner, slot.epoch()), false),

@@ -1,19 +1,25 @@
 //! Filling the tables.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
-    MacAddress, NextHop, Outer, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
+    MacAddress, NextHop, Outer, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot, TableId,
 };
 
 use crate::{
-    model::{Config, Family, Forward, Listen, Pool, PoolIndex},
+    model::{Config, Family, Forward, Pool},
     plan::Tables,
-    scheduling::{self, Candidate},
 };
 
-use super::ids::Ids;
+use super::{
+    ids::{BackendId, Ids, PoolFamily},
+    named::service_key as key,
+    owners::{Contender, Memo, Owners},
+};
 
 /// One of our devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +58,31 @@ pub struct Inputs<'a> {
     pub hops: &'a BTreeMap<IpAddr, Hop>,
 }
 
-/// The tables as they should be.
-pub fn desired(inputs: Inputs<'_>) -> Tables {
+/// What the tables should hold.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// All but the slots, and which tables replace which: that is history.
+    pub tables: Tables,
+    /// Who is to own each slot, of the tables that services lead to and of those that they replace.
+    pub owners: BTreeMap<TableId, Owners>,
+}
+
+impl Desired {
+    /// The tables with slots that have always been like this, for those who know no history.
+    pub fn settled(self, ids: &Ids) -> Tables {
+        let used: BTreeSet<TableId> = ids.tables.values().copied().collect();
+        let owners = self.owners.iter().filter(|(id, _)| used.contains(id));
+        let settled = |owners: &Owners| owners.iter().map(|&n| Slot::settled(n)).collect();
+        let slots = owners.map(|(&id, owners)| (id, settled(owners))).collect();
+        Tables {
+            slots,
+            ..self.tables
+        }
+    }
+}
+
+/// The tables as they should be. `memo` only makes it faster.
+pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     let mut tables = Tables {
         devices: devices(inputs),
         ..Tables::default()
@@ -64,24 +93,21 @@ pub fn desired(inputs: Inputs<'_>) -> Tables {
         }
     }
     sources(inputs.ids, &mut tables);
-    for (&(pool, n, family), &index) in &inputs.ids.backends {
-        if let Some(backend) = backend(inputs, pool, n, family) {
-            tables.backends.insert(index, backend);
+    for (&id, index) in &inputs.ids.backends {
+        if let Some(backend) = backend(inputs, id, index.generation()) {
+            tables.backends.insert(index.index(), backend);
         }
     }
-    for (&(pool, family), &table) in &inputs.ids.tables {
-        tables
-            .slots
-            .insert(table, slots(inputs, &tables, pool, family));
-    }
     services(inputs, &mut tables);
-    tables
+    let owners = owners(inputs, &tables, memo);
+    Desired { tables, owners }
 }
 
 /// Each backend's share of its table's slots, by its index.
 pub fn shares(ids: &Ids, tables: &Tables) -> BTreeMap<u32, f64> {
-    let mut shares: BTreeMap<u32, f64> = ids.backends.values().map(|&n| (n, 0.0)).collect();
-    for slots in tables.slots.values() {
+    let backends = ids.backends.values();
+    let mut shares: BTreeMap<u32, f64> = backends.map(|n| (n.index(), 0.0)).collect();
+    for slots in ids.tables.values().filter_map(|id| tables.slots.get(id)) {
         for slot in slots.iter().filter(|slot| slot.current() != 0) {
             *shares.entry(slot.current()).or_default() += 1.0 / slots.len() as f64;
         }
@@ -115,8 +141,8 @@ fn usable_hop(inputs: Inputs<'_>, address: IpAddr) -> Option<NextHop> {
 }
 
 fn sources(ids: &Ids, tables: &mut Tables) {
-    for (n, &address) in ids.source_addresses.ipv4.iter().enumerate() {
-        tables.sources.ipv4.insert(n as u32, address.into());
+    for (&n, &address) in &ids.source_addresses.ipv4 {
+        tables.sources.ipv4.insert(n, address.into());
         let address = Ipv4Address::from(address);
         if let Some(&position) = ids.positions.ipv4.get(&ServiceKey::mark(address)) {
             tables
@@ -125,8 +151,8 @@ fn sources(ids: &Ids, tables: &mut Tables) {
                 .insert(position, Service::source(address));
         }
     }
-    for (n, &address) in ids.source_addresses.ipv6.iter().enumerate() {
-        tables.sources.ipv6.insert(n as u32, address.into());
+    for (&n, &address) in &ids.source_addresses.ipv6 {
+        tables.sources.ipv6.insert(n, address.into());
         let address = Ipv6Address::from(address);
         if let Some(&position) = ids.positions.ipv6.get(&ServiceKey::mark(address)) {
             tables
@@ -138,7 +164,7 @@ fn sources(ids: &Ids, tables: &mut Tables) {
 }
 
 /// A backend's entry, if its next hop is usable and, in `ipip`, an outer source is known.
-fn backend(inputs: Inputs<'_>, pool: PoolIndex, n: usize, family: Family) -> Option<Backend> {
+fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
     let address = settings.backends[n]
         .addresses
@@ -153,6 +179,7 @@ fn backend(inputs: Inputs<'_>, pool: PoolIndex, n: usize, family: Family) -> Opt
         sources: sources.unwrap_or_default(),
         source: outer_source(settings, family, hop),
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
+        generation,
     };
     match address.ip {
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
@@ -167,6 +194,7 @@ struct Entry<'a> {
     sources: (u32, u16),
     source: Option<IpAddr>,
     next_hop: u32,
+    generation: u8,
 }
 
 impl Entry<'_> {
@@ -176,7 +204,7 @@ impl Entry<'_> {
             address,
             port: self.port.to_be_bytes(),
             next_hop: self.next_hop,
-            generation: 0,
+            generation: self.generation,
         }))
     }
 
@@ -214,32 +242,38 @@ fn outer_source(pool: &Pool, family: Family, hop: &Hop) -> Option<IpAddr> {
     configured.copied().or(hop.source)
 }
 
-fn slots(inputs: Inputs<'_>, tables: &Tables, pool: PoolIndex, family: Family) -> Vec<Slot> {
-    let settings = &inputs.config.pools[pool];
-    let mut indices = Vec::new();
-    let mut candidates = Vec::new();
-    for (n, backend) in settings.backends.iter().enumerate() {
-        let Some(&index) = inputs.ids.backends.get(&(pool, n, family)) else {
-            continue;
-        };
-        indices.push(index);
-        candidates.push(Candidate {
-            name: &backend.name,
+/// Who is to own the slots of each table in use, and of each that one of those replaces.
+fn owners(inputs: Inputs<'_>, tables: &Tables, memo: &mut Memo) -> BTreeMap<TableId, Owners> {
+    let ids = inputs.ids;
+    let all = ids.tables.iter().chain(&ids.old_tables);
+    let owners = all.map(|(&key, &table)| {
+        let contenders = contenders(inputs, tables, key);
+        (table, memo.owners(table, contenders))
+    });
+    let owners: BTreeMap<TableId, Owners> = owners.collect();
+    memo.keep(|table| owners.contains_key(&table));
+    owners
+}
+
+fn contenders(inputs: Inputs<'_>, tables: &Tables, (pool, family): PoolFamily) -> Vec<Contender> {
+    let backends = inputs.config.pools[pool].backends.iter().enumerate();
+    let contenders = backends.filter_map(|(n, backend)| {
+        let index = inputs.ids.backends.get(&(pool, n, family))?.index();
+        Some(Contender {
+            name: backend.name.clone(),
             weight: backend.weight.value(),
             available: tables.backends.contains_key(&index),
-        });
-    }
-    let owner = |n: Option<usize>| n.map_or(Slot::EMPTY, |n| Slot::settled(indices[n]));
-    scheduling::assign(settings.slots, &candidates)
-        .into_iter()
-        .map(owner)
-        .collect()
+            index,
+        })
+    });
+    contenders.collect()
 }
 
 fn services(inputs: Inputs<'_>, tables: &mut Tables) {
     let tracked = inputs.config.tracked();
-    for (id, service) in inputs.config.services.iter().enumerate() {
-        let traits = if tracked[id].is_some() {
+    let services = inputs.ids.services.iter().zip(&inputs.config.services);
+    for ((&id, service), tracked) in services.zip(tracked) {
+        let traits = if tracked.is_some() {
             ServiceTraits::TRACKED
         } else {
             ServiceTraits::NONE
@@ -250,7 +284,7 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
                 continue;
             };
             let spec = ServiceSpec {
-                id: id as u32,
+                id,
                 table,
                 traits,
                 prefix: 0,
@@ -273,12 +307,4 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
             }
         }
     }
-}
-
-fn key<A: Address>(address: A, listen: &Listen) -> ServiceKey<A> {
-    ServiceKey::service(
-        address,
-        listen.address.port().to_be_bytes(),
-        listen.protocol.number(),
-    )
 }

@@ -2,16 +2,30 @@
 //! configuration, the next hops and the devices. (Health and operator overrides will be further
 //! inputs.)
 //!
-//! - `ids` gives everything that the configuration names its index in the tables;
+//! - `registry` gives everything that a configuration names its number in the tables, the one that
+//!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
+//!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
 //! - `place` finds the services' positions;
-//! - `desired` fills the tables;
+//! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
+//!   while `slots` knows who did;
 //! - `ports` finds source ports that the host leaves free.
 
 mod desired;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod ids;
+mod named;
+mod numbers;
+mod owners;
 mod place;
 mod ports;
+mod ranges;
+mod registry;
+mod slot_tables;
 
-pub use desired::{Hop, Inputs, Link, desired, shares};
-pub use ids::{BackendId, Error, Ids};
+pub use desired::{Desired, Hop, Inputs, Link, desired, shares};
+pub use ids::{BackendId, Error, Ids, PoolFamily};
+pub use named::Identity;
+pub use owners::{Memo, Owners};
 pub use ports::source_ports;
+pub use registry::Registry;

@@ -12,7 +12,7 @@ use lb_userspace::{
     kernel::{Constants, CounterReader, KernelTables as _, MapTables, Program as Sluice},
     model::Config,
     plan::{self, Tables},
-    state::{self, Ids, Inputs, Link},
+    state::{self, Ids, Inputs, Link, Memo},
 };
 
 use super::{
@@ -85,7 +85,7 @@ impl Target {
             links: &links,
             hops: &hops,
         };
-        let desired = state::desired(inputs);
+        let desired = state::desired(inputs, &mut Memo::default()).settled(&ids);
         let mut tables = sluice.take_tables()?;
         for operation in plan::diff(&Tables::default(), &desired) {
             tables.apply(&operation)?;
@@ -167,9 +167,10 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         ports,
         flows: config.agent.flows,
         limits: RecordLimits {
-            capacity: 65_536,
-            rate: 50_000,
+            capacity: config.agent.exceptions,
+            rate: config.agent.exception_rate,
         },
+        nat: false,
         debug: false,
     })
 }

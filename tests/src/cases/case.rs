@@ -14,7 +14,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
-    abi::Direction,
+    abi::{Direction, Recorded},
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
 
@@ -45,7 +45,8 @@ pub enum Step {
     Frame(Arrival),
     /// Seconds pass.
     Advance(u32),
-    /// The entry of these packets is evicted, as the kernel may do at any time.
+    /// The entry of these packets goes: evicted, as the kernel may do at any time, or, if it is an
+    /// exception, swept by the agent.
     Evict(Ends),
     /// The entry of these packets becomes another flow's, as if it had been recycled.
     Recycle(Ends),
@@ -91,6 +92,8 @@ pub struct Expected {
     pub counted: Option<Counted>,
     /// The neighbour that the agent is asked to resolve: its interface and address.
     pub wanted: Option<(u32, IpAddr)>,
+    /// The service that is told that a packet went unrecorded, and of which kind.
+    pub unrecorded: Option<(u32, Recorded)>,
 }
 
 /// What a service and a backend count.
@@ -242,6 +245,7 @@ impl Expected {
             device: None,
             counted: None,
             wanted: None,
+            unrecorded: None,
         }
     }
 
@@ -282,6 +286,12 @@ impl Expected {
     /// The agent is asked to resolve a neighbour.
     pub fn asks_for(mut self, interface: Interface, neighbour: IpAddr) -> Self {
         self.wanted = Some((interface.ifindex, neighbour));
+        self
+    }
+
+    /// The service of this number is told that such a packet went unrecorded.
+    pub fn unrecorded(mut self, service: u32, kind: Recorded) -> Self {
+        self.unrecorded = Some((service, kind));
         self
     }
 }

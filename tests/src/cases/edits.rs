@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, Forward, Ipv4Address, Ipv6Address, Service, ServiceKey,
-    ServiceSpec, ServiceTraits, Slot, TableId,
+    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Outer, Service,
+    ServiceKey, ServiceSpec, ServiceTraits, Slot, TableId,
 };
 
 use super::{
@@ -25,12 +25,33 @@ impl World {
         } else {
             self.sources_v6.len()
         };
-        self.insert_backend(index, pool, address, next_hop, (0, sources as u16));
+        self.insert_backend(index, pool, address, next_hop, (0, sources as u16), 0);
+    }
+
+    /// Has the index of an `ipip` backend go to another one at the same address.
+    pub fn reuse_backend(&mut self, index: u32, address: IpAddr) {
+        let before = self.backends.get(&index).map_or(0, Backend::generation);
+        let sources = (0, 0);
+        self.insert_backend(
+            index,
+            Pool::Ipip,
+            address,
+            NEXT_HOP,
+            sources,
+            before.wrapping_add(1),
+        );
+    }
+
+    /// A backend dies.
+    pub fn kill_backend(&mut self, index: u32) {
+        if let Some(backend) = self.backends.get_mut(&index) {
+            *backend = backend.dead();
+        }
     }
 
     /// Adds a `full-nat` backend at `address` that says which sources are its own.
     pub fn add_backend_with_sources(&mut self, index: u32, address: IpAddr, sources: (u32, u16)) {
-        self.insert_backend(index, Pool::Nat, address, NEXT_HOP, sources);
+        self.insert_backend(index, Pool::Nat, address, NEXT_HOP, sources, 0);
     }
 
     fn insert_backend(
@@ -40,17 +61,18 @@ impl World {
         address: IpAddr,
         next_hop: u32,
         sources: (u32, u16),
+        generation: u8,
     ) {
-        let (forward, port) = match pool {
-            Pool::Ipip => (Forward::Ipip, 0),
-            Pool::Nat => (Forward::FullNat, BACKEND_PORT),
-            Pool::NatSamePort => (Forward::FullNat, 0),
+        let port = match pool {
+            Pool::Nat => BACKEND_PORT,
+            Pool::Ipip | Pool::NatSamePort => 0,
         };
         let common = Spec {
-            forward,
+            pool,
             port: port.to_be_bytes(),
             sources,
             next_hop,
+            generation,
         };
         let backend = match (address, Version::V4.own(), Version::V6.own()) {
             (IpAddr::V4(address), IpAddr::V4(own), _) => {
@@ -66,42 +88,58 @@ impl World {
 
     /// Adds a pool's service of this flavour, at the first or second place that it may lie at.
     pub fn add_service(&mut self, flavour: Flavour, pool: Pool, place: usize) {
-        let tracked = pool != Pool::Ipip;
-        self.add_service_of(flavour, pool, place, table(flavour.version, pool), tracked);
+        self.add_service_of(flavour, pool, place, spec(flavour, pool));
     }
 
     /// Has a pool's service take its backends from another table.
     pub fn use_table(&mut self, flavour: Flavour, pool: Pool, table: TableId) {
-        self.remove_service(flavour, pool);
-        self.add_service_of(flavour, pool, 0, table, pool != Pool::Ipip);
+        self.respecify(flavour, pool, |spec| spec.table = table);
     }
 
     /// Has a pool's service record its flows, or not, against its pool's kind.
     pub fn set_tracked(&mut self, flavour: Flavour, pool: Pool, tracked: bool) {
-        self.remove_service(flavour, pool);
-        self.add_service_of(flavour, pool, 0, table(flavour.version, pool), tracked);
-    }
-
-    fn add_service_of(
-        &mut self,
-        flavour: Flavour,
-        pool: Pool,
-        place: usize,
-        table: TableId,
-        tracked: bool,
-    ) {
-        let (id, salt) = (service_id(flavour, pool), self.constants.salt);
         let traits = if tracked {
             ServiceTraits::TRACKED
         } else {
             ServiceTraits::NONE
         };
-        let spec = ServiceSpec {
-            id,
-            table,
-            traits,
-            prefix: 0,
-        };
+        self.set_traits(flavour, pool, traits);
+    }
+
+    /// Has a pool's service tell and keep its flows in this way.
+    pub fn set_traits(&mut self, flavour: Flavour, pool: Pool, traits: ServiceTraits) {
+        self.respecify(flavour, pool, |spec| spec.traits = traits);
+    }
+
+    /// Has so many bits of a client's address choose the slot, of this table.
+    pub fn use_source_hash(&mut self, flavour: Flavour, pool: Pool, table: TableId, prefix: u8) {
+        self.respecify(flavour, pool, |spec| {
+            (spec.table, spec.prefix) = (table, prefix);
+        });
+    }
+
+    /// A pool's service, at its first place, as it was but for what `change` says; of a prefix,
+    /// `change` has to say.
+    fn respecify(&mut self, flavour: Flavour, pool: Pool, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut spec = spec(flavour, pool);
+        let of_v4 = self
+            .services_v4
+            .values()
+            .map(|s| (s.id(), s.table(), s.traits()));
+        let of_v6 = self
+            .services_v6
+            .values()
+            .map(|s| (s.id(), s.table(), s.traits()));
+        if let Some((_, table, traits)) = of_v4.chain(of_v6).find(|(id, ..)| *id == spec.id) {
+            (spec.table, spec.traits) = (table, traits);
+        }
+        change(&mut spec);
+        self.remove_service(flavour, pool);
+        self.add_service_of(flavour, pool, 0, spec);
+    }
+
+    fn add_service_of(&mut self, flavour: Flavour, pool: Pool, place: usize, spec: ServiceSpec) {
+        let salt = self.constants.salt;
         let end = flavour.service(pool);
         let (port, protocol) = (end.port().to_be_bytes(), flavour.protocol_number());
         match end.ip() {
@@ -180,6 +218,20 @@ impl World {
     }
 }
 
+/// What a pool's service is made from as a rule.
+fn spec(flavour: Flavour, pool: Pool) -> ServiceSpec {
+    ServiceSpec {
+        id: service_id(flavour, pool),
+        table: table(flavour.version, pool),
+        traits: if pool == Pool::Ipip {
+            ServiceTraits::NONE
+        } else {
+            ServiceTraits::TRACKED
+        },
+        prefix: 0,
+    }
+}
+
 fn place_at<S>(services: &mut BTreeMap<u32, S>, position: u32, service: S) {
     let before = services.insert(position, service);
     assert!(
@@ -190,28 +242,32 @@ fn place_at<S>(services: &mut BTreeMap<u32, S>, position: u32, service: S) {
 
 /// What a backend is made from, its addresses apart.
 struct Spec {
-    forward: Forward,
+    pool: Pool,
     port: [u8; 2],
     sources: (u32, u16),
     next_hop: u32,
+    generation: u8,
 }
 
 impl Spec {
     fn backend<A: Address>(self, address: A, source: A) -> Backend {
         let Self {
-            forward,
+            pool,
             port,
-            sources,
+            sources: (first, count),
             next_hop,
+            generation,
         } = self;
+        let forward = match pool {
+            Pool::Ipip => ForwardSpec::Ipip(Outer { source, entropy: 0 }),
+            Pool::Nat | Pool::NatSamePort => ForwardSpec::FullNat { first, count },
+        };
         Backend::new(BackendSpec {
             forward,
             address,
             port,
-            source,
-            sources,
             next_hop,
-            generation: 0,
+            generation,
         })
     }
 }

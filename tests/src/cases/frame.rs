@@ -37,6 +37,7 @@ pub struct Frame {
     source: SocketAddr,
     destination: SocketAddr,
     transport: Transport,
+    sequence: u32,
     hops: u8,
     class: u8,
     dont_fragment: bool,
@@ -75,6 +76,7 @@ impl Frame {
             source,
             destination,
             transport,
+            sequence: 0x0102_0304,
             hops: 64,
             class: 0,
             dont_fragment: false,
@@ -90,6 +92,12 @@ impl Frame {
         if let Transport::Tcp { flags, .. } = &mut self.transport {
             *flags = set;
         }
+        self
+    }
+
+    /// With this sequence number. UDP has none.
+    pub fn sequence(mut self, sequence: u32) -> Self {
+        self.sequence = sequence;
         self
     }
 
@@ -268,7 +276,7 @@ impl Frame {
         let mut tcp = TcpHeader::new(
             self.source.port(),
             self.destination.port(),
-            0x0102_0304,
+            self.sequence,
             4096,
         );
         (tcp.fin, tcp.syn, tcp.rst) = (flags & FIN != 0, flags & SYN != 0, flags & RST != 0);

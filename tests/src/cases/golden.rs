@@ -46,6 +46,7 @@ fn row(name: &str, frames: &[Golden]) -> Case {
                     opens,
                 }),
                 wanted: None,
+                unrecorded: None,
             };
             case.bytes(frame.from, bytes_of(frame.input), expected)
         })

@@ -3,8 +3,9 @@
 //! ```text
 //!  places         interfaces, addresses    frame, headers    frames, built by etherparse
 //!  world, edits   tables and routes        case, outputs     a world, frames, what is expected
+//!        │                                 hashes            slots of flows, by siphasher
 //!        └──────────┬───────────────────────────┘
-//!   truncated, parse, ipip, full_nat, checksums, flows, routes, faults, spread, golden:
+//!   truncated, parse, ipip, full_nat, checksums, flows, routes, faults, spread, unsettled, golden:
 //!   the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
@@ -25,6 +26,7 @@ mod faults;
 mod flows;
 mod full_nat;
 mod golden;
+mod hashes;
 mod headers;
 mod ipip;
 mod outputs;
@@ -32,6 +34,7 @@ mod parse;
 mod routes;
 mod spread;
 mod truncated;
+mod unsettled;
 
 use case::Case;
 
@@ -47,6 +50,7 @@ pub fn all() -> Vec<Case> {
         routes::rows(),
         faults::rows(),
         spread::rows(),
+        unsettled::rows(),
         golden::rows(),
     ]
     .concat()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use lb_common::{
-    abi::{Counters, Direction},
+    abi::{Counters, Direction, Recorded},
     datapath::{Egress, Outcome},
 };
 
@@ -29,10 +29,10 @@ pub trait Ring {
     /// Lets time pass.
     fn advance(&mut self, seconds: u32);
 
-    /// Removes a flow's entry; whether it was there.
+    /// Removes a flow's entry or exception; whether it was there.
     fn evict(&mut self, ends: Ends) -> bool;
 
-    /// Makes a flow's entry another's; whether it was there.
+    /// Makes a flow's entry or exception another's, or its own again; whether it was there.
     fn recycle(&mut self, ends: Ends) -> bool;
 }
 
@@ -47,6 +47,8 @@ pub struct Seen {
     pub device: Option<u16>,
     /// Neighbours that the agent was asked to resolve: interface and address.
     pub wanted: Vec<(u32, IpAddr)>,
+    /// What went unrecorded: services, and kinds of packets.
+    pub unrecorded: Vec<(u32, Recorded)>,
 }
 
 /// What a driver can be told.
@@ -162,6 +164,12 @@ fn compare(
         "neighbours asked for",
         format!("{wanted:?}"),
         format!("{:?}", seen.wanted),
+    );
+    let unrecorded: Vec<_> = expected.unrecorded.into_iter().collect();
+    differ(
+        "unrecorded",
+        format!("{unrecorded:?}"),
+        format!("{:?}", seen.unrecorded),
     );
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }

@@ -1,9 +1,8 @@
-//! Which backend and which source port a flow gets, worked out anew: SipHash-1-3 by the siphasher
-//! crate, everything behind it written a second time here.
+//! Which backend and which source port a flow gets, worked out anew from its hash (see `hashes`):
+//! everything behind it is written a second time here.
 
 use std::{
     collections::BTreeSet,
-    hash::Hasher as _,
     net::{IpAddr, SocketAddr},
 };
 
@@ -11,12 +10,12 @@ use lb_common::{
     abi::{Direction, Slot, SourcePorts},
     datapath::DropReason,
 };
-use siphasher::sip::SipHasher13;
 
 use super::{
-    case::{Case, Expected},
+    case::{Case, Ends, Expected},
     frame::Frame,
-    places::{BACK, BACKEND, BACKEND_PORT, Flavour, Pool, Protocol, Version, Way},
+    hashes::{flow_hash, scaled, slot},
+    places::{BACK, BACKEND, BACKEND_PORT, Flavour, Pool, Version, Way},
     world::{SEED, World, table},
 };
 
@@ -76,7 +75,7 @@ pub(super) fn rows() -> Vec<Case> {
 fn hashed(flavour: Flavour, number: u8) -> Case {
     let client = client(flavour, number);
     let input = flavour.packet(client, flavour.service(Pool::Ipip));
-    let backend = backend(hash(client, flavour.service(Pool::Ipip), flavour.protocol));
+    let backend = backend(hash(flavour, Pool::Ipip, client));
     let output = input
         .clone()
         .hop()
@@ -106,7 +105,7 @@ fn many(flavour: Flavour, ports: SourcePorts, sources: u8, clients: u8) -> Case 
     (1..=clients).fold(case, |case, number| {
         let client = client(flavour, number);
         let input = flavour.packet(client, flavour.service(Pool::Nat));
-        let hash = hash(client, flavour.service(Pool::Nat), flavour.protocol);
+        let hash = hash(flavour, Pool::Nat, client);
         let to = SocketAddr::new(flavour.version.inner(backend(hash)), BACKEND_PORT);
         let mut candidates = (1..=8).map(|n| candidate(flavour.version, hash, n, ports, sources));
         let own = candidates.find(|own| taken.insert((*own, to)));
@@ -145,29 +144,13 @@ fn client(flavour: Flavour, number: u8) -> SocketAddr {
     SocketAddr::new(address, 1000 + 257 * u16::from(number))
 }
 
-/// The flow hash.
-fn hash(source: SocketAddr, destination: SocketAddr, protocol: Protocol) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(&SEED);
-    for end in [source, destination] {
-        match end.ip() {
-            IpAddr::V4(address) => hasher.write(&address.octets()),
-            IpAddr::V6(address) => hasher.write(&address.octets()),
-        }
-    }
-    hasher.write(&source.port().to_be_bytes());
-    hasher.write(&destination.port().to_be_bytes());
-    let number = match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
-    hasher.write(&[number]);
-    hasher.finish()
+fn hash(flavour: Flavour, pool: Pool, client: SocketAddr) -> u64 {
+    flow_hash(SEED, Ends::request(flavour, pool, client))
 }
 
 /// The backend that a hash's slot belongs to.
 fn backend(hash: u64) -> u8 {
-    let slot = scaled(hash >> 32, SLOTS as u64);
-    100 + (slot % u64::from(BACKENDS)) as u8
+    100 + (slot(hash, SLOTS) % usize::from(BACKENDS)) as u8
 }
 
 /// The `n`-th source address and port that a flow may use, counted from 1: the `n`-th output of
@@ -184,9 +167,4 @@ fn candidate(version: Version, hash: u64, n: u64, ports: SourcePorts, sources: u
 
 fn source(version: Version, n: u8) -> IpAddr {
     version.inner(254 - n)
-}
-
-/// A number of 32 bits as a number below `count`.
-fn scaled(number: u64, count: u64) -> u64 {
-    (number * count) >> 32
 }

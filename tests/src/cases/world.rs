@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use lb_common::{
     abi::{
         Backend, Device, HopWord, Ipv4Address, Ipv6Address, MacAddress, NextHop, OldTable,
-        RecordLimits, Seed, Service, Slot, SourcePorts, TableId, TableSize,
+        RecordLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize,
     },
     net::{Ipv4, Ipv6},
 };
@@ -50,6 +50,10 @@ pub struct World {
     /// By position.
     pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
     /// By index.
+    pub reverses_v4: BTreeMap<u32, Reverse<Ipv4Address>>,
+    /// By index.
+    pub reverses_v6: BTreeMap<u32, Reverse<Ipv6Address>>,
+    /// By index.
     pub sources_v4: BTreeMap<u32, Ipv4Address>,
     /// By index.
     pub sources_v6: BTreeMap<u32, Ipv6Address>,
@@ -74,6 +78,8 @@ pub struct Constants {
     pub ports: SourcePorts,
     /// How many exceptions may be recorded.
     pub limits: RecordLimits,
+    /// Whether there is a service in `nat` mode.
+    pub nat: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -146,6 +152,7 @@ impl World {
                 capacity: 64,
                 rate: 1 << 20,
             },
+            nat: true,
         };
         Self {
             constants,
@@ -157,6 +164,8 @@ impl World {
             backends: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
+            reverses_v4: BTreeMap::new(),
+            reverses_v6: BTreeMap::new(),
             sources_v4: BTreeMap::new(),
             sources_v6: BTreeMap::new(),
             slots: BTreeMap::new(),
@@ -234,6 +243,8 @@ fn neighbours() -> BTreeMap<(u32, IpAddr), Mac> {
 pub trait Half: lb_common::net::Family {
     /// Its services by position.
     fn services(world: &World) -> &BTreeMap<u32, Service<Self::Address>>;
+    /// Its backends' ports that answer in `nat` mode, by index.
+    fn reverses(world: &World) -> &BTreeMap<u32, Reverse<Self::Address>>;
     /// Its source addresses by index.
     fn sources(world: &World) -> &BTreeMap<u32, Self::Address>;
 }
@@ -241,6 +252,9 @@ pub trait Half: lb_common::net::Family {
 impl Half for Ipv4 {
     fn services(world: &World) -> &BTreeMap<u32, Service<Ipv4Address>> {
         &world.services_v4
+    }
+    fn reverses(world: &World) -> &BTreeMap<u32, Reverse<Ipv4Address>> {
+        &world.reverses_v4
     }
     fn sources(world: &World) -> &BTreeMap<u32, Ipv4Address> {
         &world.sources_v4
@@ -250,6 +264,9 @@ impl Half for Ipv4 {
 impl Half for Ipv6 {
     fn services(world: &World) -> &BTreeMap<u32, Service<Ipv6Address>> {
         &world.services_v6
+    }
+    fn reverses(world: &World) -> &BTreeMap<u32, Reverse<Ipv6Address>> {
+        &world.reverses_v6
     }
     fn sources(world: &World) -> &BTreeMap<u32, Ipv6Address> {
         &world.sources_v6

@@ -51,6 +51,18 @@ impl<A: Address> Exceptions<A> {
         Ok(())
     }
 
+    /// Forgets one, as the agent's sweep does; whether it was there.
+    pub(super) fn remove(&self, key: &FlowKey<A>) -> bool {
+        self.entries.borrow_mut().remove(key).is_some()
+    }
+
+    /// Makes one another flow's, or its own again; whether it was there.
+    pub(super) fn recycle(&self, key: &FlowKey<A>) -> bool {
+        let held = self.find(key);
+        held.map(|held| held.update(|entry| entry.fingerprint ^= 1))
+            .is_some()
+    }
+
     /// How many there are.
     pub(super) fn occupancy(&self) -> Occupancy {
         let inserted = self.entries.borrow().len() as u64;

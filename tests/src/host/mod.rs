@@ -45,6 +45,7 @@ impl Ring for HostRing {
             frame: packet.frame().to_vec(),
             device: self.tables.leaves(outcome),
             wanted: self.tables.take_wanted(),
+            unrecorded: self.tables.take_unrecorded(),
         }
     }
 

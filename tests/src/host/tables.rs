@@ -9,9 +9,9 @@ use std::{
 use lb_common::{
     abi::{
         Backend, Device, Exception, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address,
-        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
-        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, SERVICE_POSITIONS, Seed,
-        Service, Slot, SourcePorts, TableId, Traffic, Unrecorded,
+        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
+        MAX_TABLES, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse,
+        Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -42,12 +42,15 @@ pub struct HostTables {
     exceptions_v6: Exceptions<Ipv6Address>,
     budget: Cell<RecordBudget>,
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
+    newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
     redirected: Cell<Option<u16>>,
     wanted: RefCell<Vec<(u32, IpAddr)>>,
     counts: RefCell<Counts>,
     no_backend: Backend,
     no_service_v4: Service<Ipv4Address>,
     no_service_v6: Service<Ipv6Address>,
+    no_reverse_v4: Reverse<Ipv4Address>,
+    no_reverse_v6: Reverse<Ipv6Address>,
 }
 
 impl Default for HostTables {
@@ -70,12 +73,15 @@ impl HostTables {
             exceptions_v6: Exceptions::default(),
             budget: Cell::default(),
             unrecorded: RefCell::default(),
+            newly_unrecorded: RefCell::default(),
             redirected: Cell::new(None),
             wanted: RefCell::default(),
             counts: RefCell::default(),
             no_backend: Backend::default(),
             no_service_v4: Service::empty(),
             no_service_v6: Service::empty(),
+            no_reverse_v4: Reverse::default(),
+            no_reverse_v6: Reverse::default(),
         }
     }
 
@@ -109,6 +115,11 @@ impl HostTables {
         self.wanted.take()
     }
 
+    /// What went unrecorded since the last call: services, and kinds of packets.
+    pub fn take_unrecorded(&self) -> Vec<(u32, Recorded)> {
+        self.newly_unrecorded.take()
+    }
+
     /// What was counted.
     pub fn counts(&self) -> Counts {
         self.counts.borrow().clone()
@@ -125,19 +136,19 @@ impl HostTables {
         self.flows_v4.len() + self.flows_v6.len()
     }
 
-    /// Removes a flow's entry; whether it was there.
+    /// Removes a flow's entry or exception; whether it was there.
     pub fn evict(&self, ends: Ends) -> bool {
         match ends.into() {
-            Key::V4(key) => self.flows_v4.remove(&key),
-            Key::V6(key) => self.flows_v6.remove(&key),
+            Key::V4(key) => self.flows_v4.remove(&key) || self.exceptions_v4.remove(&key),
+            Key::V6(key) => self.flows_v6.remove(&key) || self.exceptions_v6.remove(&key),
         }
     }
 
-    /// Makes a flow's entry another's; whether it was there.
+    /// Makes a flow's entry or exception another's, or its own again; whether it was there.
     pub fn recycle(&self, ends: Ends) -> bool {
         match ends.into() {
-            Key::V4(key) => self.flows_v4.recycle(&key),
-            Key::V6(key) => self.flows_v6.recycle(&key),
+            Key::V4(key) => self.flows_v4.recycle(&key) || self.exceptions_v4.recycle(&key),
+            Key::V6(key) => self.flows_v6.recycle(&key) || self.exceptions_v6.recycle(&key),
         }
     }
 
@@ -161,6 +172,10 @@ impl Tables for HostTables {
 
     fn source_ports(&self) -> SourcePorts {
         self.world.constants.ports
+    }
+
+    fn has_nat(&self) -> bool {
+        self.world.constants.nat
     }
 
     fn now(&self) -> u32 {
@@ -220,6 +235,7 @@ impl Tables for HostTables {
     }
 
     fn note_unrecorded(&self, service: u32, kind: Recorded, now: u32) {
+        self.newly_unrecorded.borrow_mut().push((service, kind));
         let mut unrecorded = self.unrecorded.borrow_mut();
         let stamps = unrecorded.entry(service).or_default();
         match kind {
@@ -263,7 +279,7 @@ impl Tables for HostTables {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident) => {
+    ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident, $no_reverse:ident) => {
         impl FamilyTables<$family> for HostTables {
             type Exception = HostException;
             type Flow = HostFlow<<$family as Family>::Address>;
@@ -272,6 +288,12 @@ macro_rules! family_tables {
                 let services = <$family as Half>::services(&self.world);
                 let service = services.get(&position).unwrap_or(&self.$no_service);
                 (position < SERVICE_POSITIONS).then_some(service)
+            }
+
+            fn reverse(&self, index: u32) -> Option<&Reverse<<$family as Family>::Address>> {
+                let reverses = <$family as Half>::reverses(&self.world);
+                let reverse = reverses.get(&index).unwrap_or(&self.$no_reverse);
+                (index < MAX_REVERSES).then_some(reverse)
             }
 
             fn source(&self, index: u32) -> Option<<$family as Family>::Address> {
@@ -334,10 +356,10 @@ macro_rules! family_tables {
 
             fn route(
                 &self,
-                entry: &FlowEntry<<$family as Family>::Address>,
+                ends: &Rewrite<<$family as Family>::Address>,
                 leaving: Leaving,
             ) -> Route<<$family as Family>::Address> {
-                let client = entry.rewrite().destination.into();
+                let client = ends.destination.into();
                 match look_up(&self.world, self.ifindex, client, leaving.length) {
                     Route::Found { hop, mtu } => Route::Found { hop, mtu },
                     Route::None(reason) => Route::None(reason),
@@ -364,5 +386,19 @@ macro_rules! family_tables {
     };
 }
 
-family_tables!(Ipv4, V4, flows_v4, exceptions_v4, no_service_v4);
-family_tables!(Ipv6, V6, flows_v6, exceptions_v6, no_service_v6);
+family_tables!(
+    Ipv4,
+    V4,
+    flows_v4,
+    exceptions_v4,
+    no_service_v4,
+    no_reverse_v4
+);
+family_tables!(
+    Ipv6,
+    V6,
+    flows_v6,
+    exceptions_v6,
+    no_service_v6,
+    no_reverse_v6
+);

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod checksums;
 mod properties;
+mod slots;
 
 use std::collections::BTreeSet;
 

@@ -10,10 +10,13 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    abi::{Address as _, Counters, Ipv4Address, Ipv6Address, NeighbourWanted, Occupancy},
+    abi::{
+        Address as _, Counters, FlowKey, Ipv4Address, Ipv6Address, NeighbourWanted, Occupancy,
+        RecordBudget, Recorded, Unrecorded,
+    },
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
-use sluice_tests::cases::{places::INTERFACES, ring::Counts};
+use sluice_tests::cases::{places::INTERFACES, ring::Counts, world::HERTZ};
 use zerocopy::FromBytes as _;
 
 use crate::program::Program;
@@ -23,7 +26,7 @@ use lb_userspace::kernel::Wire;
 const SERVICES: std::ops::Range<u32> = 0..20;
 
 impl Program {
-    /// Forgets every flow and every count.
+    /// Forgets every flow, every count and every budget.
     pub(crate) fn clear(&mut self) {
         self.flows_v4().clear();
         self.flows_v6().clear();
@@ -34,6 +37,8 @@ impl Program {
             occupancy.set(position, 0, 0).expect("a number");
         }
         self.wanted();
+        self.unrecorded();
+        self.change_budgets(|budget| *budget = RecordBudget::default());
         let cpus = nr_cpus().expect("a number of CPUs");
         let zero = || PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
         let backends = std::mem::take(&mut self.counted);
@@ -55,6 +60,65 @@ impl Program {
             let zero = PerCpuValues::try_from(vec![0; cpus]).expect("a value for each CPU");
             map.set(index, zero, 0).expect("a counter");
         }
+    }
+
+    /// Makes what CPUs have recorded of late older.
+    pub(crate) fn age_budgets(&mut self, seconds: u32) {
+        self.change_budgets(|budget| budget.since = budget.since.wrapping_sub(seconds * HERTZ));
+    }
+
+    fn change_budgets(&mut self, change: impl Fn(&mut RecordBudget)) {
+        let mut map: PerCpuArray<_, Wire<RecordBudget>> = self.map("RECORD_BUDGET");
+        let values = map.get(&0, 0).expect("a budget for each CPU");
+        let changed = values.iter().map(|Wire(budget)| {
+            let mut budget = *budget;
+            change(&mut budget);
+            Wire(budget)
+        });
+        let changed = PerCpuValues::try_from(changed.collect::<Vec<_>>());
+        map.set(0, changed.expect("as many as before"), 0)
+            .expect("a budget");
+    }
+
+    /// Deletes an exception of IPv4 as the agent does; whether it was there.
+    pub(crate) fn sweep_v4(&mut self, key: FlowKey<Ipv4Address>) -> bool {
+        let there = self.exceptions_v4().remove(key);
+        self.count_deleted(0, there);
+        there
+    }
+
+    /// Deletes an exception of IPv6 as the agent does; whether it was there.
+    pub(crate) fn sweep_v6(&mut self, key: FlowKey<Ipv6Address>) -> bool {
+        let there = self.exceptions_v6().remove(key);
+        self.count_deleted(1, there);
+        there
+    }
+
+    fn count_deleted(&mut self, family: u32, deleted: bool) {
+        let mut occupancy: Array<_, u64> = self.map("OCCUPANCY");
+        let position = Occupancy::deleted_at(family);
+        let before = occupancy.get(&position, 0).expect("a number");
+        occupancy
+            .set(position, before + u64::from(deleted), 0)
+            .expect("a number");
+    }
+
+    /// What went unrecorded since the last call: services, and kinds of packets.
+    pub(crate) fn unrecorded(&mut self) -> Vec<(u32, Recorded)> {
+        let mut map: Array<_, Wire<Unrecorded>> = self.map("UNRECORDED");
+        let mut noted = Vec::new();
+        for service in SERVICES {
+            let Wire(stamps) = map.get(&service, 0).expect("a service's stamps");
+            if stamps == Unrecorded::default() {
+                continue;
+            }
+            let kinds = [(stamps.open, Recorded::Open), (stamps.data, Recorded::Data)];
+            let stamped = kinds.into_iter().filter(|(stamp, _)| *stamp != 0);
+            noted.extend(stamped.map(|(_, kind)| (service, kind)));
+            map.set(service, Wire(Unrecorded::default()), 0)
+                .expect("a service's stamps");
+        }
+        noted
     }
 
     /// What was counted.

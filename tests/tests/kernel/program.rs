@@ -33,6 +33,7 @@ impl Program {
             salt,
             ports,
             limits,
+            nat,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -41,6 +42,7 @@ impl Program {
             .override_global("HERTZ", &HERTZ, true)
             .override_global("FIRST_PORT", &ports.first, true)
             .override_global("PORT_COUNT", &ports.count, true)
+            .override_global("HAS_NAT", &u8::from(nat), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -97,6 +99,8 @@ impl Program {
         self.values("DEVICES", &wide(&old.devices), &wide(&new.devices));
         self.values("NEXT_HOPS", &old.next_hops, &new.next_hops);
         self.values("BACKENDS", &old.backends, &new.backends);
+        self.values("REVERSES_V4", &old.reverses_v4, &new.reverses_v4);
+        self.values("REVERSES_V6", &old.reverses_v6, &new.reverses_v6);
         self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);
         self.values("SOURCES_V6", &old.sources_v6, &new.sources_v6);
         self.services("SERVICES_V4", &old.services_v4, &new.services_v4);

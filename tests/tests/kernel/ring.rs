@@ -1,9 +1,13 @@
 //! Runs rows in the kernel: the maps hold the row's world, the namespace its routes.
 //!
-//! Time passes by making every flow older. Between frames of a row nothing else ages: the program
-//! is told that a second has [`HERTZ`] jiffies, which takes the kernel minutes.
+//! Time passes by making every flow and every budget older. Between frames of a row nothing else
+//! ages: the program is told that a second has [`HERTZ`] jiffies, which takes the kernel minutes.
 
 use lb_common::abi::{Address, FlowEntry};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 use sluice_tests::{
     cases::{
         case::{Arrival, Ends},
@@ -25,8 +29,9 @@ pub(crate) struct KernelRing<'a> {
 }
 
 impl<'a> KernelRing<'a> {
-    /// With nothing loaded yet.
+    /// With nothing loaded yet. Its frames are all handled on one CPU, so that there is one budget.
     pub(crate) fn new(network: &'a Network) -> Self {
+        stay_on_one_cpu();
         let mut routed = World::without_services();
         routed.routes.clear();
         routed.neighbours.clear();
@@ -79,6 +84,7 @@ impl Ring for KernelRing<'_> {
             frame,
             device: None,
             wanted: program.wanted(),
+            unrecorded: program.unrecorded(),
         }
     }
 
@@ -87,31 +93,39 @@ impl Ring for KernelRing<'_> {
     }
 
     fn advance(&mut self, seconds: u32) {
-        self.program()
-            .flows_v4()
-            .update_all(|entry| age(entry, seconds));
-        self.program()
-            .flows_v6()
-            .update_all(|entry| age(entry, seconds));
+        let program = self.program();
+        program.flows_v4().update_all(|entry| age(entry, seconds));
+        program.flows_v6().update_all(|entry| age(entry, seconds));
+        program.age_budgets(seconds);
     }
 
     fn evict(&mut self, ends: Ends) -> bool {
+        let program = self.program();
         match ends.into() {
-            Key::V4(key) => self.program().flows_v4().remove(key),
-            Key::V6(key) => self.program().flows_v6().remove(key),
+            Key::V4(key) => program.flows_v4().remove(key) || program.sweep_v4(key),
+            Key::V6(key) => program.flows_v6().remove(key) || program.sweep_v6(key),
         }
     }
 
     fn recycle(&mut self, ends: Ends) -> bool {
+        let program = self.program();
         match ends.into() {
-            Key::V4(key) => self
-                .program()
-                .flows_v4()
-                .update(key, |entry| entry.fingerprint ^= 1),
-            Key::V6(key) => self
-                .program()
-                .flows_v6()
-                .update(key, |entry| entry.fingerprint ^= 1),
+            Key::V4(key) => {
+                program
+                    .flows_v4()
+                    .update(key, |entry| entry.fingerprint ^= 1)
+                    || program
+                        .exceptions_v4()
+                        .update(key, |entry| entry.fingerprint ^= 1)
+            }
+            Key::V6(key) => {
+                program
+                    .flows_v6()
+                    .update(key, |entry| entry.fingerprint ^= 1)
+                    || program
+                        .exceptions_v6()
+                        .update(key, |entry| entry.fingerprint ^= 1)
+            }
         }
     }
 }
@@ -119,4 +133,15 @@ impl Ring for KernelRing<'_> {
 fn age<A: Address>(entry: &mut FlowEntry<A>, seconds: u32) {
     entry.last_seen = entry.last_seen.wrapping_sub(seconds * HERTZ);
     entry.route_seen = entry.route_seen.wrapping_sub(seconds * HERTZ);
+}
+
+/// Keeps this thread on one of the CPUs that it may use.
+fn stay_on_one_cpu() {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).expect("the CPUs that there are");
+    let cpu = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(cpu.expect("a CPU to run on"))
+        .expect("a CPU of the set");
+    sched_setaffinity(this, &one).expect("a CPU that is allowed");
 }

@@ -1,0 +1,142 @@
+//! A configuration, its network, and the parts that tests make others from.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use lb_common::abi::TableSize;
+
+use super::{Hop, Link};
+use crate::model::{
+    Agent, Backend, BackendAddress, Config, Forward, Gue, Listen, NoBackend, OnDown, Pool,
+    Protocol, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
+};
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn backend(name: &str, weight: u16, addresses: &[&str]) -> Backend {
+    let address = |text: &&str| match text.parse::<SocketAddr>() {
+        Ok(socket) => BackendAddress {
+            ip: socket.ip(),
+            port: Some(socket.port()),
+        },
+        Err(_) => BackendAddress {
+            ip: ip(text),
+            port: None,
+        },
+    };
+    let weight = Weight::new(weight).unwrap();
+    Backend {
+        name: name.into(),
+        weight,
+        priority: 0,
+        max_flows: None,
+        addresses: addresses.iter().map(address).collect(),
+    }
+}
+
+pub(crate) fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<Backend>) -> Pool {
+    let source = source.iter().map(|s| ip(s)).collect();
+    Pool {
+        name: name.into(),
+        forward,
+        source,
+        gue: Gue::DEFAULT,
+        slots: TableSize::Small,
+        backends,
+    }
+}
+
+pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
+    let listen = listen
+        .iter()
+        .map(|l| Listen {
+            address: l.parse().unwrap(),
+            protocol: Protocol::Tcp,
+        })
+        .collect();
+    Service {
+        name: name.into(),
+        listen,
+        pool,
+        scheduler: Scheduler::Maglev,
+        source_prefix: SourcePrefix::DEFAULT,
+        tracking: Tracking::Auto,
+        affinity: None,
+        settle: Timeouts::DEFAULT.established,
+        entry_timeout: Timeouts::DEFAULT.established,
+        timeouts: Timeouts::DEFAULT,
+        on_down: OnDown::Reschedule,
+        fallback: None,
+        no_backend: NoBackend::Reject,
+        udp: Udp::Flows,
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        agent: Agent {
+            interfaces: vec!["front".into(), "back".into()],
+            control: "/c".into(),
+            stats: "127.0.0.1:1".parse().unwrap(),
+            state: "/s".into(),
+            pin: "/p".into(),
+            seed: None,
+            flows: 1024,
+            exceptions: 1024,
+            exception_rate: 50_000,
+            debug: false,
+        },
+        services: vec![
+            service("web", 0, &["198.18.0.10:80", "[fd00::10]:80"]),
+            service("tunnel", 1, &["198.18.0.20:80"]),
+        ],
+        pools: vec![
+            pool(
+                "web",
+                Forward::FullNat,
+                &["198.18.1.254", "fd00:1::fe"],
+                vec![
+                    backend("a", 100, &["198.18.1.1:8080", "[fd00:1::1]:8080"]),
+                    backend("b", 300, &["198.18.1.2:8080", "[fd00:1::2]:8080"]),
+                ],
+            ),
+            pool(
+                "tunnel",
+                Forward::Ipip,
+                &[],
+                vec![backend("a", 100, &["198.18.1.1"])],
+            ),
+        ],
+    }
+}
+
+pub(crate) fn links() -> BTreeMap<String, Link> {
+    let link = |ifindex| Link {
+        ifindex,
+        mac: [2, 0, 0, 0, 0, ifindex as u8],
+        mtu: 1500,
+    };
+    BTreeMap::from([("front".into(), link(10)), ("back".into(), link(11))])
+}
+
+pub(crate) fn hops(addresses: &[&str]) -> BTreeMap<IpAddr, Hop> {
+    let hop = |text: &&str| {
+        let source = Some(ip("198.18.1.250")).filter(|_| ip(text).is_ipv4());
+        (
+            ip(text),
+            Hop {
+                ifindex: 11,
+                mac: [4; 6],
+                mtu: 1480,
+                source,
+            },
+        )
+    };
+    addresses.iter().map(hop).collect()
+}
+
+pub(crate) const ALL: [&str; 4] = ["198.18.1.1", "198.18.1.2", "fd00:1::1", "fd00:1::2"];

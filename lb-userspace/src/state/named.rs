@@ -1,0 +1,181 @@
+//! What a configuration names, by names that mean the same in another one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{Backend, BackendAddress, Config, Family, Forward, Listen, Pool},
+    plan::Families,
+};
+
+use super::{
+    ids::{BackendId, PoolFamily},
+    ranges::Sources,
+    slot_tables::Owner,
+};
+
+/// All that makes a backend's entry in the tables what it is. Entries are not changed: where any
+/// of this differs, it is another backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// The pool's name.
+    pub pool: String,
+    /// Its name in the pool.
+    pub backend: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port, if not the service's.
+    pub port: Option<u16>,
+    /// How packets get there, as the configuration has it.
+    pub forward: String,
+    /// What it is sent packets from, if the pool says so.
+    pub sources: Vec<IpAddr>,
+    /// `gue`: the outer port, and whether there are outer checksums.
+    pub gue: Option<(u16, bool)>,
+}
+
+impl Identity {
+    fn of(pool: &Pool, backend: &Backend, address: &BackendAddress) -> Self {
+        Self {
+            pool: pool.name.clone(),
+            backend: backend.name.clone(),
+            address: address.ip,
+            port: address.port,
+            forward: pool.forward.to_string(),
+            sources: sources_of(pool, Family::of(address.ip)),
+            gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
+        }
+    }
+
+    /// The source addresses that its entry refers to, if it does.
+    pub(super) fn source_piece(&self) -> Sources {
+        Sources {
+            pool: self.pool.clone(),
+            family: Family::of(self.address),
+            addresses: self.sources.clone(),
+        }
+    }
+}
+
+/// All addresses of backends, in the order of the files.
+pub(super) fn identities(config: &Config) -> impl Iterator<Item = (BackendId, Identity)> {
+    let pools = config.pools.iter().enumerate();
+    pools.flat_map(|(p, pool)| {
+        let backends = pool.backends.iter().enumerate();
+        backends.flat_map(move |(n, backend)| {
+            let identity = move |address: &BackendAddress| {
+                let id = (p, n, Family::of(address.ip));
+                (id, Identity::of(pool, backend, address))
+            };
+            backend.addresses.iter().map(identity)
+        })
+    })
+}
+
+/// The addresses that next hops are for, in the order of the files.
+pub(super) fn next_hops(config: &Config) -> impl Iterator<Item = IpAddr> {
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    backends
+        .flat_map(|b| &b.addresses)
+        .map(|address| address.ip)
+}
+
+/// The source addresses that flows are given, a piece for each pool and family.
+pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sources)> {
+    let pools = config.pools.iter().enumerate();
+    let pools = pools.filter(|(_, pool)| pool.forward == Forward::FullNat);
+    let pieces = pools.flat_map(|(p, pool)| {
+        Family::ALL.map(|family| {
+            let piece = Sources {
+                pool: pool.name.clone(),
+                family,
+                addresses: sources_of(pool, family),
+            };
+            (p, piece)
+        })
+    });
+    pieces.filter(|(_, piece)| !piece.addresses.is_empty())
+}
+
+/// A pool's sources of a family, as far as packets are sent from them: outer headers have one.
+fn sources_of(pool: &Pool, family: Family) -> Vec<IpAddr> {
+    let sources = pool.source.iter().copied();
+    let sources = sources.filter(|address| Family::of(*address) == family);
+    match pool.forward {
+        Forward::FullNat => sources.collect(),
+        Forward::Ipip | Forward::Gue => sources.take(1).collect(),
+        Forward::Nat | Forward::Dsr => Vec::new(),
+    }
+}
+
+/// The slot tables that services need: a pool's, for each family that they listen in.
+pub(super) fn table_keys(config: &Config) -> impl Iterator<Item = PoolFamily> {
+    let services = config.services.iter();
+    let keys = services.flat_map(|service| {
+        let listen = service.listen.iter();
+        listen.map(|listen| (service.pool, Family::of(listen.address.ip())))
+    });
+    let mut seen = BTreeSet::new();
+    keys.filter(move |key| seen.insert(*key))
+}
+
+/// Whose such a table is.
+pub(super) fn table_owner(config: &Config, (pool, family): PoolFamily) -> Owner {
+    (config.pools[pool].name.clone(), family)
+}
+
+/// The keys of the service table: where services listen, and a mark for each source address,
+/// though pools may share it.
+pub(super) fn service_keys(
+    config: &Config,
+    sources: &Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>>,
+) -> Families<Vec<ServiceKey<Ipv4Address>>, Vec<ServiceKey<Ipv6Address>>> {
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for listen in listens(config) {
+        match listen.address.ip() {
+            IpAddr::V4(ip) => ipv4.push(service_key(ip.into(), listen)),
+            IpAddr::V6(ip) => ipv6.push(service_key(ip.into(), listen)),
+        }
+    }
+    let marks: BTreeSet<&Ipv4Addr> = sources.ipv4.values().collect();
+    ipv4.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
+    let marks: BTreeSet<&Ipv6Addr> = sources.ipv6.values().collect();
+    ipv6.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
+    Families { ipv4, ipv6 }
+}
+
+/// The key of an address that a service listens on.
+pub(super) fn service_key<A: Address>(address: A, listen: &Listen) -> ServiceKey<A> {
+    let port = listen.address.port().to_be_bytes();
+    ServiceKey::service(address, port, listen.protocol.number())
+}
+
+/// What has this key, for people.
+pub(super) fn of_ipv4_key(config: &Config, key: ServiceKey<Ipv4Address>) -> String {
+    described(config, |listen| match listen.address.ip() {
+        IpAddr::V4(ip) => service_key(ip.into(), listen) == key,
+        IpAddr::V6(_) => false,
+    })
+}
+
+/// What has this key, for people.
+pub(super) fn of_ipv6_key(config: &Config, key: ServiceKey<Ipv6Address>) -> String {
+    described(config, |listen| match listen.address.ip() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => service_key(ip.into(), listen) == key,
+    })
+}
+
+fn described(config: &Config, is_it: impl Fn(&Listen) -> bool) -> String {
+    let found = listens(config).find(|listen| is_it(listen));
+    found.map_or_else(|| "a source address".into(), ToString::to_string)
+}
+
+fn listens(config: &Config) -> impl Iterator<Item = &Listen> {
+    config.services.iter().flat_map(|service| &service.listen)
+}

@@ -1,0 +1,116 @@
+//! Numbers that stay with their names from one configuration to the next.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Numbers of one kind of thing. A name keeps its number; one that went away and comes back gets it
+/// back if nobody else has it by then. Numbers given up are not used again until all have been used
+/// once, and then the oldest first: what may still name one has long gone by then.
+#[derive(Clone, Debug)]
+pub(super) struct Numbers<K> {
+    used: BTreeMap<K, u32>,
+    /// Names that are no more, in the order that they went.
+    given_up: VecDeque<(K, u32)>,
+    /// The lowest one that was never used.
+    fresh: u32,
+    end: u32,
+}
+
+impl<K: Ord + Clone> Numbers<K> {
+    /// Numbers from `first` up to below `end`.
+    pub(super) fn new(first: u32, end: u32) -> Self {
+        Self {
+            used: BTreeMap::new(),
+            given_up: VecDeque::new(),
+            fresh: first,
+            end,
+        }
+    }
+
+    /// The number of each of these names, new ones in their order; all others give theirs up.
+    /// `None` if there are not enough: what is given up here is not used again here, since the
+    /// tables hold it while they change.
+    pub(super) fn assign(
+        &mut self,
+        names: impl IntoIterator<Item = K>,
+    ) -> Option<&BTreeMap<K, u32>> {
+        let names: Vec<K> = names.into_iter().collect();
+        let wanted: BTreeSet<&K> = names.iter().collect();
+        let returning = |(name, _): &(K, u32)| wanted.contains(name);
+        let (back, mut idle): (VecDeque<_>, VecDeque<_>) =
+            self.given_up.drain(..).partition(returning);
+        let before = std::mem::take(&mut self.used);
+        let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+            .into_iter()
+            .partition(|(name, _)| wanted.contains(name));
+        self.used = kept;
+        self.used.extend(back);
+        for name in &names {
+            if !self.used.contains_key(name) {
+                let number = self.next(&mut idle)?;
+                self.used.insert(name.clone(), number);
+            }
+        }
+        let mut gone: Vec<_> = gone.into_iter().collect();
+        gone.sort_by_key(|&(_, number)| number);
+        idle.extend(gone);
+        self.given_up = idle;
+        Some(&self.used)
+    }
+
+    fn next(&mut self, idle: &mut VecDeque<(K, u32)>) -> Option<u32> {
+        if self.fresh < self.end {
+            self.fresh += 1;
+            return Some(self.fresh - 1);
+        }
+        idle.pop_front().map(|(_, number)| number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assigned(numbers: &mut Numbers<&'static str>, names: &[&'static str]) -> Option<Vec<u32>> {
+        let given = numbers.assign(names.iter().copied())?;
+        Some(names.iter().map(|name| given[name]).collect())
+    }
+
+    #[test]
+    fn names_keep_their_numbers_whatever_their_order() {
+        let mut numbers = Numbers::new(1, 10);
+        assert_eq!(
+            assigned(&mut numbers, &["a", "b", "a"]),
+            Some(vec![1, 2, 1])
+        );
+        assert_eq!(
+            assigned(&mut numbers, &["c", "b", "a"]),
+            Some(vec![3, 2, 1])
+        );
+        assert_eq!(assigned(&mut numbers, &["b"]), Some(vec![2]));
+        assert_eq!(assigned(&mut numbers, &["d", "a"]), Some(vec![4, 1]));
+    }
+
+    #[test]
+    fn freed_numbers_come_last_and_the_oldest_first() {
+        let mut numbers = Numbers::new(0, 4);
+        assert_eq!(assigned(&mut numbers, &["a", "b"]), Some(vec![0, 1]));
+        assert_eq!(assigned(&mut numbers, &["b"]), Some(vec![1]));
+        assert_eq!(assigned(&mut numbers, &["c"]), Some(vec![2]));
+        assert_eq!(assigned(&mut numbers, &["c", "d"]), Some(vec![2, 3]));
+        assert_eq!(
+            assigned(&mut numbers, &["c", "d", "e"]),
+            Some(vec![2, 3, 0])
+        );
+        // "b" gave its number up last, and it is still its own.
+        assert_eq!(assigned(&mut numbers, &["b", "e"]), Some(vec![1, 0]));
+    }
+
+    #[test]
+    fn a_number_given_up_is_not_used_again_at_once() {
+        let mut numbers = Numbers::new(0, 2);
+        assert_eq!(assigned(&mut numbers, &["a", "b"]), Some(vec![0, 1]));
+        assert_eq!(assigned(&mut numbers.clone(), &["b", "c"]), None);
+        assert_eq!(assigned(&mut numbers, &["b"]), Some(vec![1]));
+        assert_eq!(assigned(&mut numbers, &["b", "c"]), Some(vec![1, 0]));
+    }
+}

@@ -1,0 +1,290 @@
+//! Which number everything has, from one configuration to the next. Numbers follow names, so what
+//! did not change keeps its own, and nothing is written anew for it:
+//!
+//! | what | by | until |
+//! |---|---|---|
+//! | services, devices | name | it is gone and all other numbers have been used |
+//! | next hops | address | the same, and no backend index is held for that address |
+//! | backends | [`Identity`] | nothing names the index ([`slots::Indices`]) |
+//! | source addresses | pool and addresses | no backend index is held that uses them |
+//! | slot tables | pool, family, size | [`Registry::release_table`] |
+//! | positions of services | address, port, protocol | it is gone |
+//!
+//! No number goes from one owner to another within one configuration: while tables change, what
+//! still names it would lead to the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use lb_common::abi::{
+    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES,
+    MAX_SOURCES, MAX_TABLES, TableId, TableSize,
+};
+
+use crate::{
+    model::{Config, Family},
+    plan::Families,
+    slots::Indices,
+};
+
+use super::{
+    ids::{BackendId, Error, Ids, PoolFamily},
+    named::{self, Identity},
+    numbers::Numbers,
+    place::{self, Placement},
+    ranges::{Ranges, Sources},
+    slot_tables::SlotTables,
+};
+
+/// Who has which number. A configuration is assigned on a copy, so that one that does not fit
+/// leaves all as it was.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    services: Numbers<String>,
+    devices: Numbers<String>,
+    next_hops: Numbers<IpAddr>,
+    backends: Indices<Identity>,
+    sources: Ranges,
+    tables: SlotTables,
+    /// The salt, once there is one, and the positions.
+    service_table: Option<ServiceTable>,
+}
+
+/// The salt, and where everything lies under it.
+type ServiceTable = (
+    u64,
+    Families<Placement<Ipv4Address>, Placement<Ipv6Address>>,
+);
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            services: Numbers::new(0, MAX_SERVICES),
+            devices: Numbers::new(1, MAX_DEVICES),
+            next_hops: Numbers::new(1, MAX_NEXT_HOPS),
+            backends: Indices::default(),
+            sources: Ranges::default(),
+            tables: SlotTables::default(),
+            service_table: None,
+        }
+    }
+}
+
+impl Registry {
+    /// The numbers of everything in `config`, and the registry that knows them. What `config` does
+    /// not name gives its numbers up.
+    pub fn assign(&self, config: &Config) -> Result<(Self, Ids), Error> {
+        check_limits(config)?;
+        let mut next = self.clone();
+        let ids = Ids {
+            services: next.services(config)?,
+            devices: next.devices(config)?,
+            backends: next.backends(config)?,
+            // After the backends: what a held index needs is held too.
+            next_hops: next.next_hops(config)?,
+            sources: next.sources(config)?,
+            source_addresses: next.source_addresses(config),
+            tables: next.tables(config)?,
+            old_tables: next.old_tables(config),
+            abandoned: next.abandoned(),
+            salt: 0,
+            positions: Families::default(),
+        };
+        let (salt, positions) = next.place(config, &ids)?;
+        let ids = Ids {
+            salt,
+            positions,
+            ..ids
+        };
+        Ok((next, ids))
+    }
+
+    /// Nothing refers to a table in [`Ids::old_tables`] or [`Ids::abandoned`] any more: another pool
+    /// may have it, and the pool may change its size again, from the next [`Registry::assign`] on.
+    pub fn release_table(&mut self, table: TableId) {
+        self.tables.release(table);
+    }
+
+    /// The indices of backends.
+    pub fn indices(&self) -> &Indices<Identity> {
+        &self.backends
+    }
+
+    /// The same, to say which of those released are named no more.
+    pub fn indices_mut(&mut self) -> &mut Indices<Identity> {
+        &mut self.backends
+    }
+
+    fn services(&mut self, config: &Config) -> Result<Vec<u32>, Error> {
+        let names = || config.services.iter().map(|service| service.name.clone());
+        let full = no_room_beside("services", MAX_SERVICES);
+        let numbers = self.services.assign(names()).ok_or(full)?;
+        Ok(names().map(|name| numbers[&name]).collect())
+    }
+
+    fn devices(&mut self, config: &Config) -> Result<BTreeMap<String, u16>, Error> {
+        let names = config.agent.interfaces.iter().cloned();
+        let full = no_room_beside("interfaces", MAX_DEVICES - 1);
+        let numbers = self.devices.assign(names).ok_or(full)?;
+        let number = |(name, &n): (&String, &u32)| (name.clone(), n as u16);
+        Ok(numbers.iter().map(number).collect())
+    }
+
+    fn backends(&mut self, config: &Config) -> Result<BTreeMap<BackendId, BackendRef>, Error> {
+        let wanted: Vec<(BackendId, Identity)> = named::identities(config).collect();
+        let identities: BTreeSet<&Identity> = wanted.iter().map(|(_, identity)| identity).collect();
+        let held = self.backends.assignments().map(|held| held.identity);
+        let gone: Vec<Identity> = held.filter(|held| !identities.contains(held)).collect();
+        let allocated = wanted
+            .iter()
+            .map(|(id, identity)| Ok((*id, self.backends.allocate(identity)?)))
+            .collect();
+        gone.iter().for_each(|gone| self.backends.release(gone));
+        allocated
+    }
+
+    fn next_hops(&mut self, config: &Config) -> Result<BTreeMap<IpAddr, u32>, Error> {
+        let wanted = || named::next_hops(config);
+        let held = self
+            .backends
+            .assignments()
+            .map(|held| held.identity.address);
+        let full = no_room_beside("next hops", MAX_NEXT_HOPS - 1);
+        let numbers = self.next_hops.assign(wanted().chain(held)).ok_or(full)?;
+        Ok(wanted()
+            .map(|address| (address, numbers[&address]))
+            .collect())
+    }
+
+    fn sources(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, (u32, u16)>, Error> {
+        let held = self.backends.assignments();
+        let kept = held.map(|held| held.identity.source_piece()).collect();
+        let wanted = named::source_pieces(config).map(|(_, sources)| sources);
+        let full = no_room_beside("source addresses of one family", MAX_SOURCES);
+        let first = self
+            .sources
+            .assign(wanted, &kept, MAX_SOURCES)
+            .ok_or(full)?;
+        let piece = |(pool, piece): (usize, Sources)| {
+            let key = (pool, piece.family);
+            (key, (first[&piece], piece.len() as u16))
+        };
+        Ok(named::source_pieces(config).map(piece).collect())
+    }
+
+    fn source_addresses(
+        &self,
+        config: &Config,
+    ) -> Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>> {
+        let mut addresses = Families::<BTreeMap<_, _>, BTreeMap<_, _>>::default();
+        for (_, piece) in named::source_pieces(config) {
+            let Some(first) = self.sources.first(&piece) else {
+                continue;
+            };
+            for (n, address) in (first..).zip(&piece.addresses) {
+                match *address {
+                    IpAddr::V4(address) => {
+                        addresses.ipv4.insert(n, address);
+                    }
+                    IpAddr::V6(address) => {
+                        addresses.ipv6.insert(n, address);
+                    }
+                }
+            }
+        }
+        addresses
+    }
+
+    fn tables(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, TableId>, Error> {
+        let wanted = named::table_keys(config)
+            .map(|key| (named::table_owner(config, key), config.pools[key.0].slots));
+        let full = |_| no_room_beside("slot tables of one size", MAX_TABLES);
+        self.tables.assign(wanted).map_err(full)?;
+        let used = self.tables.used();
+        let table = |key| (key, used[&named::table_owner(config, key)]);
+        Ok(named::table_keys(config).map(table).collect())
+    }
+
+    fn old_tables(&self, config: &Config) -> BTreeMap<PoolFamily, TableId> {
+        let before = |key| {
+            let owner = named::table_owner(config, key);
+            let mut retiring = self.tables.retiring().iter();
+            let (table, _) =
+                retiring.find(|(_, was)| was.owner == owner && was.replaced_by.is_some())?;
+            Some((key, *table))
+        };
+        named::table_keys(config).filter_map(before).collect()
+    }
+
+    fn abandoned(&self) -> BTreeSet<TableId> {
+        let retiring = self.tables.retiring().iter();
+        let abandoned = retiring.filter(|(_, was)| was.replaced_by.is_none());
+        abandoned.map(|(table, _)| *table).collect()
+    }
+
+    fn place(&mut self, config: &Config, ids: &Ids) -> Result<ServiceTable, Error> {
+        let keys = named::service_keys(config, &ids.source_addresses);
+        let placed = match &self.service_table {
+            None => place::find(&keys.ipv4, &keys.ipv6).ok_or(Error::Unplaceable {
+                count: keys.ipv4.len().max(keys.ipv6.len()),
+            })?,
+            Some((salt, before)) => {
+                let no_position = |what| Error::NoPosition { what };
+                let (ipv4, ipv6) = (
+                    place::place(&before.ipv4, &keys.ipv4, *salt),
+                    place::place(&before.ipv6, &keys.ipv6, *salt),
+                );
+                let positions = Families {
+                    ipv4: ipv4.map_err(|key| no_position(named::of_ipv4_key(config, key)))?,
+                    ipv6: ipv6.map_err(|key| no_position(named::of_ipv6_key(config, key)))?,
+                };
+                (*salt, positions)
+            }
+        };
+        self.service_table = Some(placed.clone());
+        Ok(placed)
+    }
+}
+
+/// Limits that no configuration may exceed, whatever went before.
+fn check_limits(config: &Config) -> Result<(), Error> {
+    let backends = named::identities(config).count();
+    let next_hops: BTreeSet<IpAddr> = named::next_hops(config).collect();
+    within("services", config.services.len(), MAX_SERVICES)?;
+    within("interfaces", config.agent.interfaces.len(), MAX_DEVICES - 1)?;
+    within("backend addresses", backends, MAX_BACKENDS - 1)?;
+    within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
+    for size in TableSize::ALL {
+        let of_size = |key: &PoolFamily| config.pools[key.0].slots == size;
+        let tables = named::table_keys(config).filter(of_size).count();
+        within("slot tables of one size", tables, MAX_TABLES)?;
+    }
+    for (family, what) in [
+        (Family::Ipv4, "IPv4 source addresses"),
+        (Family::Ipv6, "IPv6 source addresses"),
+    ] {
+        let of_family = |(_, piece): &(_, Sources)| piece.family == family;
+        let pieces = named::source_pieces(config).filter(of_family);
+        let count = pieces.map(|(_, piece)| piece.addresses.len()).sum();
+        within(what, count, MAX_SOURCES)?;
+    }
+    Ok(())
+}
+
+fn within(what: &'static str, count: usize, limit: u32) -> Result<(), Error> {
+    if count > limit as usize {
+        Err(Error::TooMany { what, count, limit })
+    } else {
+        Ok(())
+    }
+}
+
+fn no_room_beside(what: &'static str, limit: u32) -> Error {
+    Error::NoRoomBeside { what, limit }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

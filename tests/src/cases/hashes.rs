@@ -1,0 +1,48 @@
+//! The hashes of flows, by the siphasher crate (SipHash-1-3), and the slots that they name.
+
+use std::{hash::Hasher as _, net::IpAddr};
+
+use siphasher::sip::SipHasher13;
+
+use super::{case::Ends, places::Protocol};
+
+/// The hash of a flow: addresses, ports, protocol.
+pub(super) fn flow_hash(seed: [u8; 16], ends: Ends) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(&seed);
+    for end in [ends.source, ends.destination] {
+        match end.ip() {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+    }
+    hasher.write(&ends.source.port().to_be_bytes());
+    hasher.write(&ends.destination.port().to_be_bytes());
+    let number = match ends.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    hasher.write(&[number]);
+    hasher.finish()
+}
+
+/// The hash of the first `bits` bits of a client's address: as 16 bytes, zeros behind them.
+pub(super) fn source_hash(seed: [u8; 16], client: IpAddr, bits: u8) -> u64 {
+    let whole = match client {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let mask = u128::MAX << (128 - u32::from(bits));
+    let mut hasher = SipHasher13::new_with_key(&seed);
+    hasher.write(&(whole & mask).to_be_bytes());
+    hasher.finish()
+}
+
+/// The slot that a hash names in a table of so many.
+pub(super) fn slot(hash: u64, slots: usize) -> usize {
+    scaled(hash >> 32, slots as u64) as usize
+}
+
+/// A number of 32 bits as a number below `count`.
+pub(super) fn scaled(number: u64, count: u64) -> u64 {
+    (number * count) >> 32
+}

@@ -1,0 +1,270 @@
+//! The slot machine: what is promised of established flows holds in every order of events and in
+//! simulated hours; and what breaks it if a rule is left out, or if more happens than is promised.
+
+use lb_common::abi::Phase;
+use sluice_tests::slots::{
+    checker::{check, check_from, is_possible, play},
+    events::{
+        Event::{self, Dies, Mixed, Owner, Refused, Sent, Settled},
+        Setup,
+    },
+    faults::{Fault, Limit},
+    packets::{
+        Packet::{Data, Fin, Open, SpoofedData, SpoofedFin, SpoofedOpen},
+        Traffic,
+    },
+    scenarios,
+    simulation::simulate,
+    state::{Flow, State},
+    trace::Load,
+};
+
+const TCP: Setup = Setup::all(Traffic::Tcp);
+const QUIC: Setup = Setup::all(Traffic::Quic);
+
+fn holds(setup: Setup, starts: &[State]) {
+    let checked = check_from(&setup, starts);
+    println!("{setup:?}\n{checked}");
+    assert!(checked.broken.is_none(), "{checked}");
+    assert!(checked.states > 500, "few states: {checked}");
+}
+
+#[test]
+fn tcp_flows_stay() {
+    holds(TCP, &[State::START]);
+}
+
+#[test]
+fn udp_flows_stay() {
+    holds(Setup::all(Traffic::Udp), &[State::START]);
+}
+
+#[test]
+fn quic_flows_stay() {
+    holds(QUIC, &[State::START]);
+}
+
+#[test]
+fn flows_stay_in_a_resize() {
+    holds(Setup::resized(Traffic::Tcp), &[State::START]);
+}
+
+#[test]
+fn udp_and_quic_flows_stay_in_a_resize() {
+    holds(Setup::resized(Traffic::Udp), &[State::START]);
+    holds(Setup::resized(Traffic::Quic), &[State::START]);
+}
+
+/// Two flows of one slot that had different ones in the table before.
+#[test]
+fn flows_of_different_old_slots_stay() {
+    let old = Setup {
+        resizes: false,
+        ..Setup::resized(Traffic::Tcp)
+    };
+    let mut starts = Vec::new();
+    for owner in 1..=3 {
+        for flows in [
+            [Flow::Absent; 2],
+            [Flow::Established(1), Flow::Absent],
+            [Flow::Absent, Flow::Established(2)],
+            [Flow::Established(1), Flow::Established(2)],
+        ] {
+            starts.push(State {
+                flows,
+                ..State::resized(owner, [1, 2])
+            });
+        }
+    }
+    holds(old, &starts);
+}
+
+/// The events after which a flow is broken, if a check finds any.
+fn broken(setup: Setup) -> Option<Vec<Event>> {
+    let checked = check(&setup);
+    println!("{:?} {:?}: {checked}", setup.fault, setup.limit);
+    checked.broken.map(|example| example.events)
+}
+
+#[test]
+fn no_rule_can_be_left_out() {
+    for fault in Fault::ALL {
+        assert!(
+            broken(TCP.without(fault)).is_some(),
+            "{fault:?} goes unseen"
+        );
+    }
+}
+
+/// What is not promised, and why. A row that holds from now on moves into the promise.
+#[test]
+fn what_is_beyond_the_promise_breaks_flows() {
+    let resized = Setup::resized(Traffic::Tcp);
+    for (setup, limit) in [
+        (TCP, Limit::Silence),
+        (TCP, Limit::FalseAlarm),
+        (TCP, Limit::FirstAnswerCounts),
+        (TCP, Limit::SpoofedPair),
+        (TCP, Limit::OnlyFin),
+        (TCP, Limit::SilentHalf),
+        (TCP, Limit::HastyReturn),
+        (resized, Limit::DeathInResize),
+        (QUIC, Limit::FirstAnswerCounts),
+        (QUIC, Limit::SpoofedPair),
+        (QUIC, Limit::CoalescedHandshake),
+    ] {
+        assert!(broken(setup.beyond(limit)).is_some(), "{limit:?} holds");
+    }
+}
+
+/// What the rules alone would break, and the code holds: a packet between a death and the change
+/// that follows from it, a QUIC packet that proves nothing.
+#[test]
+fn what_happens_between_two_steps_of_the_agent_breaks_nothing() {
+    let all_recorded = |setup: Setup| Setup {
+        refusals: false,
+        ..setup
+    };
+    let resized = all_recorded(Setup::resized(Traffic::Tcp));
+    for (setup, limit) in [
+        (TCP, Limit::DeathWithChange),
+        (QUIC, Limit::LostHandshake),
+        (all_recorded(TCP), Limit::HastyReturn),
+        (resized, Limit::DeathInResize),
+    ] {
+        let broken = broken(setup.beyond(limit));
+        assert!(broken.is_none(), "{limit:?}: {broken:?}");
+    }
+}
+
+/// What broke an earlier wording: the events, and whose flow 0 is after them.
+fn keeps(events: &[Event], owner: u32) {
+    match play(&TCP, events) {
+        Ok(state) => assert_eq!(state.flows[0], Flow::Established(owner)),
+        Err(broken) => panic!("{broken}"),
+    }
+}
+
+#[test]
+fn there_and_back() {
+    let there = [Owner(2), Sent(0, Open), Owner(1), Sent(0, Data)];
+    keeps(&there, 2);
+    let old = [
+        Sent(0, Open),
+        Owner(2),
+        Sent(1, Open),
+        Owner(1),
+        Sent(0, Data),
+    ];
+    keeps(&old, 1);
+}
+
+#[test]
+fn a_change_while_mixed() {
+    keeps(
+        &[Owner(2), Mixed, Sent(0, Open), Owner(1), Sent(0, Data)],
+        2,
+    );
+}
+
+#[test]
+fn the_current_owner_dies_while_moving() {
+    keeps(
+        &[Sent(0, Open), Owner(2), Dies(2), Owner(3), Sent(0, Data)],
+        1,
+    );
+}
+
+#[test]
+fn a_spoofed_syn_of_an_established_flow() {
+    let silent = [Sent(0, Open), Sent(0, Data), Owner(2), Sent(0, SpoofedOpen)];
+    keeps(&[&silent[..], &[Sent(0, Data)]].concat(), 1);
+    keeps(
+        &[&silent[..], &[Sent(0, SpoofedData), Sent(0, Data)]].concat(),
+        1,
+    );
+    let recorded = [Owner(2), Sent(0, Open), Sent(0, Data), Sent(0, SpoofedOpen)];
+    keeps(&[&recorded[..], &[Sent(0, Data)]].concat(), 2);
+}
+
+#[test]
+fn a_spoofed_fin_then_a_syn() {
+    let recorded = [Owner(2), Sent(0, Open), Sent(0, Data), Owner(3)];
+    let spoofed = [Sent(0, SpoofedFin), Sent(0, SpoofedOpen), Sent(0, Data)];
+    keeps(
+        &[
+            recorded,
+            [
+                Sent(0, SpoofedFin),
+                Sent(0, Data),
+                Sent(0, Fin),
+                Sent(0, Data),
+            ],
+        ]
+        .concat(),
+        2,
+    );
+    keeps(&[&recorded[..], &spoofed].concat(), 2);
+}
+
+#[test]
+fn a_refused_packet_keeps_the_slot_moving() {
+    let refused = [Sent(0, Open), Owner(2), Refused(0, Data)];
+    let Ok(state) = play(&TCP, &refused) else {
+        panic!("broken")
+    };
+    assert!(!is_possible(&TCP, &state, Mixed));
+    keeps(
+        &[&refused[..], &[Sent(0, Data), Mixed, Sent(0, Data)]].concat(),
+        1,
+    );
+}
+
+#[test]
+fn a_full_table_refuses_and_forgets_nothing() {
+    let full = [Owner(2), Sent(0, Open), Refused(1, Open)];
+    keeps(&[&full[..], &[Sent(1, Data), Sent(0, Data)]].concat(), 2);
+    let Ok(state) = play(&TCP, &full) else {
+        panic!("broken")
+    };
+    assert_eq!(state.flows, [Flow::Opening(2), Flow::Opening(1)]);
+    assert!(state.entries[0].is_some() && state.entries[1].is_none());
+}
+
+#[test]
+fn a_slot_settles_when_nothing_is_left_to_tell() {
+    let events = [
+        Owner(2),
+        Sent(0, Open),
+        Sent(0, Data),
+        Mixed,
+        Settled,
+        Sent(0, Data),
+    ];
+    match play(&TCP, &events) {
+        Ok(state) => assert_eq!(state.slot.phase(), Phase::Settled),
+        Err(broken) => panic!("{broken}"),
+    }
+}
+
+#[test]
+fn every_scenario_keeps_its_flows() {
+    for scenario in scenarios::all(Load::SMALL) {
+        let report = simulate(&scenario, Load::SMALL);
+        println!("{report}");
+        assert_eq!(report.broken, 0, "{report}");
+        assert!(
+            report.stateless > 0 && report.peak > 0,
+            "nothing moves: {report}"
+        );
+    }
+}
+
+/// The simulation sees flows break.
+#[test]
+fn exceptions_that_go_too_soon_break_flows() {
+    let mut scenarios = scenarios::all(Load::SMALL);
+    scenarios[0].settings.timeout = 5;
+    let report = simulate(&scenarios[0], Load::SMALL);
+    assert!(report.broken > 0, "{report}");
+}
