@@ -246,6 +246,16 @@ impl<A: Address> Service<A> {
             && self.protocol == key.protocol
     }
 
+    /// What it is looked up by, if anything lies here.
+    #[inline(always)]
+    pub fn key(&self) -> ServiceKey<A> {
+        ServiceKey {
+            address: self.address,
+            port: self.port,
+            protocol: self.protocol,
+        }
+    }
+
     /// What lies here.
     #[inline(always)]
     pub fn kind(&self) -> ServiceKind {

@@ -94,6 +94,8 @@ struct Agent {
     /// Addresses that the kernel would send from, by destination.
     sources: BTreeMap<IpAddr, IpAddr>,
     reconciler: Reconciler<MapTables>,
+    /// Who owns which slot, while nothing changes it.
+    owners: state::Memo,
     wanted: WantedNeighbours,
     log: ProgramLog,
 }
@@ -139,6 +141,7 @@ impl Agent {
             sources: BTreeMap::new(),
             resolver,
             reconciler: Reconciler::new(program.take_tables()?),
+            owners: state::Memo::default(),
             wanted: program.take_wanted()?,
             log: program.take_log()?,
         })
@@ -210,12 +213,13 @@ impl Agent {
         let snapshot = self.hops.borrow_and_update().clone();
         let hops = usable(&snapshot, &mut self.sources);
         let (config, ids) = (&self.view.config, &self.view.ids);
-        let desired = state::desired(Inputs {
+        let inputs = Inputs {
             config,
             ids,
             links: &self.links,
             hops: &hops,
-        });
+        };
+        let desired = state::desired(inputs, &mut self.owners).settled(ids);
         let operations = self.reconciler.reconcile(&desired)?;
         info!(
             operations,

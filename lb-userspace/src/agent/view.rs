@@ -112,17 +112,18 @@ impl View {
             .config
             .services
             .iter()
-            .enumerate()
-            .map(|(id, service)| {
+            .zip(&self.ids.services)
+            .zip(tracked)
+            .map(|((service, &id), tracked)| {
                 let pool = &self.config.pools[service.pool];
-                let counters = read(self.counters.service(id as u32));
+                let counters = read(self.counters.service(id));
                 ServiceView {
                     name: service.name.clone(),
                     listen: service.listen.iter().map(ToString::to_string).collect(),
                     pool: pool.name.clone(),
                     scheduler: service.scheduler,
                     forward: pool.forward,
-                    tracked: tracked[id].is_some(),
+                    tracked: tracked.is_some(),
                     counters: CountersView::of(&counters, pool.forward),
                 }
             });
@@ -152,7 +153,8 @@ impl View {
         settings: &Pool,
         backend: &Backend,
     ) -> BackendView {
-        let index = |family| self.ids.backends.get(&(pool, n, family)).copied();
+        let backends = &self.ids.backends;
+        let index = |family| Some(backends.get(&(pool, n, family))?.index());
         let indices: Vec<u32> = Family::ALL.into_iter().filter_map(index).collect();
         let mut counters = lb_common::abi::Counters::default();
         indices
