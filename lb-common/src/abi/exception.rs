@@ -273,6 +273,19 @@ pub struct OldTable {
 }
 
 impl OldTable {
+    /// This table, of whose hash `seed` is the key and `prefix` the bits that it takes of a client's
+    /// address (0: it takes the whole flow).
+    pub const fn new(table: TableId, seed: [u64; 2], prefix: u8) -> Self {
+        Self {
+            seed,
+            index: table.index,
+            size: table.size as u8,
+            prefix,
+            present: 1,
+            padding: 0,
+        }
+    }
+
     /// Positions for every table of every size.
     pub const POSITIONS: u32 = MAX_TABLES * TableSize::ALL.len() as u32;
 

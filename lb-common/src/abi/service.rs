@@ -301,6 +301,12 @@ impl<A: Address> Service<A> {
         self.traits().has(ServiceTraits::TRACKED)
     }
 
+    /// Bits of the client's address that alone choose the slot; 0: the whole flow does.
+    #[inline(always)]
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// The hash that chooses the slot of a flow.
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey<A>, seed: Seed) -> FlowHash {

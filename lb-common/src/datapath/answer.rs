@@ -27,6 +27,7 @@ pub(super) fn answer<F: Family, P: Packet, T: FamilyTables<F>>(
     parse::sound::<F, P>(packet, facts)?;
     let reverse = tables
         .reverse(from.reverse_index())
+        .filter(|reverse| reverse.backend != 0)
         .ok_or(DropReason::Inconsistent)?;
     let translation = Translation::from(&parsed.key, reverse.address, reverse.port);
     let leaving = Leaving {

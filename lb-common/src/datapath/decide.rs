@@ -49,6 +49,12 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
             rewrite::encapsulate::<F, P, T>(packet, tables, facts, tunnel(false), next)?;
         }
         Forward::Gue => {
+            // Its source port tells flows apart that share a slot by their client's prefix, too.
+            let hash = match service.prefix() {
+                0 => hash,
+                _ => parsed.key.hash(tables.seed()),
+            };
+            let tunnel = |udp| Tunnel { backend, hash, udp };
             rewrite::encapsulate_udp::<F, P, T>(packet, tables, &facts, &tunnel(true), &next)?;
         }
         Forward::Dsr => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,

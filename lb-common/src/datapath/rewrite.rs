@@ -120,7 +120,10 @@ fn take_hop<F: Family, P: Packet>(
         && (facts.protocol == TcpHeader::PROTOCOL
             || packet
                 .header::<UdpHeader>(F::TRANSPORT)
-                .is_some_and(UdpHeader::is_checked));
+                // Its checksum says nothing of bytes behind the datagram.
+                .is_some_and(|udp| {
+                    udp.is_checked() && udp.length() == facts.length - F::HEADER_LEN
+                }));
     let inner = packet
         .header_mut::<F::Header>(EthernetHeader::LEN)
         .ok_or(DropReason::Inconsistent)?;

@@ -121,8 +121,16 @@ fn a_moving_slot_goes_by_its_column() {
     );
 
     let mut one = begin();
-    assert_eq!(one.die(A, C), WORDS);
-    assert_eq!(one.slot(), Slot::mixed(C, 1));
+    let begun = Changed {
+        words: true,
+        epoch: Some(2),
+    };
+    assert_eq!(one.die(A, C), begun);
+    assert_eq!(
+        one.slot(),
+        moving(C, B, 2),
+        "what came before the change is with B"
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn tcp_checksum(flavour: Flavour) -> Case {
 
 /// A payload that gives `frame` this checksum, which lies `offset` bytes into the transport
 /// header.
-fn with_checksum(frame: &Frame, offset: usize, checksum: u16) -> Vec<u8> {
+pub(super) fn with_checksum(frame: &Frame, offset: usize, checksum: u16) -> Vec<u8> {
     let place = frame.transport() + offset;
     let has = |payload: &[u8; 2]| {
         frame.clone().payload(payload).bytes()[place..place + 2] == checksum.to_be_bytes()

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Outer, Service,
-    ServiceKey, ServiceSpec, ServiceTraits, Slot, TableId,
+    ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
 };
 
 use super::{
-    places::{BACKEND_PORT, Flavour, Interface, Pool, Version},
-    world::{NEXT_HOP, World, service_id, table},
+    places::{BACKEND_PORT, Flavour, GUE_PORT, Interface, Pool, Version},
+    reverses::Answering,
+    world::{NEXT_HOP, World, backend_index, service_id, table},
 };
 
 impl World {
@@ -26,6 +27,13 @@ impl World {
             self.sources_v6.len()
         };
         self.insert_backend(index, pool, address, next_hop, (0, sources as u16), 0);
+    }
+
+    /// Has a pool's backend be reached through another tunnel than the usual one.
+    pub fn set_tunnel(&mut self, version: Version, pool: Pool, tunnel: Tunnel) {
+        let index = backend_index(version, pool);
+        let address = version.backend(pool);
+        self.insert(index, address, Spec::new(pool, NEXT_HOP, tunnel));
     }
 
     /// Has the index of an `ipip` backend go to another one at the same address.
@@ -63,23 +71,21 @@ impl World {
         sources: (u32, u16),
         generation: u8,
     ) {
-        let port = match pool {
-            Pool::Nat => BACKEND_PORT,
-            Pool::Ipip | Pool::NatSamePort => 0,
-        };
-        let common = Spec {
-            pool,
-            port: port.to_be_bytes(),
+        let spec = Spec {
             sources,
-            next_hop,
             generation,
+            ..Spec::new(pool, next_hop, Tunnel::default())
         };
+        self.insert(index, address, spec);
+    }
+
+    fn insert(&mut self, index: u32, address: IpAddr, spec: Spec) {
         let backend = match (address, Version::V4.own(), Version::V6.own()) {
             (IpAddr::V4(address), IpAddr::V4(own), _) => {
-                common.backend::<Ipv4Address>(address.into(), own.into())
+                spec.backend::<Ipv4Address>(address.into(), own.into())
             }
             (IpAddr::V6(address), _, IpAddr::V6(own)) => {
-                common.backend::<Ipv6Address>(address.into(), own.into())
+                spec.backend::<Ipv6Address>(address.into(), own.into())
             }
             _ => unreachable!("our own addresses are of their families"),
         };
@@ -125,12 +131,14 @@ impl World {
         let of_v4 = self
             .services_v4
             .values()
-            .map(|s| (s.id(), s.table(), s.traits()));
+            .map(|s| (s.kind(), s.id(), s.table(), s.traits()));
         let of_v6 = self
             .services_v6
             .values()
-            .map(|s| (s.id(), s.table(), s.traits()));
-        if let Some((_, table, traits)) = of_v4.chain(of_v6).find(|(id, ..)| *id == spec.id) {
+            .map(|s| (s.kind(), s.id(), s.table(), s.traits()));
+        let is_it = |kind, id| kind == ServiceKind::Service && id == spec.id;
+        let found = of_v4.chain(of_v6).find(|(kind, id, ..)| is_it(*kind, *id));
+        if let Some((_, _, table, traits)) = found {
             (spec.table, spec.traits) = (table, traits);
         }
         change(&mut spec);
@@ -153,6 +161,13 @@ impl World {
                 let service = Service::new(key, spec);
                 place_at(&mut self.services_v6, key.positions(salt)[place], service);
             }
+        }
+        if Pool::ONE_SIDED.contains(&pool) {
+            let by = Answering {
+                place,
+                ..Answering::of(flavour, pool)
+            };
+            self.add_reverse(flavour, flavour.backend(pool), flavour.service(pool), by);
         }
     }
 
@@ -223,21 +238,42 @@ fn spec(flavour: Flavour, pool: Pool) -> ServiceSpec {
     ServiceSpec {
         id: service_id(flavour, pool),
         table: table(flavour.version, pool),
-        traits: if pool == Pool::Ipip {
-            ServiceTraits::NONE
-        } else {
+        traits: if pool.is_tracked() {
             ServiceTraits::TRACKED
+        } else {
+            ServiceTraits::NONE
         },
         prefix: 0,
     }
 }
 
-fn place_at<S>(services: &mut BTreeMap<u32, S>, position: u32, service: S) {
+pub(super) fn place_at<S>(services: &mut BTreeMap<u32, S>, position: u32, service: S) {
     let before = services.insert(position, service);
     assert!(
         before.is_none(),
         "two services at position {position}: take another salt"
     );
+}
+
+/// What is to choose of a tunnel to a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunnel {
+    /// How many of the outer source's last bits come from the flow.
+    pub entropy: u8,
+    /// `gue`: the UDP port.
+    pub port: u16,
+    /// `gue`: whether there are UDP checksums over IPv6.
+    pub checksum: bool,
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self {
+            entropy: 0,
+            port: GUE_PORT,
+            checksum: true,
+        }
+    }
 }
 
 /// What a backend is made from, its addresses apart.
@@ -247,27 +283,51 @@ struct Spec {
     sources: (u32, u16),
     next_hop: u32,
     generation: u8,
+    tunnel: Tunnel,
 }
 
 impl Spec {
-    fn backend<A: Address>(self, address: A, source: A) -> Backend {
-        let Self {
+    fn new(pool: Pool, next_hop: u32, tunnel: Tunnel) -> Self {
+        let port = match pool {
+            Pool::Nat | Pool::OneSided => BACKEND_PORT,
+            Pool::Ipip
+            | Pool::NatSamePort
+            | Pool::OneSidedSamePort
+            | Pool::Dsr
+            | Pool::Gue
+            | Pool::IpipAcross
+            | Pool::GueAcross => 0,
+        };
+        Self {
             pool,
-            port,
-            sources: (first, count),
+            port: port.to_be_bytes(),
+            sources: (0, 0),
             next_hop,
-            generation,
-        } = self;
-        let forward = match pool {
-            Pool::Ipip => ForwardSpec::Ipip(Outer { source, entropy: 0 }),
+            generation: 0,
+            tunnel,
+        }
+    }
+
+    fn backend<A: Address>(self, address: A, source: A) -> Backend {
+        let (Tunnel { entropy, .. }, (first, count)) = (self.tunnel, self.sources);
+        let outer = Outer { source, entropy };
+        let forward = match self.pool {
+            Pool::Ipip | Pool::IpipAcross => ForwardSpec::Ipip(outer),
             Pool::Nat | Pool::NatSamePort => ForwardSpec::FullNat { first, count },
+            Pool::OneSided | Pool::OneSidedSamePort => ForwardSpec::Nat,
+            Pool::Dsr => ForwardSpec::Dsr,
+            Pool::Gue | Pool::GueAcross => ForwardSpec::Gue {
+                outer,
+                port: self.tunnel.port.to_be_bytes(),
+                checksum: self.tunnel.checksum,
+            },
         };
         Backend::new(BackendSpec {
             forward,
             address,
-            port,
-            next_hop,
-            generation,
+            port: self.port,
+            next_hop: self.next_hop,
+            generation: self.generation,
         })
     }
 }

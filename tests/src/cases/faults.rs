@@ -15,7 +15,7 @@ use super::{
 pub(super) fn rows() -> Vec<Case> {
     let mut rows = Vec::new();
     for flavour in Flavour::ALL {
-        for pool in [Pool::Ipip, Pool::Nat] {
+        for pool in Pool::MODES {
             rows.extend(each(flavour, pool));
         }
         rows.push(fault(
@@ -56,10 +56,10 @@ fn each(flavour: Flavour, pool: Pool) -> Vec<Case> {
             world.use_table(flavour, pool, beyond)
         }),
         row("a backend of the other mode", &|world| {
-            let other = if pool == Pool::Ipip {
-                Pool::Nat
-            } else {
+            let other = if pool.is_tracked() {
                 Pool::Ipip
+            } else {
+                Pool::Nat
             };
             world.give_slots(version, pool, backend_index(version, other));
         }),
@@ -70,7 +70,7 @@ fn each(flavour: Flavour, pool: Pool) -> Vec<Case> {
             world.give_slots(version, pool, 60_000)
         }),
         row("a service that is tracked against its mode", &|world| {
-            world.set_tracked(flavour, pool, pool == Pool::Ipip);
+            world.set_tracked(flavour, pool, !pool.is_tracked());
         }),
         Case::new(name("no target of a redirect"))
             .world(|world| world.forbid_redirect(BACK))

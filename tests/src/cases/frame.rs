@@ -33,7 +33,7 @@ pub struct Frame {
     /// The interface that it comes in through.
     pub ingress: Interface,
     link: [Mac; 2],
-    outer: Option<(IpAddr, IpAddr)>,
+    outer: Option<Outer>,
     source: SocketAddr,
     destination: SocketAddr,
     transport: Transport,
@@ -42,6 +42,7 @@ pub struct Frame {
     class: u8,
     dont_fragment: bool,
     payload: Vec<u8>,
+    surplus: Vec<u8>,
     patches: Vec<(usize, Vec<u8>)>,
     padding: usize,
     cut: Option<usize>,
@@ -51,6 +52,21 @@ pub struct Frame {
 enum Transport {
     Tcp { flags: u8, options: bool },
     Udp { checksum: bool },
+}
+
+/// The headers around a packet.
+#[derive(Clone, Copy, Debug)]
+struct Outer {
+    source: IpAddr,
+    destination: IpAddr,
+    udp: Option<OuterUdp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OuterUdp {
+    source: u16,
+    destination: u16,
+    checksum: bool,
 }
 
 impl Frame {
@@ -81,6 +97,7 @@ impl Frame {
             class: 0,
             dont_fragment: false,
             payload: b"ping".to_vec(),
+            surplus: Vec::new(),
             patches: Vec::new(),
             padding: 0,
             cut: None,
@@ -164,6 +181,13 @@ impl Frame {
         self
     }
 
+    /// With bytes of the IP packet behind the UDP datagram, which neither its length nor its
+    /// checksum knows of.
+    pub fn surplus(mut self, bytes: &[u8]) -> Self {
+        self.surplus = bytes.to_vec();
+        self
+    }
+
     /// With a payload that makes the IP packet `length` bytes long.
     pub fn sized(mut self, length: usize) -> Self {
         self.payload.clear();
@@ -172,9 +196,51 @@ impl Frame {
         self
     }
 
-    /// Behind another IP header.
+    /// Behind another IP header, of either family.
     pub fn inside(mut self, source: IpAddr, destination: IpAddr) -> Self {
-        self.outer = Some((source, destination));
+        let udp = None;
+        self.outer = Some(Outer {
+            source,
+            destination,
+            udp,
+        });
+        self
+    }
+
+    /// Behind another IP header and a UDP header, with a checksum over IPv6, without over IPv4.
+    pub fn inside_udp(self, source: SocketAddr, destination: SocketAddr) -> Self {
+        let mut frame = self.inside(source.ip(), destination.ip());
+        if let Some(outer) = &mut frame.outer {
+            outer.udp = Some(OuterUdp {
+                source: source.port(),
+                destination: destination.port(),
+                checksum: source.is_ipv6(),
+            });
+        }
+        frame
+    }
+
+    /// Behind the same headers, but from another address.
+    pub fn from_outside(mut self, source: IpAddr) -> Self {
+        if let Some(outer) = &mut self.outer {
+            outer.source = source;
+        }
+        self
+    }
+
+    /// Behind the same headers, but to another UDP port.
+    pub fn to_outside(mut self, port: u16) -> Self {
+        if let Some(udp) = self.outer.as_mut().and_then(|outer| outer.udp.as_mut()) {
+            udp.destination = port;
+        }
+        self
+    }
+
+    /// Without a checksum in the UDP header around the packet.
+    pub fn unchecked_outside(mut self) -> Self {
+        if let Some(udp) = self.outer.as_mut().and_then(|outer| outer.udp.as_mut()) {
+            udp.checksum = false;
+        }
         self
     }
 
@@ -216,7 +282,7 @@ impl Frame {
             Transport::Tcp { options: true, .. } => 24,
             Transport::Udp { .. } => 8,
         };
-        self.ip_header_length() + transport + self.payload.len()
+        self.ip_header_length() + transport + self.payload.len() + self.surplus.len()
     }
 
     /// Whether it is a TCP segment that asks for a connection.
@@ -225,24 +291,27 @@ impl Frame {
             if flags & (SYN | ACK | RST | FIN) == SYN)
     }
 
+    /// Whether it is a UDP datagram without a checksum.
+    pub fn is_unchecked(&self) -> bool {
+        matches!(self.transport, Transport::Udp { checksum: false })
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> SocketAddr {
+        self.source
+    }
+
     fn ip_header_length(&self) -> usize {
         if self.source.is_ipv4() { 20 } else { 40 }
     }
 
     /// The frame's bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        let ipv4 = self.source.is_ipv4();
+        let mut ipv4 = self.source.is_ipv4();
         let mut packet = self.ip_packet();
-        if let Some((source, destination)) = self.outer {
-            let protocol = IpNumber(if ipv4 { 4 } else { 41 });
-            let mut outer = ip_header(source, destination, protocol, self.class, 64, packet.len());
-            if let IpHeader::V4(header) = &mut outer {
-                (header.identification, header.dont_fragment) = (0, true);
-            }
-            if let IpHeader::V6(header) = &mut outer {
-                header.flow_label = Ipv6FlowLabel::ZERO;
-            }
-            packet.splice(..0, outer.bytes());
+        if let Some(outer) = self.outer {
+            packet = self.wrapped(outer, packet);
+            ipv4 = outer.source.is_ipv4();
         }
         let ethertype: [u8; 2] = if ipv4 { [0x08, 0x00] } else { [0x86, 0xdd] };
         let mut frame = [&self.link[1][..], &self.link[0], &ethertype, &packet].concat();
@@ -252,6 +321,31 @@ impl Frame {
         frame.extend((0..self.padding).map(|n| 0xb0 | n as u8));
         frame.truncate(self.cut.unwrap_or(usize::MAX));
         frame
+    }
+
+    fn wrapped(&self, outer: Outer, packet: Vec<u8>) -> Vec<u8> {
+        let (source, destination) = (outer.source, outer.destination);
+        let (protocol, length) = match outer.udp {
+            None if self.source.is_ipv4() => (IpNumber::IPV4, packet.len()),
+            None => (IpNumber::IPV6, packet.len()),
+            Some(_) => (IpNumber::UDP, packet.len() + 8),
+        };
+        let mut ip = ip_header(source, destination, protocol, self.class, 64, length);
+        if let IpHeader::V4(header) = &mut ip {
+            (header.identification, header.dont_fragment) = (0, true);
+        }
+        if let IpHeader::V6(header) = &mut ip {
+            header.flow_label = Ipv6FlowLabel::ZERO;
+        }
+        let udp = outer.udp.map(|udp| {
+            let header = udp_header(&ip, (udp.source, udp.destination), &packet);
+            UdpHeader {
+                checksum: if udp.checksum { header.checksum } else { 0 },
+                ..header
+            }
+        });
+        let udp = udp.map_or(Vec::new(), |udp| udp.to_bytes().to_vec());
+        [ip.bytes(), udp, packet].concat()
     }
 
     fn ip_packet(&self) -> Vec<u8> {
@@ -267,9 +361,16 @@ impl Frame {
         }
         let transport = match self.transport {
             Transport::Tcp { flags, options } => self.tcp_header(&ip, flags, options),
-            Transport::Udp { checksum } => self.udp_header(&ip, checksum),
+            Transport::Udp { checksum } => {
+                let ports = (self.source.port(), self.destination.port());
+                let mut udp = udp_header(&ip, ports, &self.payload);
+                if !checksum {
+                    udp.checksum = 0;
+                }
+                udp.to_bytes().to_vec()
+            }
         };
-        [ip.bytes(), transport, self.payload.clone()].concat()
+        [&ip.bytes()[..], &transport, &self.payload, &self.surplus].concat()
     }
 
     fn tcp_header(&self, ip: &IpHeader, flags: u8, options: bool) -> Vec<u8> {
@@ -291,17 +392,13 @@ impl Frame {
         .expect("payloads here are short");
         tcp.to_bytes().to_vec()
     }
+}
 
-    fn udp_header(&self, ip: &IpHeader, checksum: bool) -> Vec<u8> {
-        let ports = (self.source.port(), self.destination.port());
-        let mut udp = match ip {
-            IpHeader::V4(ip) => UdpHeader::with_ipv4_checksum(ports.0, ports.1, ip, &self.payload),
-            IpHeader::V6(ip) => UdpHeader::with_ipv6_checksum(ports.0, ports.1, ip, &self.payload),
-        }
-        .expect("payloads here are short");
-        if !checksum {
-            udp.checksum = 0;
-        }
-        udp.to_bytes().to_vec()
+/// A header with the checksum over `payload`.
+fn udp_header(ip: &IpHeader, ports: (u16, u16), payload: &[u8]) -> UdpHeader {
+    match ip {
+        IpHeader::V4(ip) => UdpHeader::with_ipv4_checksum(ports.0, ports.1, ip, payload),
+        IpHeader::V6(ip) => UdpHeader::with_ipv6_checksum(ports.0, ports.1, ip, payload),
     }
+    .expect("payloads here are short")
 }

@@ -1,6 +1,9 @@
 //! The hashes of flows, by the siphasher crate (SipHash-1-3), and the slots that they name.
 
-use std::{hash::Hasher as _, net::IpAddr};
+use std::{
+    hash::Hasher as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use siphasher::sip::SipHasher13;
 
@@ -35,6 +38,28 @@ pub(super) fn source_hash(seed: [u8; 16], client: IpAddr, bits: u8) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&seed);
     hasher.write(&(whole & mask).to_be_bytes());
     hasher.finish()
+}
+
+/// The UDP source port around a flow's packets: one of the dynamic ones (RFC 6335, section 6).
+pub(super) fn outer_port(hash: u64) -> u16 {
+    49_152 + (hash % 16_384) as u16
+}
+
+/// An address whose last `bits` bits come from a hash: from its low half, as a little-endian number
+/// takes them in IPv4, and as a big-endian one in IPv6.
+pub(super) fn outer_source(address: IpAddr, bits: u8, hash: u64) -> IpAddr {
+    let mask = ((1u64 << bits) - 1) as u32;
+    let low = hash as u32;
+    match address {
+        IpAddr::V4(address) => {
+            let entropy = u32::from_be_bytes(low.to_le_bytes()) & mask;
+            Ipv4Addr::from_bits(address.to_bits() & !mask | entropy).into()
+        }
+        IpAddr::V6(address) => {
+            let entropy = u128::from(low & mask);
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(mask) | entropy).into()
+        }
+    }
 }
 
 /// The slot that a hash names in a table of so many.

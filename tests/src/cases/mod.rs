@@ -5,8 +5,11 @@
 //!  world, edits   tables and routes        case, outputs     a world, frames, what is expected
 //!        │                                 hashes            slots of flows, by siphasher
 //!        └──────────┬───────────────────────────┘
-//!   truncated, parse, ipip, full_nat, checksums, flows, routes, faults, spread, unsettled, golden:
-//!   the rows, by theme
+//!   truncated, parse, faults            what is no sound packet of a service
+//!   hashed, tunnels, gue                the modes that record nothing, towards the backend
+//!   one_sided, one_sided_routes         nat: replies, and their way back
+//!   full_nat, checksums, flows, routes, spread
+//!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
 //! ```
@@ -26,14 +29,19 @@ mod faults;
 mod flows;
 mod full_nat;
 mod golden;
+mod gue;
+mod hashed;
 mod hashes;
 mod headers;
-mod ipip;
+mod one_sided;
+mod one_sided_routes;
 mod outputs;
 mod parse;
+mod reverses;
 mod routes;
 mod spread;
 mod truncated;
+mod tunnels;
 mod unsettled;
 
 use case::Case;
@@ -43,7 +51,11 @@ pub fn all() -> Vec<Case> {
     [
         truncated::rows(),
         parse::rows(),
-        ipip::rows(),
+        hashed::rows(),
+        tunnels::rows(),
+        gue::rows(),
+        one_sided::rows(),
+        one_sided_routes::rows(),
         full_nat::rows(),
         checksums::rows(),
         flows::rows(),

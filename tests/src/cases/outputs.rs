@@ -3,22 +3,49 @@
 use lb_common::abi::Direction;
 
 use super::{
-    case::Expected,
+    case::{Ends, Expected},
     frame::Frame,
-    places::{BACK, BACKEND, Flavour, Pool, ROUTER, UPLINK, Way},
+    hashes::{flow_hash, outer_port},
+    places::{BACK, BACKEND, Flavour, GUE_PORT, Pool, ROUTER, UPLINK, Way},
+    world::SEED,
 };
 
 /// `input`, from a client to the pool's service, goes on to the pool's backend.
 pub(super) fn forwarded(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
-    let output = match pool {
-        Pool::Ipip => encapsulated(flavour, input),
-        Pool::Nat | Pool::NatSamePort => input
-            .clone()
-            .ends(flavour.own(), flavour.backend(pool))
-            .hop(),
-    };
-    let output = output.link(BACK.mac, BACKEND);
+    let output = output(flavour, pool, input).link(BACK.mac, BACKEND);
     Expected::sent(input, &output, BACK).counted(flavour, pool, Direction::In, input)
+}
+
+/// `input` with the hops, the ends and the other headers that it has towards the pool's backend.
+pub(super) fn output(flavour: Flavour, pool: Pool, input: &Frame) -> Frame {
+    let there = input.clone().hop();
+    let (own, backend) = (
+        flavour.version.backends(pool).own(),
+        flavour.version.backend(pool),
+    );
+    match pool {
+        Pool::Ipip | Pool::IpipAcross => there.inside(own, backend),
+        Pool::Gue | Pool::GueAcross => {
+            let source = outer_port(hash(flavour, pool, input));
+            let unchecked = there.is_unchecked();
+            let around = there.inside_udp((own, source).into(), (backend, GUE_PORT).into());
+            if unchecked {
+                around.unchecked_outside()
+            } else {
+                around
+            }
+        }
+        Pool::Nat | Pool::NatSamePort => there.ends(flavour.own(), flavour.backend(pool)),
+        Pool::OneSided | Pool::OneSidedSamePort => {
+            there.ends(input.source(), flavour.backend(pool))
+        }
+        Pool::Dsr => there,
+    }
+}
+
+/// The hash of the flow that `input`, from a client to the pool's service, is of.
+pub(super) fn hash(flavour: Flavour, pool: Pool, input: &Frame) -> u64 {
+    flow_hash(SEED, Ends::request(flavour, pool, input.source()))
 }
 
 /// As [`forwarded`], and it is the first packet of its flow.
@@ -30,17 +57,11 @@ pub(super) fn opened(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
 /// packet of a flow that is no SYN.
 pub(super) fn joined(flavour: Flavour, pool: Pool, input: &Frame) -> Expected {
     let forwarded = forwarded(flavour, pool, input);
-    if pool == Pool::Ipip {
-        forwarded
-    } else {
+    if pool.is_tracked() {
         forwarded.opens()
+    } else {
+        forwarded
     }
-}
-
-/// `input`, one hop on and inside another header to the backend.
-fn encapsulated(flavour: Flavour, input: &Frame) -> Frame {
-    let (own, backend) = (flavour.version.own(), flavour.version.backend(Pool::Ipip));
-    input.clone().hop().inside(own, backend)
 }
 
 /// `input`, from the pool's backend, goes on to the usual client.

@@ -16,7 +16,7 @@ pub(super) fn rows() -> Vec<Case> {
     rows.extend(ipv6_version());
     rows.extend(protocols());
     rows.extend(fragments());
-    for pool in [Pool::Ipip, Pool::Nat] {
+    for pool in Pool::MODES {
         for flavour in Flavour::ALL {
             rows.extend(not_served(flavour, pool));
             rows.extend(ip_lengths(flavour, pool));
@@ -178,7 +178,7 @@ fn protocols() -> Vec<Case> {
 fn fragments() -> Vec<Case> {
     let mut rows = Vec::new();
     for flavour in [Flavour::ALL[0], Flavour::ALL[1]] {
-        for pool in [Pool::Ipip, Pool::Nat] {
+        for pool in Pool::MODES {
             for (what, field) in [
                 ("first fragment", 0x2000_u16),
                 ("middle fragment", 0x2001),

@@ -107,6 +107,18 @@ pub enum Pool {
     Nat,
     /// Forwards by `full-nat`, to the service's port.
     NatSamePort,
+    /// Forwards by `nat`, to another port.
+    OneSided,
+    /// Forwards by `nat`, to the service's port.
+    OneSidedSamePort,
+    /// Forwards by `dsr`.
+    Dsr,
+    /// Forwards by `gue`.
+    Gue,
+    /// Forwards by `ipip`, to a backend of the other family.
+    IpipAcross,
+    /// Forwards by `gue`, to a backend of the other family.
+    GueAcross,
 }
 
 /// What most rows are repeated for.
@@ -121,12 +133,31 @@ pub struct Flavour {
 /// The one source port of most rows: so it is known which one a flow gets.
 pub const SOURCE_PORT: u16 = 40_000;
 
-/// The port that [`Pool::Nat`]'s backends listen on.
+/// The port that the backends of [`Pool::Nat`] and [`Pool::OneSided`] listen on.
 pub const BACKEND_PORT: u16 = 8080;
+
+/// The port that backends take GUE on.
+pub const GUE_PORT: u16 = 6080;
 
 impl Version {
     /// Both.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
+    /// Length of a plain IP header, bytes.
+    pub fn header(self) -> usize {
+        match self {
+            Self::V4 => 20,
+            Self::V6 => 40,
+        }
+    }
 
     /// An address of it: 192.0.`net`.`host` or 2001:db8:`net`::`host`.
     pub fn link(self, net: u8, host: u8) -> IpAddr {
@@ -159,9 +190,23 @@ impl Version {
         }
     }
 
-    /// The address of a pool's backend.
+    /// The address of the backend of a pool whose service has an address of this version.
     pub fn backend(self, pool: Pool) -> IpAddr {
-        self.inner(1 + pool as u8)
+        self.backends(pool).inner(1 + pool as u8)
+    }
+
+    /// The version of the addresses of a pool's backends, if that of its service's is this one.
+    pub fn backends(self, pool: Pool) -> Self {
+        match pool {
+            Pool::IpipAcross | Pool::GueAcross => self.other(),
+            Pool::Ipip
+            | Pool::Nat
+            | Pool::NatSamePort
+            | Pool::OneSided
+            | Pool::OneSidedSamePort
+            | Pool::Dsr
+            | Pool::Gue => self,
+        }
     }
 
     /// The address that Sluice sends to backends from.
@@ -184,9 +229,48 @@ fn v6(a: u16, b: u16, net: u8, host: u8) -> IpAddr {
 
 impl Pool {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Ipip, Self::Nat, Self::NatSamePort];
+    pub const ALL: [Self; 9] = [
+        Self::Ipip,
+        Self::Nat,
+        Self::NatSamePort,
+        Self::OneSided,
+        Self::OneSidedSamePort,
+        Self::Dsr,
+        Self::Gue,
+        Self::IpipAcross,
+        Self::GueAcross,
+    ];
+    /// One of each mode and pair of families.
+    pub const MODES: [Self; 7] = [
+        Self::Ipip,
+        Self::Nat,
+        Self::OneSided,
+        Self::Dsr,
+        Self::Gue,
+        Self::IpipAcross,
+        Self::GueAcross,
+    ];
     /// Those whose flows are recorded.
     pub const TRACKED: [Self; 2] = [Self::Nat, Self::NatSamePort];
+    /// Those whose flows are not.
+    pub const HASHED: [Self; 7] = [
+        Self::Ipip,
+        Self::OneSided,
+        Self::OneSidedSamePort,
+        Self::Dsr,
+        Self::Gue,
+        Self::IpipAcross,
+        Self::GueAcross,
+    ];
+    /// Those that put another header around packets.
+    pub const TUNNELS: [Self; 4] = [Self::Ipip, Self::Gue, Self::IpipAcross, Self::GueAcross];
+    /// Those whose backends answer to the client's address.
+    pub const ONE_SIDED: [Self; 2] = [Self::OneSided, Self::OneSidedSamePort];
+
+    /// Whether its flows are recorded.
+    pub fn is_tracked(self) -> bool {
+        Self::TRACKED.contains(&self)
+    }
 }
 
 impl Flavour {
@@ -219,9 +303,15 @@ impl Flavour {
         self.packet(self.client(Way::Router), self.service(pool))
     }
 
-    /// A packet that a pool's backend answers with to the usual source port.
+    /// A packet that a pool's backend answers with: to the usual source port if the pool rewrites
+    /// sources, else to the usual client.
     pub fn reply(self, pool: Pool) -> Frame {
-        self.packet(self.backend(pool), self.own())
+        let to = if pool.is_tracked() {
+            self.own()
+        } else {
+            self.client(Way::Router)
+        };
+        self.packet(self.backend(pool), to)
             .arrives(BACK)
             .link(BACKEND, BACK.mac)
     }
@@ -239,10 +329,28 @@ impl Flavour {
     /// The end of a pool's backend.
     pub fn backend(self, pool: Pool) -> SocketAddr {
         let port = match pool {
-            Pool::Nat => BACKEND_PORT,
-            Pool::Ipip | Pool::NatSamePort => self.port(),
+            Pool::Nat | Pool::OneSided => BACKEND_PORT,
+            Pool::Ipip
+            | Pool::NatSamePort
+            | Pool::OneSidedSamePort
+            | Pool::Dsr
+            | Pool::Gue
+            | Pool::IpipAcross
+            | Pool::GueAcross => self.port(),
         };
         SocketAddr::new(self.version.backend(pool), port)
+    }
+
+    /// How much longer a pool makes packets, bytes.
+    pub fn overhead(self, pool: Pool) -> usize {
+        let outer = self.version.backends(pool).header();
+        match pool {
+            Pool::Ipip | Pool::IpipAcross => outer,
+            Pool::Gue | Pool::GueAcross => outer + 8,
+            Pool::Nat | Pool::NatSamePort | Pool::OneSided | Pool::OneSidedSamePort | Pool::Dsr => {
+                0
+            }
+        }
     }
 
     /// Sluice's end of a flow to a backend.
@@ -280,6 +388,12 @@ impl fmt::Display for Pool {
             Self::Ipip => "ipip",
             Self::Nat => "full-nat",
             Self::NatSamePort => "full-nat, same port",
+            Self::OneSided => "nat",
+            Self::OneSidedSamePort => "nat, same port",
+            Self::Dsr => "dsr",
+            Self::Gue => "gue",
+            Self::IpipAcross => "ipip across",
+            Self::GueAcross => "gue across",
         })
     }
 }

@@ -11,7 +11,7 @@ use super::{
 
 pub(super) fn rows() -> Vec<Case> {
     let mut rows = Vec::new();
-    for pool in [Pool::Ipip, Pool::Nat] {
+    for pool in Pool::MODES {
         for flavour in Flavour::ALL {
             rows.extend(cut_short(flavour, pool));
             rows.extend(ends_early(flavour, pool));

@@ -34,7 +34,8 @@ pub(crate) fn request() -> impl Strategy<Value = (Flavour, Frame)> {
 
 /// A valid packet from a backend.
 pub(crate) fn reply() -> impl Strategy<Value = (Flavour, Frame)> {
-    let ends = (select(&Flavour::ALL[..]), select(&Pool::TRACKED[..]));
+    let pools = [Pool::TRACKED, Pool::ONE_SIDED].concat();
+    let ends = (select(&Flavour::ALL[..]), select(pools));
     ends.prop_flat_map(|(flavour, pool)| {
         dressed(flavour, flavour.reply(pool)).prop_map(move |frame| (flavour, frame))
     })

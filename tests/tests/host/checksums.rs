@@ -1,14 +1,22 @@
 //! Reads frames with etherparse, which refuses wrong lengths, and computes every checksum anew.
 
 use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
+use sluice_tests::cases::places::GUE_PORT;
 
 /// Asserts that a frame is a sound packet; a packet inside it too, if there is one.
 pub(crate) fn assert_sound(frame: &[u8]) {
     let packet = PacketHeaders::from_ethernet_slice(frame).expect("a frame with sound lengths");
-    let outer = match packet.net.as_ref().expect("an IP header") {
-        NetHeaders::Ipv4(ip, _) => (ip.protocol.0 == 4).then_some(20),
-        NetHeaders::Ipv6(ip, _) => (ip.next_header.0 == 41).then_some(40),
+    let (header, protocol) = match packet.net.as_ref().expect("an IP header") {
+        NetHeaders::Ipv4(ip, _) => (20, ip.protocol.0),
+        NetHeaders::Ipv6(ip, _) => (40, ip.next_header.0),
         NetHeaders::Arp(_) => panic!("ARP is never sent"),
+    };
+    let outer = match (protocol, &packet.transport) {
+        (4 | 41, _) => Some(header),
+        (_, Some(TransportHeader::Udp(udp))) if udp.destination_port == GUE_PORT => {
+            Some(header + 8)
+        }
+        _ => None,
     };
     assert_checksums(&packet);
     if let Some(length) = outer {

@@ -16,14 +16,18 @@ use lb_common::{
     },
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
-use sluice_tests::cases::{places::INTERFACES, ring::Counts, world::HERTZ};
+use sluice_tests::cases::{
+    places::{INTERFACES, Pool},
+    ring::Counts,
+    world::HERTZ,
+};
 use zerocopy::FromBytes as _;
 
 use crate::program::Program;
 use lb_userspace::kernel::Wire;
 
 /// Numbers of services that rows use.
-const SERVICES: std::ops::Range<u32> = 0..20;
+const SERVICES: std::ops::Range<u32> = 0..1 + 4 * Pool::ALL.len() as u32;
 
 impl Program {
     /// Forgets every flow, every count and every budget.

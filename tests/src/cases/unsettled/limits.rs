@@ -11,7 +11,7 @@ use super::{
         case::Case,
         frame::{ACK, FIN},
         outputs::forwarded,
-        places::{Flavour, Pool, Version},
+        places::{Flavour, Pool, Protocol, Version},
         world::{backend_index, table},
     },
     story::{
@@ -64,6 +64,7 @@ fn go_on(story: Story, first: u8, count: u8) -> Story {
 fn full(flavour: Flavour) -> Vec<Story> {
     let opened = |what| open(row(flavour, what), 1, CAPACITY).client(100);
     let gone_on = |what| go_on(row(flavour, what), 1, FOR_DATA).client(100);
+    let changing = opened("full, exceptions are followed and change");
     let kept = opened("who is recorded stays so").unrecorded(Open, A, Opening);
     let kept = (1..=CAPACITY).fold(kept.slot(mixed(C)), |story, n| {
         story.client(n).gets(Next, B)
@@ -79,13 +80,7 @@ fn full(flavour: Flavour) -> Vec<Story> {
             .unrecorded(Other, A, Data)
             .slot(mixed(B))
             .gets(Other, B),
-        opened("full, exceptions are followed and change")
-            .client(1)
-            .gets(Open, B)
-            .gets(Next, B)
-            .client(2)
-            .gets(Other, A)
-            .gets(Next, A),
+        committed_both_ways(changing),
         opened("full, there is room again")
             .client(3)
             .swept()
@@ -149,6 +144,7 @@ fn rates(flavour: Flavour) -> Vec<Story> {
             story.client(n).gets(Other, A)
         })
     };
+    let changing = opened("exceptions are followed and change at any rate");
     vec![
         opened("a rate of what opens")
             .client(100)
@@ -174,14 +170,20 @@ fn rates(flavour: Flavour) -> Vec<Story> {
             .client(100)
             .gets(Open, B)
             .gets(Next, B),
-        opened("exceptions are followed and change at any rate")
-            .client(1)
-            .gets(Open, B)
-            .gets(Next, B)
-            .client(2)
-            .gets(Other, A)
-            .gets(Next, A),
+        committed_both_ways(changing),
     ]
+}
+
+/// Tentative exceptions of the first clients: one is committed to its backend, the other, as far as
+/// its packets can do that, to its fallback.
+fn committed_both_ways(story: Story) -> Story {
+    let protocol = story.flavour().protocol;
+    let story = story.client(1).gets(Open, B).gets(Next, B);
+    let story = story.client(2).gets(Other, A);
+    match protocol {
+        Protocol::Tcp => story.gets(Next, A),
+        Protocol::Udp => story.gets(Next, B).gets(Other, B),
+    }
 }
 
 /// A FIN of a flow without an exception makes none, so nothing is refused.

@@ -9,6 +9,7 @@
 //!             closing      one that is closing
 //!             sequence     what follows a SYN, and which FIN and RST are believed
 //!             quic         which packets of QUIC open and prove
+//!             inconclusive what follows an Initial and proves nothing
 //!             reset        services that reset the flows of dead backends
 //!             changes      slots that change again and again, packets that are forged
 //!             resize       a table that replaces another
@@ -21,6 +22,7 @@
 mod changes;
 mod closing;
 mod datagrams;
+mod inconclusive;
 mod known;
 mod limits;
 mod quic;
@@ -44,6 +46,7 @@ pub(super) fn rows() -> Vec<Case> {
         reset::rows(),
         changes::rows(),
         quic::rows(),
+        inconclusive::rows(),
         resize::rows(),
         source_hash::rows(),
         limits::rows(),

@@ -18,6 +18,7 @@ pub(super) fn rows() -> Vec<Case> {
         stories.extend(opened(flavour));
     }
     for flavour in Flavour::TCP {
+        stories.push(not_following(flavour));
         stories.extend(closing(flavour));
     }
     stories.into_iter().map(Story::row).collect()
@@ -83,11 +84,6 @@ fn opened(flavour: Flavour) -> Vec<Story> {
             .slot(moving(C, A))
             .gets(Other, A)
             .gets(Next, A),
-        row("what does not follow is not, its fallback dead")
-            .dies(A)
-            .slot(mixed(C))
-            .gets(Other, C)
-            .gets(Next, C),
         row("nor if both are dead")
             .dies(A)
             .dies(B)
@@ -95,6 +91,18 @@ fn opened(flavour: Flavour) -> Vec<Story> {
             .gets(Other, C)
             .gets(Next, C),
     ]
+}
+
+/// TENTATIVE with a fallback that dies. (Of QUIC: see `inconclusive`.)
+fn not_following(flavour: Flavour) -> Story {
+    let what = "what does not follow is not, its fallback dead";
+    Story::resetting(flavour, what)
+        .slot(moving(B, A))
+        .gets(Open, B)
+        .dies(A)
+        .slot(mixed(C))
+        .gets(Other, C)
+        .gets(Next, C)
 }
 
 /// What ends such a flow, and what comes then.

@@ -191,6 +191,11 @@ impl Story {
         self
     }
 
+    /// Whose packets they are.
+    pub(super) fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
     /// The row.
     pub(super) fn row(self) -> Case {
         self.case
