@@ -21,6 +21,11 @@ impl<K: KernelTables> Reconciler<K> {
         }
     }
 
+    /// Waits until no packet is handled any more that may have seen the tables before this call.
+    pub fn wait_for_readers(&mut self) -> Result<(), Error> {
+        self.kernel.wait_for_readers()
+    }
+
     /// Applies what differs; returns how many operations that took. What was done before a failure
     /// is remembered, so that the next call starts from there, whatever it is asked for.
     pub fn reconcile(&mut self, desired: &Tables) -> Result<usize, Error> {

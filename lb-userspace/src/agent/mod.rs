@@ -1,22 +1,25 @@
 //! The agent: wires configuration, network, kernel and servers together, and decides nothing.
 //!
 //! ```text
-//!  config ──► ids ───────────────┐
-//!  net (next hops, watched) ──► desired tables ──► reconciler ──► maps ◄── packet program
-//!     ▲                          │                                             │
-//!     └── neighbours wanted ─────┼─────────────────────────────────────────────┘
+//!  config ──► ids ───────────────┐        slots (history, sweep)
+//!  net (next hops, watched) ──► desired tables ──┴──► reconciler ──► maps ◄── packet program
+//!     ▲                          │                                                │
+//!     └── neighbours wanted ─────┼────────────────────────────────────────────────┘
 //!                                └──► view ──► control socket, stats endpoint
 //! ```
 //!
 //! Start: everything that can fail is tried before the program is attached; a start that fails
 //! leaves nothing behind but offloads that were turned off, if it came that far. Stop: the program
-//! is detached, and what it recorded goes; offloads stay off.
+//! is detached, and what it recorded goes; offloads stay off. SIGHUP: the configuration is read again
+//! (`reload`); one that fails leaves everything as it is.
 
 mod prepare;
+mod reload;
+mod steering;
 mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -24,25 +27,35 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use lb_common::abi::Seed;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    time::MissedTickBehavior,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     control,
-    kernel::{Attachment, MapTables, Mode, Program, ProgramLog, WantedNeighbours},
+    kernel::{
+        self, Attachment, ExceptionTables, MapTables, Mode, Program, ProgramLog, WantedNeighbours,
+    },
     model::Config,
     net::{IfIndex, Resolver, Snapshot as NextHops, offload, offload::Offload},
+    plan::Tables,
     reconcile::Reconciler,
-    state::{self, Hop, Inputs, Link},
+    slots::{self, Jiffies},
+    state::{self, Hop, Inputs, Link, Registry},
     stats::{self, AgentView, Source},
 };
 
 use prepare::Prepared;
-use view::{Now, View};
+use steering::Sweeper;
+use view::{Configured, Now, View};
+
+/// How often the agent looks whether slots can go on.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How long a start waits for next hops before it begins with those that are there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -63,10 +76,11 @@ pub fn run(options: RunOptions) -> anyhow::Result<()> {
 }
 
 async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
-    let signals = [
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    ];
+    let signals = Signals {
+        terminate: listen(SignalKind::terminate())?,
+        interrupt: listen(SignalKind::interrupt())?,
+        hangup: listen(SignalKind::hangup())?,
+    };
     let prepared = prepare::prepare(&options.config).await?;
     let control = options
         .control
@@ -85,9 +99,22 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
     result.inspect(|()| info!("stopped"))
 }
 
+/// What the agent is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
 /// A running agent, but for the program and the servers.
 struct Agent {
     view: Arc<View>,
+    registry: Registry,
+    runner: slots::Runner,
+    exceptions: ExceptionTables,
+    seed: Seed,
+    /// What is written, as far as the agent knows.
+    tables: Tables,
     links: BTreeMap<String, Link>,
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
@@ -108,10 +135,6 @@ impl Agent {
         control: &Path,
     ) -> anyhow::Result<Self> {
         let resolver = Resolver::start()?;
-        let addresses = |config: &Config| {
-            let backends = config.pools.iter().flat_map(|pool| &pool.backends);
-            backends.flat_map(|b| &b.addresses).map(|a| a.ip).collect()
-        };
         resolver.want(addresses(&prepared.config));
         let agent = AgentView {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -124,11 +147,21 @@ impl Agent {
             control: control.display().to_string(),
             stats: prepared.config.agent.stats.to_string(),
             seed_fingerprint: prepared.seed_fingerprint,
-            warnings: prepared.warnings,
+            warnings: Vec::new(),
+            generation: 1,
+            reload_error: None,
         };
-        let view = View {
+        let seed = prepared.constants.seed;
+        let runner = slots::Runner::new(prepared.config.agent.state.join("slots"));
+        let configured = Configured {
             config: prepared.config,
             ids: prepared.ids,
+            warnings: prepared.warnings,
+            generation: 1,
+        };
+        let view = View {
+            configured: Mutex::new(Arc::new(configured)),
+            limit: prepared.constants.limits.capacity.into(),
             agent,
             started: Instant::now(),
             counters: program.take_counters()?,
@@ -136,6 +169,11 @@ impl Agent {
         };
         Ok(Self {
             view: Arc::new(view),
+            registry: prepared.registry,
+            runner,
+            exceptions: program.take_exceptions()?,
+            seed,
+            tables: Tables::default(),
             links: prepared.links,
             hops: resolver.snapshots(),
             sources: BTreeMap::new(),
@@ -151,7 +189,7 @@ impl Agent {
     async fn serve(
         &mut self,
         program: &mut Program,
-        signals: [Signal; 2],
+        signals: Signals,
         socket: control::Socket,
         stats: TcpListener,
     ) -> anyhow::Result<()> {
@@ -167,7 +205,7 @@ impl Agent {
             )),
             tokio::spawn(control::serve(socket, source, until(stopped))),
         ];
-        let result = self.work(signals).await;
+        let result = self.work(program, signals).await;
         drop(stop);
         for server in servers {
             server.await.context("a server")?;
@@ -177,7 +215,7 @@ impl Agent {
 
     /// Waits a while until every backend's next hop is known, then writes the tables.
     async fn reconcile_first(&mut self) -> anyhow::Result<()> {
-        let expected = self.view.ids.next_hops.len();
+        let expected = self.view.configured().ids.next_hops.len();
         let complete = |hops: &NextHops| {
             hops.values().filter(|hop| hop.next_hop().is_some()).count() == expected
         };
@@ -212,27 +250,122 @@ impl Agent {
     fn reconcile(&mut self) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
         let hops = usable(&snapshot, &mut self.sources);
-        let (config, ids) = (&self.view.config, &self.view.ids);
+        let configured = self.view.configured();
         let inputs = Inputs {
-            config,
-            ids,
+            config: &configured.config,
+            ids: &configured.ids,
             links: &self.links,
             hops: &hops,
         };
-        let desired = state::desired(inputs, &mut self.owners).settled(ids);
-        let operations = self.reconciler.reconcile(&desired)?;
+        let desired = state::desired(inputs, &mut self.owners).tables;
+        let wanted = steering::wanted(&configured.config, &configured.ids, &desired);
+        self.runner.change(wanted, steering::clock());
+        self.tables = desired;
+        let operations = self.write()?;
         info!(
             operations,
-            backends = desired.backends.len(),
-            of = ids.backends.len(),
+            backends = self.tables.backends.len(),
+            of = configured.ids.backends.len(),
             "tables written"
         );
-        self.view.applied(&desired, snapshot);
+        self.view.applied(&self.tables, snapshot);
+        self.show_slots();
         Ok(())
     }
 
+    /// Writes the tables with the slots as they are now; returns how many operations that took.
+    fn write(&mut self) -> Result<usize, kernel::Error> {
+        self.tables.slots = self.runner.slots();
+        self.tables.old_tables = self.runner.old_tables([self.seed.k0, self.seed.k1]);
+        self.reconciler.reconcile(&self.tables)
+    }
+
+    /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
+    fn tend(&mut self, program: &mut Program, time: bool) -> anyhow::Result<()> {
+        let exceptions = &self.exceptions;
+        let now = Instant::now();
+        if self.runner.advance(now, |id| exceptions.unrecorded(id))? {
+            self.write()?;
+        }
+        if time && (self.runner.is_moving() || self.exceptions.used()? != [0, 0]) {
+            self.sweep(program)?;
+        }
+        let done = self.runner.done_with();
+        if !done.is_empty() {
+            self.reconciler.wait_for_readers()?;
+            done.into_iter()
+                .for_each(|table| self.registry.release_table(table));
+            self.renumber()?;
+        }
+        self.show_slots();
+        Ok(())
+    }
+
+    fn sweep(&mut self, program: &mut Program) -> anyhow::Result<()> {
+        let configured = self.view.configured();
+        let sweeper = Sweeper {
+            config: &configured.config,
+            ids: &configured.ids,
+            seed: self.seed,
+            clock: Jiffies {
+                now: program.jiffies()?,
+                hertz: program.hertz(),
+            },
+        };
+        self.registry.indices_mut().begin(&self.runner.named());
+        let swept = sweeper.sweep(
+            &mut self.runner,
+            &mut self.exceptions,
+            &mut self.reconciler,
+            &mut self.tables,
+        )?;
+        debug!(
+            entries = swept.entries,
+            deleted = swept.deleted,
+            "exceptions swept"
+        );
+        let mut named = self.runner.named();
+        named.extend(&swept.named);
+        self.registry.indices_mut().finish(&named);
+        self.runner.shorten_logs(steering::clock());
+        Ok(())
+    }
+
+    /// Gives numbers anew to the same configuration, after some became free.
+    fn renumber(&mut self) -> anyhow::Result<()> {
+        let configured = self.view.configured();
+        let (registry, ids) = self.registry.assign(&configured.config)?;
+        self.registry = registry;
+        self.view.configure(Configured {
+            ids,
+            ..configured.as_ref().clone()
+        });
+        self.reconcile()
+    }
+
+    /// Has the view show the slots as they are now.
+    fn show_slots(&self) {
+        let configured = self.view.configured();
+        let now = Instant::now();
+        let tables = configured.ids.tables.iter();
+        let status = tables.filter_map(|(&key, &id)| Some((key, self.runner.status(id, now)?)));
+        let used = self.exceptions.used().unwrap_or_else(|error| {
+            warn!("counting exceptions: {error}");
+            [0, 0]
+        });
+        self.view.slots(status, used);
+    }
+
     /// Follows the network until a signal comes.
-    async fn work(&mut self, [mut terminate, mut interrupt]: [Signal; 2]) -> anyhow::Result<()> {
+    async fn work(&mut self, program: &mut Program, signals: Signals) -> anyhow::Result<()> {
+        let Signals {
+            mut terminate,
+            mut interrupt,
+            mut hangup,
+        } = signals;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut swept = Instant::now();
         info!(
             "ready: control socket {}, stats {}",
             self.view.agent.control, self.view.agent.stats
@@ -241,6 +374,16 @@ impl Agent {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => self.reload().await,
+                _ = tick.tick() => {
+                    let time = swept.elapsed() >= steering::SWEEP;
+                    if time {
+                        swept = Instant::now();
+                    }
+                    if let Err(error) = self.tend(program, time) {
+                        error!("tending the slots: {error:#}");
+                    }
+                }
                 changed = self.hops.changed() => {
                     changed.context("the watch of next hops ended")?;
                     // What fails now is tried again with the next change.
@@ -257,6 +400,12 @@ impl Agent {
             }
         }
     }
+}
+
+/// The addresses of all backends.
+fn addresses(config: &Config) -> BTreeSet<IpAddr> {
+    let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+    backends.flat_map(|b| &b.addresses).map(|a| a.ip).collect()
 }
 
 /// The next hops that are resolved, as the tables need them. An address that the kernel would send

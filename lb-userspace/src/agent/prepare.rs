@@ -14,12 +14,13 @@ use crate::{
     model::{Config, Forward},
     net::Host,
     seed,
-    state::{self, Ids, Link},
+    state::{self, Ids, Link, Registry},
 };
 
 /// What a start works with.
 pub(super) struct Prepared {
     pub(super) config: Config,
+    pub(super) registry: Registry,
     pub(super) ids: Ids,
     /// Our devices, by name.
     pub(super) links: BTreeMap<String, Link>,
@@ -29,8 +30,16 @@ pub(super) struct Prepared {
     pub(super) warnings: Vec<String>,
 }
 
+/// A configuration that this host can take.
+pub(super) struct Checked {
+    pub(super) config: Config,
+    /// What the operator should know, though it does not keep the agent from running.
+    pub(super) warnings: Vec<String>,
+    pub(super) network: Host,
+}
+
 /// Reads the configuration and this host, and checks the one against the other.
-pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
+pub(super) async fn check(path: &Path) -> anyhow::Result<Checked> {
     let loaded = config::load(path, &config::Disk)?;
     let network = Host::read().await.context("reading this host's network")?;
     let facts = host_facts::read(&network, &loaded.config).await?;
@@ -54,8 +63,21 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     };
     let warnings: Vec<String> = found.iter().map(line).collect();
     warnings.iter().for_each(|text| warn!("{text}"));
+    Ok(Checked {
+        config,
+        warnings,
+        network,
+    })
+}
 
-    let ids = Ids::assign(&config)?;
+/// Everything that a start needs to know.
+pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
+    let Checked {
+        config,
+        warnings,
+        network,
+    } = check(path).await?;
+    let (registry, ids) = Registry::default().assign(&config)?;
     let links = links(&network, &config)?;
     let ports = source_ports(&network)?;
     let seed = match config.agent.seed {
@@ -71,18 +93,24 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
             capacity: config.agent.exceptions,
             rate: config.agent.exception_rate,
         },
-        nat: config.pools.iter().any(|pool| pool.forward == Forward::Nat),
+        nat: has_nat(&config),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);
     Ok(Prepared {
         config,
+        registry,
         ids,
         links,
         constants,
         seed_fingerprint,
         warnings,
     })
+}
+
+/// Whether any pool is in `nat` mode.
+pub(super) fn has_nat(config: &Config) -> bool {
+    config.pools.iter().any(|pool| pool.forward == Forward::Nat)
 }
 
 /// The configured interfaces.

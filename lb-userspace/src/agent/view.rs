@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -14,21 +14,35 @@ use crate::{
     model::{Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex},
     net::{NextHop, Resolution, Snapshot as NextHops},
     plan::Tables,
-    state::{self, Ids},
+    slots::{EpochStatus, HoldUp, TableStatus},
+    state::{self, Ids, PoolFamily},
     stats::{
-        AddressView, AgentView, BackendView, CountersView, ExceptionsView, InterfaceView, Mode,
-        NextHopView, PoolView, Readiness, ServiceView, SlotsView, Snapshot, Source, Verdicts,
+        AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
+        HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
+        Snapshot, Source, Verdicts,
     },
 };
 
 /// What is shown, beside what changes while the agent runs.
 pub(super) struct View {
-    pub(super) config: Config,
-    pub(super) ids: Ids,
+    pub(super) configured: Mutex<Arc<Configured>>,
+    /// Exceptions that there may be of each family.
+    pub(super) limit: u64,
     pub(super) agent: AgentView,
     pub(super) started: Instant,
     pub(super) counters: CounterReader,
     pub(super) now: Mutex<Now>,
+}
+
+/// The configuration that the agent works by.
+#[derive(Clone)]
+pub(super) struct Configured {
+    pub(super) config: Config,
+    pub(super) ids: Ids,
+    /// What the operator should know of it.
+    pub(super) warnings: Vec<String>,
+    /// Counts the configurations that were taken since the start.
+    pub(super) generation: u64,
 }
 
 /// What changes.
@@ -48,36 +62,90 @@ pub(super) struct Now {
     exceptions: ExceptionsView,
     /// Whether the tables were written.
     applied: bool,
+    /// Why the last reload failed, if it did.
+    reload_error: Option<String>,
+}
+
+/// A view at one moment.
+struct Moment<'a> {
+    view: &'a View,
+    configured: &'a Configured,
+    now: &'a Now,
 }
 
 impl View {
+    /// The configuration that the agent works by.
+    pub(super) fn configured(&self) -> Arc<Configured> {
+        let configured = self.configured.lock();
+        // As with `lock`.
+        Arc::clone(&configured.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of another configuration.
+    pub(super) fn configure(&self, configured: Configured) {
+        let mut held = self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(configured);
+    }
+
     /// Takes note of the devices that the program runs on.
     pub(super) fn attached(&self, attached: Vec<Attachment>) {
         self.lock().attached = attached;
     }
 
+    /// Takes note of how a reload ended.
+    pub(super) fn reloaded(&self, error: Option<String>) {
+        self.lock().reload_error = error;
+    }
+
     /// Takes note of what the tables hold now, and of the next hops that they were made from.
     pub(super) fn applied(&self, tables: &Tables, hops: NextHops) {
-        let shares = state::shares(&self.ids, tables);
+        let shares = state::shares(&self.configured().ids, tables);
         let mut now = self.lock();
         now.in_tables = tables.backends.keys().copied().collect();
         (now.shares, now.hops, now.applied) = (shares, hops, true);
+    }
+
+    /// Takes note of the slots, and of how many exceptions there are of IPv4 and of IPv6.
+    pub(super) fn slots(
+        &self,
+        tables: impl Iterator<Item = (PoolFamily, TableStatus)>,
+        [ipv4, ipv6]: [u64; 2],
+    ) {
+        let tables = tables.map(|(key, status)| (key, slots_view(key.1, &status)));
+        let tables = tables.collect();
+        let mut now = self.lock();
+        now.slots = tables;
+        now.exceptions = ExceptionsView {
+            ipv4,
+            ipv6,
+            limit: self.limit,
+        };
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
         // Nobody panics while holding it; if somebody did, what it holds is whole all the same.
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl Moment<'_> {
     /// The interfaces that the program is attached to, and `unknown` if it has met packets of
     /// others (a bond's members have numbers of their own).
-    fn interfaces(&self, now: &Now) -> Vec<InterfaceView> {
+    fn interfaces(&self) -> Vec<InterfaceView> {
         let unknown = Attachment {
             name: "unknown".into(),
             ifindex: 0,
             mode: kernel::Mode::Generic("the agent does not know this interface".into()),
         };
-        let mut views: Vec<_> = now.attached.iter().map(|a| self.interface(a)).collect();
+        let mut views: Vec<_> = self
+            .now
+            .attached
+            .iter()
+            .map(|a| self.interface(a))
+            .collect();
         let unknown = self.interface(&unknown);
         if unknown.verdicts.received > 0 {
             views.push(unknown);
@@ -87,12 +155,13 @@ impl View {
 
     fn interface(&self, attachment: &Attachment) -> InterfaceView {
         let device = self
+            .configured
             .ids
             .devices
             .get(&attachment.name)
             .copied()
             .unwrap_or_default();
-        let counts = read(self.counters.outcomes(device));
+        let counts = read(self.view.counters.outcomes(device));
         let (mode, mode_reason) = match &attachment.mode {
             kernel::Mode::Native => (Mode::Native, None),
             kernel::Mode::Generic(reason) => (Mode::Generic, Some(reason.clone())),
@@ -107,16 +176,17 @@ impl View {
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        let tracked = self.config.tracked();
+        let tracked = self.configured.config.tracked();
         let services = self
+            .configured
             .config
             .services
             .iter()
-            .zip(&self.ids.services)
+            .zip(&self.configured.ids.services)
             .zip(tracked)
             .map(|((service, &id), tracked)| {
-                let pool = &self.config.pools[service.pool];
-                let counters = read(self.counters.service(id));
+                let pool = &self.configured.config.pools[service.pool];
+                let counters = read(self.view.counters.service(id));
                 ServiceView {
                     name: service.name.clone(),
                     listen: service.listen.iter().map(ToString::to_string).collect(),
@@ -130,44 +200,44 @@ impl View {
         services.collect()
     }
 
-    fn pool(&self, now: &Now, index: PoolIndex, pool: &Pool) -> PoolView {
+    fn pool(&self, index: PoolIndex, pool: &Pool) -> PoolView {
         let backends = pool.backends.iter().enumerate();
         PoolView {
             name: pool.name.clone(),
             forward: pool.forward,
             source: pool.source.clone(),
             backends: backends
-                .map(|(n, b)| self.backend(now, (index, n), pool, b))
+                .map(|(n, b)| self.backend((index, n), pool, b))
                 .collect(),
             slots: Family::ALL
                 .iter()
-                .filter_map(|family| now.slots.get(&(index, *family)).cloned())
+                .filter_map(|family| self.now.slots.get(&(index, *family)).cloned())
                 .collect(),
         }
     }
 
     fn backend(
         &self,
-        now: &Now,
         (pool, n): (PoolIndex, usize),
         settings: &Pool,
         backend: &Backend,
     ) -> BackendView {
-        let backends = &self.ids.backends;
+        let backends = &self.configured.ids.backends;
         let index = |family| Some(backends.get(&(pool, n, family))?.index());
         let indices: Vec<u32> = Family::ALL.into_iter().filter_map(index).collect();
         let mut counters = lb_common::abi::Counters::default();
         indices
             .iter()
-            .for_each(|&n| counters += read(self.counters.backend(n)));
+            .for_each(|&n| counters += read(self.view.counters.backend(n)));
         let tables = Family::ALL
             .iter()
-            .filter(|f| self.ids.tables.contains_key(&(pool, **f)));
-        let share: f64 = indices.iter().filter_map(|n| now.shares.get(n)).sum();
+            .filter(|f| self.configured.ids.tables.contains_key(&(pool, **f)));
+        let share: f64 = indices.iter().filter_map(|n| self.now.shares.get(n)).sum();
         let address = |address: &BackendAddress| AddressView {
             address: written(address),
-            next_hop: self.next_hop(now, settings, address.ip),
-            in_tables: index(Family::of(address.ip)).is_some_and(|n| now.in_tables.contains(&n)),
+            next_hop: self.next_hop(settings, address.ip),
+            in_tables: index(Family::of(address.ip))
+                .is_some_and(|n| self.now.in_tables.contains(&n)),
         };
         BackendView {
             name: backend.name.clone(),
@@ -178,9 +248,9 @@ impl View {
         }
     }
 
-    fn next_hop(&self, now: &Now, pool: &Pool, address: IpAddr) -> NextHopView {
+    fn next_hop(&self, pool: &Pool, address: IpAddr) -> NextHopView {
         let unresolved = |reason: String| NextHopView::Unresolved { reason };
-        match now.hops.get(&address) {
+        match self.now.hops.get(&address) {
             None => unresolved("not asked for yet".into()),
             Some(Resolution::Unresolved(reason)) => unresolved(reason.to_string()),
             Some(Resolution::Resolved(hop)) if lacks_outer_source(pool, address, hop) => {
@@ -190,7 +260,7 @@ impl View {
             }
             Some(Resolution::Resolved(NextHop {
                 device, mac, mtu, ..
-            })) => match now.attached.iter().find(|a| a.ifindex == device.0) {
+            })) => match self.now.attached.iter().find(|a| a.ifindex == device.0) {
                 None => unresolved(format!(
                     "its route leads through interface {device}, which is not among \
                          agent.interfaces"
@@ -204,13 +274,13 @@ impl View {
         }
     }
 
-    fn readiness(&self, now: &Now) -> Readiness {
-        let missing = |name: &&String| !now.attached.iter().any(|a| a.name == **name);
+    fn readiness(&self) -> Readiness {
+        let missing = |name: &&String| !self.now.attached.iter().any(|a| a.name == **name);
         let not_ready = |reason: String| Readiness::NotReady { reason };
-        if !now.applied {
+        if !self.now.applied {
             return not_ready("the tables are not written yet".into());
         }
-        match self.config.agent.interfaces.iter().find(missing) {
+        match self.configured.config.agent.interfaces.iter().find(missing) {
             Some(name) => not_ready(format!("the program is not attached to {name}")),
             None => Readiness::Ready,
         }
@@ -219,19 +289,55 @@ impl View {
 
 impl Source for View {
     fn snapshot(&self) -> Snapshot {
-        let now = self.lock();
-        let pools = self.config.pools.iter().enumerate();
+        let (configured, now) = (self.configured(), self.lock());
+        let moment = Moment {
+            view: self,
+            configured: &configured,
+            now: &now,
+        };
+        let pools = configured.config.pools.iter().enumerate();
         Snapshot {
             agent: AgentView {
                 uptime_seconds: self.started.elapsed().as_secs(),
+                generation: configured.generation,
+                warnings: configured.warnings.clone(),
+                reload_error: now.reload_error.clone(),
                 ..self.agent.clone()
             },
-            readiness: self.readiness(&now),
-            interfaces: self.interfaces(&now),
-            services: self.services(),
-            pools: pools.map(|(n, pool)| self.pool(&now, n, pool)).collect(),
+            readiness: moment.readiness(),
+            interfaces: moment.interfaces(),
+            services: moment.services(),
+            pools: pools.map(|(n, pool)| moment.pool(n, pool)).collect(),
             exceptions: now.exceptions,
         }
+    }
+}
+
+fn slots_view(family: Family, status: &TableStatus) -> SlotsView {
+    let [settled, moving, mixed] = status.phases;
+    SlotsView {
+        family,
+        settled,
+        moving,
+        mixed,
+        changes: status.epochs.iter().map(change_view).collect(),
+    }
+}
+
+fn change_view(epoch: &EpochStatus) -> ChangeView {
+    let held_up = |by: HoldUp| HoldUpView {
+        by: match by {
+            HoldUp::SettleTime(_) => HoldUpCause::SettleTime,
+            HoldUp::UnrecordedData(_) => HoldUpCause::UnrecordedData,
+            HoldUp::UnrecordedOpens(_) => HoldUpCause::UnrecordedOpens,
+        },
+        seconds: by.remaining().as_secs(),
+    };
+    ChangeView {
+        age_seconds: epoch.start.elapsed().as_secs(),
+        moving: epoch.moving,
+        mixed: epoch.mixed,
+        held_up: epoch.hold_up.map(held_up),
     }
 }
 

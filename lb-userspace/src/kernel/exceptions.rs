@@ -7,7 +7,9 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
 };
-use lb_common::abi::{Exception, FlowKey, Ipv4Address, Ipv6Address, Occupancy, Unrecorded};
+use lb_common::abi::{
+    BackendRef, Exception, ExceptionState, FlowKey, Ipv4Address, Ipv6Address, Occupancy, Unrecorded,
+};
 
 use super::{elements::Elements, error::Error, tables::take, wire::Wire};
 
@@ -86,12 +88,19 @@ impl ExceptionTables {
         .map_err(reading)
     }
 
-    /// Corrects exceptions that are still there.
+    /// Gives exceptions to other owners, for good, unless they have seen a packet since they were
+    /// judged by `last_seen` (jiffies).
     pub fn correct(
         &mut self,
-        entries: impl IntoIterator<Item = (ExceptionKey, Exception)>,
+        entries: impl IntoIterator<Item = (ExceptionKey, u32, BackendRef)>,
     ) -> Result<(), Error> {
-        for (key, entry) in entries {
+        for (key, last_seen, owner) in entries {
+            let fresh = self.get(&key)?;
+            let Some(mut entry) = fresh.filter(|entry| entry.last_seen() == last_seen) else {
+                continue;
+            };
+            entry.set_owners(owner, owner);
+            entry.set_mark(ExceptionState::Committed, entry.isn());
             match key {
                 ExceptionKey::Ipv4(key) => self.ipv4.replace(&key, entry),
                 ExceptionKey::Ipv6(key) => self.ipv6.replace(&key, entry),
@@ -99,6 +108,26 @@ impl ExceptionTables {
             .map_err(writing)?;
         }
         Ok(())
+    }
+
+    /// How many exceptions there are of IPv4 and of IPv6.
+    pub fn used(&self) -> Result<[u64; 2], Error> {
+        let number = |index| {
+            self.occupancy.get(&index, 0).map_err(|error| Error::Map {
+                map: "OCCUPANCY",
+                error,
+            })
+        };
+        let used = |family| {
+            Ok::<u64, Error>(
+                Occupancy {
+                    inserted: number(Occupancy::inserted_at(family))?,
+                    deleted: number(Occupancy::deleted_at(family))?,
+                }
+                .used(),
+            )
+        };
+        Ok([used(0)?, used(1)?])
     }
 
     /// When packets of a service last went unrecorded.

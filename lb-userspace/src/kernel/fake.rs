@@ -16,6 +16,10 @@ pub struct FakeTables {
 }
 
 impl KernelTables for FakeTables {
+    fn wait_for_readers(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
         if let Some(left) = &mut self.fails_after {
             *left = left.checked_sub(1).ok_or(Error::Missing("patience"))?;

@@ -19,6 +19,9 @@ use super::{error::Error, mapped::SlotTable, wire::Wire};
 pub trait KernelTables {
     /// Does one step. If it fails it may be done again, or another one to the same place.
     fn apply(&mut self, operation: &Operation) -> Result<(), Error>;
+
+    /// Waits until no packet is handled any more that may have seen the tables before this call.
+    fn wait_for_readers(&mut self) -> Result<(), Error>;
 }
 
 type Values<T> = Array<MapData, Wire<T>>;
@@ -98,6 +101,20 @@ impl MapTables {
 }
 
 impl KernelTables for MapTables {
+    /// An update of an outer map waits for a grace period of RCU before it returns
+    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c); this one changes nothing.
+    fn wait_for_readers(&mut self) -> Result<(), Error> {
+        let Some((id, table)) = self.slots.iter().next() else {
+            return Ok(());
+        };
+        self.outer[id.size as usize]
+            .set(id.index, table.map(), 0)
+            .map_err(|error| Error::Map {
+                map: "SLOTS",
+                error,
+            })
+    }
+
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
         match operation {
             Operation::SetDevice(n, device) => self.set_device(*n, *device),

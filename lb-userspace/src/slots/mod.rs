@@ -1,5 +1,6 @@
 //! Who owns which slot of the hash-determined services, and who owned it before: the agent's side
-//! of "just enough state". Pure: no file, socket, clock, random source or log call.
+//! of "just enough state". Pure but for `runner` and `files`: no file, socket, clock, random source or
+//! log call.
 //!
 //! ```text
 //!  configuration, health ──► Table ──► History ──► slot words
@@ -16,9 +17,11 @@
 //! - `sweep`: which slots are settled, and which exceptions go; `judge`: the verdict on one;
 //! - `table`: a history together with what its owners are made from, which says what to log;
 //! - `log`: that as text; `fold`: a restarted agent makes the same words of it;
+//! - `runner`: all tables of an agent, with their logs (`files`) and the exceptions in the kernel;
 //! - `indices`: numbers of backends, not given to another while anything names the one before.
 
 mod epochs;
+mod files;
 mod fold;
 mod grace;
 mod indices;
@@ -26,6 +29,7 @@ mod judge;
 mod log;
 mod machine;
 mod resize;
+mod runner;
 mod sweep;
 mod table;
 #[cfg(test)]
@@ -42,5 +46,6 @@ pub use log::{
 };
 pub use machine::{Changed, History, Owners};
 pub use resize::Busy;
+pub use runner::{Runner, Shape, SlotOf, SweepContext, Swept, TableStatus, Wanted};
 pub use sweep::{Deletion, Rewrite, Sweep, Tally, sweep};
 pub use table::{Assign, Table};

@@ -29,6 +29,8 @@ pub enum ProblemCode {
     UnresolvedNextHop,
     /// The program does not run in the driver.
     GenericMode,
+    /// The last reload failed.
+    Reload,
     /// The agent itself warns of something.
     Agent,
 }
@@ -40,6 +42,11 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     problems.extend(services(snapshot));
     problems.extend(next_hops(snapshot));
     problems.extend(modes(snapshot));
+    problems.extend(snapshot.agent.reload_error.iter().map(|error| Problem {
+        severity: Severity::Warning,
+        code: ProblemCode::Reload,
+        message: format!("the last reload failed, the configuration before is in use: {error}"),
+    }));
     problems.extend(snapshot.agent.warnings.iter().map(|warning| Problem {
         severity: Severity::Warning,
         code: ProblemCode::Agent,
@@ -152,6 +159,7 @@ mod tests {
                 ProblemCode::NoBackend,
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::GenericMode,
+                ProblemCode::Reload,
                 ProblemCode::Agent,
             ]
         );

@@ -35,6 +35,8 @@ pub(crate) fn healthy() -> Snapshot {
             stats: "127.0.0.1:9633".into(),
             seed_fingerprint: "9f86d081".into(),
             warnings: Vec::new(),
+            generation: 3,
+            reload_error: None,
         },
         readiness: Readiness::Ready,
         interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
@@ -65,6 +67,7 @@ pub(crate) fn troubled() -> Snapshot {
     snapshot.interfaces[1].mode = Mode::Generic;
     snapshot.interfaces[1].mode_reason =
         Some("the driver has no XDP (Operation not supported)".into());
+    snapshot.agent.reload_error = Some("/etc/sluice/sluice.toml: no such file".into());
     snapshot.exceptions.ipv4 = 923;
     snapshot.pools[1].slots[0] = SlotsView {
         family: Family::Ipv4,

@@ -96,6 +96,12 @@ pub struct AgentView {
     pub seed_fingerprint: String,
     /// What it would have the operator know.
     pub warnings: Vec<String>,
+    /// Counts the configurations that it has taken since it was started.
+    #[serde(default)]
+    pub generation: u64,
+    /// Why its last reload failed, if it did; then it works by the configuration before.
+    #[serde(default)]
+    pub reload_error: Option<String>,
 }
 
 /// Whether the agent does its work: tables applied, program attached.

@@ -1,0 +1,159 @@
+//! The slot tables of a configuration, and the sweep of the exceptions: joins the configuration and
+//! its numbers with what `slots::Runner` needs. Wires, and decides nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lb_common::abi::{BackendRef, Seed, TableId};
+
+use crate::{
+    kernel::{self, ExceptionKey, ExceptionTables, MapTables},
+    model::{Config, Service},
+    plan::Tables,
+    reconcile::Reconciler,
+    slots::{Clock, Health, Jiffies, Runner, SweepContext, UnixTime, Wanted},
+    state::{Ids, PoolFamily},
+};
+
+use super::view::unix_seconds;
+
+/// How often exceptions are swept while a slot is not settled.
+pub(super) const SWEEP: Duration = Duration::from_secs(5);
+
+/// Both clocks now.
+pub(super) fn clock() -> Clock {
+    Clock {
+        now: std::time::Instant::now(),
+        unix: UnixTime(unix_seconds()),
+    }
+}
+
+/// The slot tables that services lead to.
+pub(super) fn wanted(config: &Config, ids: &Ids, tables: &Tables) -> Vec<Wanted> {
+    let table = |(&key, &id): (&PoolFamily, &TableId)| {
+        let (pool, family) = key;
+        let mut wanted = Wanted {
+            pool: config.pools[pool].name.clone(),
+            family,
+            id,
+            old: ids.old_tables.get(&key).copied(),
+            backends: BTreeMap::new(),
+            indices: BTreeMap::new(),
+            settle: Duration::ZERO,
+            services: Vec::new(),
+        };
+        for (n, backend) in config.pools[pool].backends.iter().enumerate() {
+            let Some(index) = ids.backends.get(&(pool, n, family)) else {
+                continue;
+            };
+            let lives = tables.backends.contains_key(&index.index());
+            let health = Health {
+                weight: backend.weight.value(),
+                available: lives,
+                alive: lives,
+            };
+            wanted.backends.insert(backend.name.clone(), health);
+            wanted.indices.insert(backend.name.clone(), index.index());
+        }
+        for (service, id) in users(config, ids, pool) {
+            wanted.settle = wanted.settle.max(service.settle);
+            wanted.services.push(id);
+        }
+        wanted
+    };
+    ids.tables.iter().map(table).collect()
+}
+
+/// The services that a pool answers for, with their numbers.
+fn users<'a>(
+    config: &'a Config,
+    ids: &'a Ids,
+    pool: usize,
+) -> impl Iterator<Item = (&'a Service, u32)> {
+    let services = config.services.iter().zip(ids.services.iter().copied());
+    services.filter(move |(service, _)| service.pools().any(|used| used == pool))
+}
+
+/// What a sweep works on.
+pub(super) struct Sweeper<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ids: &'a Ids,
+    pub(super) seed: Seed,
+    pub(super) clock: Jiffies,
+}
+
+/// What a service's flows are found and kept by.
+struct Flows {
+    tables: [Option<TableId>; 2],
+    timeout: Duration,
+}
+
+impl Sweeper<'_> {
+    /// Sweeps the exceptions; `tables` are those that are written, and get the words that follow.
+    /// Returns the backends that exceptions name, and how many exceptions there were.
+    pub(super) fn sweep(
+        &self,
+        runner: &mut Runner,
+        exceptions: &mut ExceptionTables,
+        reconciler: &mut Reconciler<MapTables>,
+        tables: &mut Tables,
+    ) -> Result<Swept, kernel::Error> {
+        let services = self.services();
+        let live = tables.backends.clone();
+        let usable = |backend: BackendRef| {
+            let now = live.get(&backend.index());
+            now.is_some_and(|now| now.is_alive() && now.generation() == backend.generation())
+        };
+        let timeout = |service| {
+            let flows = services.get(&service);
+            flows.map_or(Duration::ZERO, |flows| flows.timeout)
+        };
+        let context = SweepContext {
+            clock: self.clock,
+            slot_of: &|key, service| self.slot_of(services.get(&service)?, key),
+            timeout: &timeout,
+            usable: &usable,
+        };
+        let swept = runner.sweep(exceptions, &context, || reconciler.wait_for_readers())?;
+        if swept.settled() {
+            tables.slots = runner.slots();
+            reconciler.reconcile(tables)?;
+        }
+        let deleted = swept.finish(exceptions)?;
+        Ok(Swept {
+            named: swept.named().clone(),
+            entries: swept.entries,
+            deleted,
+        })
+    }
+
+    fn services(&self) -> BTreeMap<u32, Flows> {
+        let services = self.config.services.iter().zip(&self.ids.services);
+        let flows = services.map(|(service, &id)| {
+            let table = |family| self.ids.tables.get(&(service.pool, family)).copied();
+            let tables = crate::model::Family::ALL.map(table);
+            let timeout = service.entry_timeout;
+            (id, Flows { tables, timeout })
+        });
+        flows.collect()
+    }
+
+    /// The slot of a flow of a service.
+    fn slot_of(&self, flows: &Flows, key: &ExceptionKey) -> Option<(TableId, u32)> {
+        let [ipv4, ipv6] = flows.tables;
+        let (table, hash) = match key {
+            ExceptionKey::Ipv4(key) => (ipv4?, key.slot_hash(self.seed, 0)),
+            ExceptionKey::Ipv6(key) => (ipv6?, key.slot_hash(self.seed, 0)),
+        };
+        Some((table, hash.below(table.size.slots())))
+    }
+}
+
+/// What a sweep found.
+pub(super) struct Swept {
+    /// Every backend that an exception names, by index.
+    pub(super) named: std::collections::BTreeSet<u32>,
+    /// How many exceptions there were.
+    pub(super) entries: usize,
+    /// How many of them are gone.
+    pub(super) deleted: usize,
+}

@@ -1,0 +1,60 @@
+//! The logs of slot tables on disk: one file a table, in a folder of the agent's state. Only I/O;
+//! what stands in them is `log`'s.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// A table's log.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+}
+
+impl LogFile {
+    /// The log of a table by this name, in `folder`, which is made if it is not there.
+    pub(super) fn of(folder: &Path, name: &str) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let path = folder.join(format!("{name}.log"));
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands in it; `None` if there is none.
+    pub(super) fn read(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a line, which is on the disk when this returns.
+    pub(super) fn append(&self, line: &str) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        file.write_all(line.as_bytes())?;
+        file.sync_data()
+    }
+
+    /// Puts another text in its place, whole or not at all.
+    pub(super) fn replace(&self, text: &str) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        File::open(folder)?.sync_all()
+    }
+
+    /// Removes it.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
