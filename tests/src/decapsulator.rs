@@ -1,4 +1,4 @@
-//! `decapsulate` on one interface: a backend's receiving end of mode `ipip`.
+//! `decapsulate` on one interface: a backend's receiving end of modes `ipip` and `gue`.
 
 use std::net::IpAddr;
 
@@ -38,15 +38,34 @@ const XDP_PASS: u32 = 2;
 /// Values of the map `ROLES`.
 const OWN: u32 = 1;
 const SERVICE: u32 = 2;
+const OWN_GUE: u32 = 3;
+
+/// What packets to a backend travel in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// Another IP header (`ipip`).
+    Ip,
+    /// The same and UDP to port 6080 (`gue`).
+    Gue,
+}
 
 impl Decapsulator {
     /// Loads the program for a backend with `own` addresses that may get packets for `services`
     /// only inside packets to one of its own.
     pub fn load(own: &[IpAddr], services: &[IpAddr]) -> Result<Self> {
+        Self::load_for(Tunnel::Ip, own, services)
+    }
+
+    /// The same for a tunnel of another kind.
+    pub fn load_for(tunnel: Tunnel, own: &[IpAddr], services: &[IpAddr]) -> Result<Self> {
+        let own_role = match tunnel {
+            Tunnel::Ip => OWN,
+            Tunnel::Gue => OWN_GUE,
+        };
         let mut object = object()?;
         let map = object.map_mut("ROLES").context("no map ROLES")?;
         let mut roles = HashMap::<_, [u8; 16], u32>::try_from(map)?;
-        for (addresses, role) in [(own, OWN), (services, SERVICE)] {
+        for (addresses, role) in [(own, own_role), (services, SERVICE)] {
             for address in addresses {
                 roles.insert(key(*address), role, 0)?;
             }

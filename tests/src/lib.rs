@@ -17,6 +17,7 @@
 //! host        a packet and tables without a kernel: ring 0's half of it (the kernel's half is in
 //!             tests/kernel)
 //! bench       what a packet costs, beside floors of the same run
+//! live        thousands of live connections while backends come, go and die
 //! ```
 //!
 //! Everything that is made here goes when its owner is dropped. Everything but `cases` and `host`
@@ -32,6 +33,7 @@ pub mod host;
 pub mod http;
 pub mod interrupt;
 pub mod link;
+pub mod live;
 pub mod metrics;
 pub mod namespace;
 pub mod network;

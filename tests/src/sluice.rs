@@ -40,10 +40,24 @@ impl Sluice {
         namespace: &Namespace,
         configuration: &Configuration,
     ) -> Result<Self> {
-        let folder = configuration.folder().to_owned();
+        Self::start_with(
+            binary,
+            namespace,
+            configuration.folder(),
+            &configuration.to_string(),
+        )
+    }
+
+    /// The same with the main file's text; the agent's files are in `folder`.
+    pub fn start_with(
+        binary: &Path,
+        namespace: &Namespace,
+        folder: &Path,
+        text: &str,
+    ) -> Result<Self> {
+        let folder = folder.to_owned();
         let file = folder.join("sluice.toml");
-        fs::write(&file, configuration.to_string())
-            .with_context(|| format!("could not write {}", file.display()))?;
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
         let mut command = namespace.command(binary)?;
         command.arg("run").arg("--config").arg(&file);
         let process = Process::start("sluice", command, &folder.join("sluice.log"))?;

@@ -13,6 +13,7 @@ mod packages;
 mod process;
 mod root;
 mod setup;
+mod soak;
 mod test;
 mod verify;
 mod workspace;
@@ -38,6 +39,7 @@ enum Verb {
     Test(test::Arguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
+    Soak(soak::Arguments),
     Docs(docs::Arguments),
     Verify(verify::Arguments),
     Ci(ci::Arguments),
@@ -60,6 +62,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test(arguments) => test::run(&workspace, &arguments),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Bench(arguments) => bench::run(&workspace, &arguments),
+        Verb::Soak(arguments) => soak::run(&workspace, &arguments),
         Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),

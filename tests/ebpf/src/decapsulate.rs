@@ -1,13 +1,19 @@
-//! `decapsulate`: a backend's receiving end of mode `ipip`, for kernels without an ipip device.
+//! `decapsulate`: a backend's receiving end of modes `ipip` and `gue`, for kernels without ipip and
+//! fou devices.
 //!
 //! ```text
-//! before  Ethernet | outer IP: to one of my own addresses, protocol 4 or 41 | inner IP: to a service
-//! after   Ethernet                                                          | inner IP: to a service
+//! before  Ethernet | outer IP: to one of my own addresses | inner IP: to a service
+//! after   Ethernet                                        | inner IP: to a service
+//!
+//! ipip    the outer header's protocol is 4 or 41
+//! gue     it is 17, and a UDP header to port 6080 is between the two (GUE variant 1:
+//!         draft-ietf-intarea-gue-09, section 4)
 //! ```
 //!
-//! It is no more lenient than the kernel's device: the outer header is judged as the kernel judges
-//! one (version, lengths, checksum), since the kernel does not get to see it. A frame to a service
-//! address that did not come inside such a header is dropped: plain routing can't pass for
+//! It is no more lenient than the kernel's devices: the outer header is judged as the kernel judges
+//! one (version, lengths, checksum), since the kernel does not get to see it. One thing is left to
+//! the packet cases: whether an outer UDP checksum is right; over IPv6 it has to be there. A frame to
+//! a service address that did not come inside such headers is dropped: plain routing can't pass for
 //! balancing. Everything else is the kernel's.
 
 use aya_ebpf::{
@@ -26,10 +32,12 @@ type Address = [u32; 4];
 #[btf_map]
 static ROLES: HashMap<Address, u32, 16> = HashMap::new();
 
-/// The backend's own address, where the balancer sends to.
+/// The backend's own address, where the balancer sends IP in IP.
 const OWN: u32 = 1;
 /// A service's address, which clients send to.
 const SERVICE: u32 = 2;
+/// The backend's own address, where the balancer sends IP in UDP.
+const OWN_GUE: u32 = 3;
 
 /// Frames by [`Outcome`].
 #[btf_map]
@@ -53,6 +61,9 @@ const IPV4: usize = 20;
 const IPV6: usize = 40;
 const PROTOCOL_IPV4: u8 = 4;
 const PROTOCOL_IPV6: u8 = 41;
+const UDP: usize = 8;
+const PROTOCOL_UDP: u8 = 17;
+const GUE_PORT: [u8; 2] = 6080_u16.to_be_bytes();
 
 #[xdp]
 fn decapsulate(context: XdpContext) -> u32 {
@@ -83,21 +94,31 @@ fn ipv4(frame: &mut Frame<'_>) -> Outcome {
         return Outcome::Other;
     };
     match role(mapped([outer[16], outer[17], outer[18], outer[19]])) {
-        Some(SERVICE) => return Outcome::Refused,
-        Some(OWN) if outer[9] == PROTOCOL_IPV4 => {}
-        Some(_) | None => return Outcome::Other,
+        Some(SERVICE) => Outcome::Refused,
+        Some(OWN) if outer[9] == PROTOCOL_IPV4 => open4::<IPV4>(frame, &outer),
+        Some(OWN_GUE) if outer[9] == PROTOCOL_UDP => match udp::<{ ETHERNET + IPV4 }>(frame) {
+            Some(header) if !header.is_sound(outer_length4(&outer), IPV4) => Outcome::Malformed,
+            Some(_) => open4::<{ IPV4 + UDP }>(frame, &outer),
+            None => Outcome::Other,
+        },
+        Some(_) | None => Outcome::Other,
     }
-    let Some(inner) = frame.read::<IPV4>(ETHERNET + IPV4) else {
+}
+
+/// Takes `HEADERS` bytes of IPv4 and perhaps UDP away.
+#[inline(always)]
+fn open4<const HEADERS: usize>(frame: &mut Frame<'_>, outer: &[u8; IPV4]) -> Outcome {
+    let Some(inner) = frame.read::<IPV4>(ETHERNET + HEADERS) else {
         return Outcome::Malformed;
     };
     // Fragments and options are not this tool's; the balancer makes neither.
     let fragment = outer[6] & 0x3f != 0 || outer[7] != 0;
-    let length = usize::from(u16::from_be_bytes([outer[2], outer[3]]));
+    let length = outer_length4(outer);
     let inner_length = usize::from(u16::from_be_bytes([inner[2], inner[3]]));
-    let sound = outer[0] == 0x45 && !fragment && outer[8] > 0 && sums_up(&outer);
+    let sound = outer[0] == 0x45 && !fragment && outer[8] > 0 && sums_up(outer);
     if !sound
         || inner[0] >> 4 != 4
-        || length != inner_length + IPV4
+        || length != inner_length + HEADERS
         || length + ETHERNET > frame.len()
     {
         return Outcome::Malformed;
@@ -105,7 +126,12 @@ fn ipv4(frame: &mut Frame<'_>) -> Outcome {
     if role(mapped([inner[16], inner[17], inner[18], inner[19]])) != Some(SERVICE) {
         return Outcome::Refused;
     }
-    strip::<{ IPV4 as i32 }>(frame)
+    strip::<HEADERS>(frame)
+}
+
+#[inline(always)]
+fn outer_length4(outer: &[u8; IPV4]) -> usize {
+    usize::from(u16::from_be_bytes([outer[2], outer[3]]))
 }
 
 #[inline(always)]
@@ -114,33 +140,80 @@ fn ipv6(frame: &mut Frame<'_>) -> Outcome {
         return Outcome::Other;
     };
     match role(destination(&outer)) {
-        Some(SERVICE) => return Outcome::Refused,
-        Some(OWN) if outer[6] == PROTOCOL_IPV6 => {}
-        Some(_) | None => return Outcome::Other,
+        Some(SERVICE) => Outcome::Refused,
+        Some(OWN) if outer[6] == PROTOCOL_IPV6 => open6::<IPV6>(frame, &outer),
+        Some(OWN_GUE) if outer[6] == PROTOCOL_UDP => match udp::<{ ETHERNET + IPV6 }>(frame) {
+            Some(header)
+                if !header.is_sound(outer_length6(&outer), IPV6) || !header.has_checksum =>
+            {
+                Outcome::Malformed
+            }
+            Some(_) => open6::<{ IPV6 + UDP }>(frame, &outer),
+            None => Outcome::Other,
+        },
+        Some(_) | None => Outcome::Other,
     }
-    let Some(inner) = frame.read::<IPV6>(ETHERNET + IPV6) else {
+}
+
+/// Takes `HEADERS` bytes of IPv6 and perhaps UDP away.
+#[inline(always)]
+fn open6<const HEADERS: usize>(frame: &mut Frame<'_>, outer: &[u8; IPV6]) -> Outcome {
+    let Some(inner) = frame.read::<IPV6>(ETHERNET + HEADERS) else {
         return Outcome::Malformed;
     };
-    let length = usize::from(u16::from_be_bytes([outer[4], outer[5]]));
-    let inner_length = usize::from(u16::from_be_bytes([inner[4], inner[5]]));
+    let length = outer_length6(outer);
+    let inner_length = IPV6 + usize::from(u16::from_be_bytes([inner[4], inner[5]]));
     let sound = outer[0] >> 4 == 6 && outer[7] > 0 && inner[0] >> 4 == 6;
-    if !sound || length != inner_length + IPV6 || length + IPV6 + ETHERNET > frame.len() {
+    if !sound || length != inner_length + HEADERS || length + ETHERNET > frame.len() {
         return Outcome::Malformed;
     }
     if role(destination(&inner)) != Some(SERVICE) {
         return Outcome::Refused;
     }
-    strip::<{ IPV6 as i32 }>(frame)
+    strip::<HEADERS>(frame)
 }
 
-/// Takes the outer header away; the Ethernet header moves up to the inner one. Its type stays
-/// right, since both headers are of one family.
+/// The length of the whole packet.
 #[inline(always)]
-fn strip<const HEADER: i32>(frame: &mut Frame<'_>) -> Outcome {
+fn outer_length6(outer: &[u8; IPV6]) -> usize {
+    IPV6 + usize::from(u16::from_be_bytes([outer[4], outer[5]]))
+}
+
+/// What a UDP header to GUE's port says.
+struct Udp {
+    length: usize,
+    has_checksum: bool,
+}
+
+impl Udp {
+    /// Whether it fits a packet of this length with `before` bytes before it.
+    #[inline(always)]
+    fn is_sound(&self, length: usize, before: usize) -> bool {
+        self.length + before == length
+    }
+}
+
+/// The UDP header at `AT`, if it is to GUE's port.
+#[inline(always)]
+fn udp<const AT: usize>(frame: &Frame<'_>) -> Option<Udp> {
+    let header = frame.read::<UDP>(AT)?;
+    ([header[2], header[3]] == GUE_PORT).then(|| Udp {
+        length: usize::from(u16::from_be_bytes([header[4], header[5]])),
+        has_checksum: header[6] != 0 || header[7] != 0,
+    })
+}
+
+/// Takes the outer headers away; the Ethernet header moves up to the inner one. Its type stays
+/// right, since both IP headers are of one family.
+#[inline(always)]
+fn strip<const HEADERS: usize>(frame: &mut Frame<'_>) -> Outcome {
     let Some(ethernet) = frame.read::<ETHERNET>(0) else {
         return Outcome::Malformed;
     };
-    match frame.shrink(HEADER).and_then(|()| frame.write(0, ethernet)) {
+    match frame
+        .shrink(HEADERS as i32)
+        .and_then(|()| frame.write(0, ethernet))
+    {
         Some(()) => Outcome::Decapsulated,
         None => Outcome::Malformed,
     }

@@ -5,6 +5,7 @@ mod agent_hops;
 mod agent_host;
 mod agent_interfaces;
 mod agent_start;
+mod live;
 mod net;
 mod receiver;
 

@@ -1,0 +1,224 @@
+//! `soak`: long runs at full size, each with a name; `cargo xtask soak` starts them. CI runs the
+//! same code smaller, as tests.
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use sluice_tests::{
+    interrupt,
+    live::{self, Mode, Order, Plan, Programs},
+    progress::Progress,
+    slots::{soak, trace::Load},
+    sluice, stage,
+};
+
+/// Runs Sluice at full size for a while, and judges.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// What there is, and how long it takes
+    List,
+    /// Run one
+    Run(Run),
+    /// The server of a backend, as runs start it
+    #[command(hide = true)]
+    Echo {
+        name: String,
+        addresses: Vec<SocketAddr>,
+    },
+    /// The clients, as runs start them
+    #[command(hide = true)]
+    Client { order: PathBuf },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Which
+    name: String,
+    /// The binary to run; by default the one beside this one
+    #[arg(long, value_name = "PATH")]
+    sluice: Option<PathBuf>,
+    /// Write the summary there, too
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// `connections`: only this mode; may be given several times
+    #[arg(long, value_name = "MODE")]
+    mode: Vec<Mode>,
+    /// `connections`: change nothing
+    #[arg(long)]
+    static_pool: bool,
+}
+
+/// A run with a name.
+struct Soak {
+    name: &'static str,
+    about: &'static str,
+    /// How long it takes, about.
+    length: fn(&Run) -> Duration,
+    /// Runs it and tells what it finds; whether all was well.
+    run: fn(&Run, &mut Summary) -> Result<bool>,
+}
+
+/// All of them.
+const SOAKS: [Soak; 2] = [
+    Soak {
+        name: "connections",
+        about: "10,000 live connections in every mode while backends come, go and die: none may break",
+        length: |run| plan(run).length() * modes(run).len() as u32,
+        run: connections,
+    },
+    Soak {
+        name: "slots",
+        about: "the slot machine: every order of events, and simulated hours of 43,000 flows",
+        length: |_| SLOTS,
+        run: slots,
+    },
+];
+
+/// How long `slots` takes on two cores.
+const SLOTS: Duration = Duration::from_secs(120);
+
+/// What namespaces and folders are called by.
+const TITLE: &str = "sluice-soak";
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().what) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: &What) -> Result<bool> {
+    match what {
+        What::List => {
+            list();
+            Ok(true)
+        }
+        What::Run(run) => run_named(run),
+        What::Echo { name, addresses } => live::run_echo(name, addresses).map(|()| true),
+        What::Client { order } => {
+            let text = fs::read(order).with_context(|| format!("no {}", order.display()))?;
+            let order: Order = serde_json::from_slice(&text)?;
+            live::run_client(&order).map(|()| true)
+        }
+    }
+}
+
+fn list() {
+    let all = Run {
+        name: String::new(),
+        sluice: None,
+        output: None,
+        mode: Vec::new(),
+        static_pool: false,
+    };
+    for Soak {
+        name,
+        about,
+        length,
+        ..
+    } in &SOAKS
+    {
+        println!("{name:14}{:>8}   {about}", minutes(length(&all)));
+    }
+}
+
+fn run_named(run: &Run) -> Result<bool> {
+    let mut named = SOAKS.iter().filter(|soak| soak.name == run.name);
+    let soak = named
+        .next()
+        .with_context(|| format!("no soak {:?}: `soak list` lists them", run.name))?;
+    interrupt::watch()?;
+    stage::clean_up_on_panic(TITLE);
+    println!("{}: about {}", soak.name, minutes((soak.length)(run)));
+    let mut summary = Summary {
+        text: String::new(),
+        file: run.output.clone(),
+    };
+    let good = (soak.run)(run, &mut summary)?;
+    if let Some(file) = &run.output {
+        println!("The summary is in {}.", file.display());
+    }
+    Ok(good)
+}
+
+/// What was found so far: printed and written as it comes, so that a run that is interrupted has not
+/// been for nothing.
+struct Summary {
+    text: String,
+    file: Option<PathBuf>,
+}
+
+impl Summary {
+    fn tell(&mut self, part: &str) -> Result<()> {
+        println!("{part}");
+        self.text += part;
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        fs::write(file, &self.text).with_context(|| format!("could not write {}", file.display()))
+    }
+}
+
+fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let programs = Programs {
+        sluice: match &run.sluice {
+            Some(path) => path.clone(),
+            None => sluice::binary()?,
+        },
+        soak: std::env::current_exe().context("where am I?")?,
+    };
+    let progress = Progress::new();
+    let mut good = true;
+    for mode in modes(run) {
+        let found = live::run(TITLE, mode, &plan(run), &programs, &progress);
+        // The other modes are of interest even so.
+        let (told, fine) = match found {
+            Ok(found) => (found.to_string(), found.is_good()),
+            Err(error) => {
+                interrupt::check()?;
+                (format!("{mode}: could not be run: {error:#}\n"), false)
+            }
+        };
+        summary.tell(&told)?;
+        good &= fine;
+    }
+    Ok(good)
+}
+
+fn slots(_: &Run, summary: &mut Summary) -> Result<bool> {
+    let soak = soak::soak(Load::FULL);
+    summary.tell(&soak.to_string())?;
+    Ok(soak.holds())
+}
+
+fn plan(run: &Run) -> Plan {
+    let full = Plan::full();
+    if run.static_pool {
+        full.without_changes()
+    } else {
+        full
+    }
+}
+
+fn modes(run: &Run) -> Vec<Mode> {
+    if run.mode.is_empty() {
+        Mode::ALL.into()
+    } else {
+        run.mode.clone()
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{:.0} min", (time.as_secs_f64() / 60.0).ceil())
+}

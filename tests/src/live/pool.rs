@@ -1,0 +1,123 @@
+//! The pool as it is at one moment, and the agent's configuration: a main file that stays, and the
+//! file of the pool, which every change writes anew.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    path::Path,
+};
+
+use crate::{
+    addresses::{Dual, GATEWAY_BACK, SOURCE, TUNNEL},
+    services::{INTERFACES, PORT},
+};
+
+use super::{
+    mode::{Forward, Mode},
+    plan::Plan,
+    script::{Backend, Change},
+};
+
+/// The file of the pool, beside the main one.
+pub(super) const FILE: &str = "pool.toml";
+/// The address of the service, on port 80.
+pub(super) const SERVICE: Dual = TUNNEL;
+
+/// Backends by weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    mode: Mode,
+    members: BTreeMap<Backend, u16>,
+}
+
+impl Pool {
+    /// The first `count` backends, of equal weight.
+    pub(super) fn new(mode: Mode, count: usize) -> Self {
+        let members = (0..count).map(|index| (Backend(index), Backend::WEIGHT));
+        Self {
+            mode,
+            members: members.collect(),
+        }
+    }
+
+    /// What is left of it after a change. A kill changes nothing that is configured.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Add(backend) => {
+                self.members.insert(backend, Backend::WEIGHT);
+            }
+            Change::Weigh(backend, weight) => {
+                self.members.insert(backend, weight);
+            }
+            Change::Remove(backend) => {
+                self.members.remove(&backend);
+            }
+            Change::Kill(_) => {}
+        }
+    }
+
+    /// Weights by name.
+    pub(super) fn weights(&self) -> BTreeMap<String, u64> {
+        let named = self.members.iter();
+        named
+            .map(|(backend, weight)| (backend.to_string(), u64::from(*weight)))
+            .collect()
+    }
+}
+
+/// The file's text.
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forward = self.mode.forward;
+        writeln!(
+            f,
+            "[[pool]]\nname = \"live\"\nforward = \"{}\"",
+            forward.name()
+        )?;
+        let source = match forward {
+            Forward::FullNat => Some(SOURCE),
+            Forward::Ipip | Forward::Gue => Some(GATEWAY_BACK),
+            // They keep the client's.
+            Forward::Dsr | Forward::Nat => None,
+        };
+        if let Some(Dual { v4, v6 }) = source {
+            writeln!(f, "source = [\"{v4}\", \"{v6}\"]")?;
+        }
+        for (backend, weight) in &self.members {
+            let Dual { v4, v6 } = backend.address();
+            writeln!(
+                f,
+                "\n[[pool.backend]]\nname = \"{backend}\"\naddress = [\"{v4}\", \"{v6}\"]\n\
+                 weight = {weight}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The main file: the agent with its files in `folder` and its pins in `bpf`, and one service.
+pub(super) fn main_file(mode: Mode, plan: &Plan, folder: &Path, bpf: &Path) -> String {
+    let mut text = format!("include = [{FILE:?}]\n\n[agent]\ninterfaces = {INTERFACES:?}\n");
+    let paths = [
+        ("control", folder.join("control.sock")),
+        ("state", folder.join("state")),
+        ("pin", bpf.join("sluice")),
+    ];
+    for (key, path) in paths {
+        let _ = writeln!(text, "{key} = {path:?}");
+    }
+    let Dual { v4, v6 } = SERVICE;
+    let tracking = if mode.tracked { "full" } else { "auto" };
+    let _ = writeln!(
+        text,
+        "\n[[service]]\nname = \"live\"\nlisten = [\"{v4}:{PORT}/tcp\", \"[{v6}]:{PORT}/tcp\"]\n\
+         pool = \"live\"\ntracking = \"{tracking}\""
+    );
+    if !mode.tracked {
+        let settle = plan.settle.as_millis();
+        for key in ["settle", "entry_timeout"] {
+            let _ = writeln!(text, "{key} = \"{settle}ms\"");
+        }
+    }
+    text
+}

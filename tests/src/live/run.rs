@@ -1,0 +1,285 @@
+//! A run in order: namespaces, servers, agent, connections, changes, judgement. Whatever ends it,
+//! dropping what it owns ends all that it started.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    addresses::Dual, interrupt, namespace::Namespace, process::Process, progress::Progress,
+    services::PORT, sluice::Sluice, stage::Stage, wait,
+};
+
+use super::{
+    client::Order,
+    clock,
+    messages::{OPENED, Outcome},
+    mode::Mode,
+    plan::Plan,
+    pool::{self, Pool},
+    reload,
+    script::{Backend, Change, Step},
+    site::{CONTROL, Site},
+    summary::{Event, Summary},
+    verdict::{Death, Verdict},
+};
+
+/// Between two looks at the processes and at the number of exceptions.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long after the planned time all connections may take to open.
+const LATE: Duration = Duration::from_secs(30);
+
+/// The programs that a run starts.
+pub struct Programs {
+    /// `sluice`.
+    pub sluice: PathBuf,
+    /// `soak`, whose verbs `echo` and `client` are the two ends.
+    pub soak: PathBuf,
+}
+
+/// What runs, in the order that it is stopped in.
+struct Live<'a> {
+    client: Option<Process>,
+    sluice: Sluice,
+    /// By backend; nothing where it was killed.
+    servers: Vec<Option<Process>>,
+    control: Process,
+    site: Site,
+    stage: Stage,
+    plan: &'a Plan,
+    pool: Pool,
+    start: Duration,
+    events: Vec<Event>,
+    deaths: Vec<Death>,
+    exceptions: Option<f64>,
+}
+
+/// Runs `plan` in `mode`. `title` names namespaces and folder. An error if the run could not be
+/// made; what it found is in the summary.
+pub fn run(
+    title: &str,
+    mode: Mode,
+    plan: &Plan,
+    programs: &Programs,
+    progress: &Progress,
+) -> Result<Summary> {
+    progress.step(&format!("{mode}: namespaces, servers, agent"));
+    let mut live = Live::set_up(title, mode, plan, programs)?;
+    let Plan {
+        connections,
+        controls,
+        ..
+    } = plan;
+    progress.step(&format!(
+        "{mode}: {connections} connections, {controls} beside"
+    ));
+    live.open(programs)?;
+    progress.step(&format!("{mode}: {} changes", configured(plan)));
+    for step in &plan.script {
+        live.take(*step)?;
+    }
+    live.pass(plan.tail)?;
+    let outcome = live.finish()?;
+    let reasons = reload::reasons(&live.site.gateway)?;
+    live.sluice.stop()?;
+    Ok(Summary {
+        mode,
+        verdict: Verdict::on(&outcome, &live.deaths, live.start),
+        changes: configured(plan),
+        events: live.events,
+        exceptions: live.exceptions,
+        reasons,
+        log: live.sluice.log_end(),
+    })
+}
+
+fn configured(plan: &Plan) -> usize {
+    plan.script
+        .iter()
+        .filter(|step| step.change.is_configured())
+        .count()
+}
+
+impl<'a> Live<'a> {
+    fn set_up(title: &str, mode: Mode, plan: &'a Plan, programs: &Programs) -> Result<Self> {
+        let stage = Stage::set_up(title)?;
+        let site = Site::set_up(&stage, mode, plan.backends)?;
+        let serve = |namespace: &Namespace, name: &str| {
+            serve(&programs.soak, namespace, name, stage.folder())
+        };
+        let named = site.backends.iter().enumerate();
+        let servers = named
+            .map(|(index, namespace)| serve(namespace, &Backend(index).to_string()).map(Some))
+            .collect::<Result<_>>()?;
+        let control = serve(&site.control, "control")?;
+        let pool = Pool::new(mode, plan.members);
+        reload::write(stage.folder(), &pool)?;
+        let text = pool::main_file(mode, plan, stage.folder(), &stage.bpf());
+        let mut sluice =
+            Sluice::start_with(&programs.sluice, &site.gateway, stage.folder(), &text)?;
+        sluice.wait_until_ready(&site.gateway)?;
+        Ok(Self {
+            client: None,
+            sluice,
+            servers,
+            control,
+            site,
+            stage,
+            plan,
+            pool,
+            start: clock::now()?,
+            events: Vec::new(),
+            deaths: Vec::new(),
+            exceptions: None,
+        })
+    }
+
+    /// Starts the client process and waits until its connections are open, or failed to.
+    fn open(&mut self, programs: &Programs) -> Result<()> {
+        let plan = self.plan;
+        // Evenly, until shortly before the last change.
+        let changing = plan.changing_time().max(Duration::from_secs(1));
+        let late_rate = (f64::from(plan.late) / changing.as_secs_f64()).ceil() as u32;
+        let order = Order {
+            service: addresses(pool::SERVICE),
+            control: addresses(CONTROL),
+            connections: (plan.connections, plan.opening),
+            late: (plan.late, late_rate.max(1)),
+            controls: plan.controls,
+            outcome: self.outcome_file(),
+        };
+        let folder = self.stage.folder();
+        let file = folder.join("client.json");
+        fs::write(&file, serde_json::to_vec(&order)?)
+            .with_context(|| format!("could not write {}", file.display()))?;
+        let mut command = self.site.client.command(&programs.soak)?;
+        command.arg("client").arg(&file);
+        let mut client = Process::start("client", command, &folder.join("client.log"))?;
+        self.start = clock::now()?;
+        let limit = plan.opening_time() + LATE;
+        let opened = wait::until("all connections to be open", limit, || {
+            client.expect_running()?;
+            Ok(client.log().contains(OPENED).then_some(()))
+        });
+        client.explain(opened)?;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Waits for its time, then makes a change.
+    fn take(&mut self, Step { after, change }: Step) -> Result<()> {
+        self.pass(after)?;
+        let at = clock::now()?;
+        self.pool.apply(change);
+        match change {
+            Change::Kill(backend) => self.kill(backend, at)?,
+            Change::Add(_) | Change::Weigh(..) | Change::Remove(_) => {
+                reload::reload(&self.sluice, self.stage.folder(), &self.pool).with_context(
+                    || format!("{change}; sluice's log:\n{}", self.sluice.log_end()),
+                )?;
+            }
+        }
+        self.events.push(Event {
+            at: at.saturating_sub(self.start),
+            change,
+            took: clock::now()?.saturating_sub(at),
+        });
+        Ok(())
+    }
+
+    /// The link first: nobody must hear that the process's sockets are closed.
+    fn kill(&mut self, backend: Backend, at: Duration) -> Result<()> {
+        self.site.cut(backend)?;
+        if let Some(mut server) = self.servers[backend.0].take() {
+            server.end_with(nix::sys::signal::Signal::SIGKILL)?;
+        }
+        self.deaths.push(Death {
+            name: backend.to_string(),
+            at,
+        });
+        Ok(())
+    }
+
+    /// Lets connections live for a while, and looks at the rest.
+    fn pass(&mut self, time: Duration) -> Result<()> {
+        let deadline = Instant::now() + time;
+        loop {
+            interrupt::check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(LOOK));
+            self.look()?;
+        }
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let servers = self.servers.iter_mut().flatten();
+        for process in servers.chain(&mut self.client).chain([&mut self.control]) {
+            let running = process.expect_running();
+            process.explain(running)?;
+        }
+        let exceptions = reload::exceptions(&self.site.gateway);
+        let exceptions =
+            exceptions.with_context(|| format!("sluice's log:\n{}", self.sluice.log_end()))?;
+        self.exceptions = match (self.exceptions, exceptions) {
+            (Some(before), Some(now)) => Some(before.max(now)),
+            (before, now) => before.or(now),
+        };
+        Ok(())
+    }
+
+    /// Ends the client process and reads what it found.
+    fn finish(&mut self) -> Result<Outcome> {
+        let mut client = self.client.take().context("no client was started")?;
+        let ended = client.stop().and_then(|status| {
+            anyhow::ensure!(status.success(), "it ended with {status}");
+            Ok(())
+        });
+        client.explain(ended)?;
+        let file = self.outcome_file();
+        let text = fs::read(&file).with_context(|| format!("could not read {}", file.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    fn outcome_file(&self) -> PathBuf {
+        self.stage.folder().join("outcome.json")
+    }
+}
+
+/// Starts the server of a namespace, for any of its addresses, and waits until it listens.
+fn serve(soak: &Path, namespace: &Namespace, name: &str, folder: &Path) -> Result<Process> {
+    let any = Dual {
+        v4: Ipv4Addr::UNSPECIFIED,
+        v6: Ipv6Addr::UNSPECIFIED,
+    };
+    let mut command = namespace.command(soak)?;
+    command.arg("echo").arg(name);
+    command.args(addresses(any).iter().map(SocketAddr::to_string));
+    let mut server = Process::start(name, command, &folder.join(format!("{name}.log")))?;
+    let listening = wait::until(
+        &format!("{name} to listen"),
+        Duration::from_secs(10),
+        || {
+            server.expect_running()?;
+            let sockets =
+                namespace.run(|| Ok(fs::read_to_string("/proc/thread-self/net/tcp6")?))?;
+            // Of the two it is the second that it listens on.
+            let listening = format!(":{PORT:04X} {:032X}:0000 0A", 0);
+            Ok(sockets.contains(&listening).then_some(()))
+        },
+    );
+    server.explain(listening)?;
+    Ok(server)
+}
+
+fn addresses(host: Dual) -> Vec<SocketAddr> {
+    host.both().map(|ip| SocketAddr::new(ip, PORT)).into()
+}

@@ -1,0 +1,67 @@
+//! No established flow breaks while backends are added, weighed, flipped, drained and killed: the
+//! soak `connections`, smaller. `cargo xtask soak connections` is the full size.
+
+use std::{path::PathBuf, time::Duration};
+
+use sluice_tests::{
+    live::{self, Backend, Change, Mode, Plan, Programs, Step, Summary},
+    progress::Progress,
+};
+
+use super::binary;
+
+fn run(mode: &str, plan: &Plan) -> Summary {
+    let programs = Programs {
+        sluice: binary(),
+        soak: PathBuf::from(env!("CARGO_BIN_EXE_soak")),
+    };
+    let mode: Mode = mode.parse().unwrap();
+    live::run("sluice-live", mode, plan, &programs, &Progress::new()).unwrap()
+}
+
+/// Where the hash determines the backend, a run in which no flow was recorded moved nothing.
+fn no_flow_breaks(mode: &str) {
+    let summary = run(mode, &Plan::brief());
+    assert!(summary.is_good(), "{summary}");
+    let moved = summary.is_tracked() || summary.exceptions.is_some_and(|most| most > 0.0);
+    assert!(moved, "{summary}");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_ipip() {
+    no_flow_breaks("ipip");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_gue() {
+    no_flow_breaks("gue");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_dsr() {
+    no_flow_breaks("dsr");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_full_nat() {
+    no_flow_breaks("full-nat");
+}
+
+/// Flows of a backend that is taken away do break: the judgement sees it.
+#[test]
+fn serial_a_backend_that_is_taken_away_breaks_its_flows() {
+    let taken_away = Step {
+        after: Duration::from_millis(500),
+        change: Change::Remove(Backend(0)),
+    };
+    let plan = Plan {
+        script: vec![taken_away],
+        ..Plan::brief()
+    };
+    let summary = run("ipip", &plan);
+    assert!(!summary.is_good(), "{summary}");
+    let verdict = &summary.verdict;
+    let of_it = verdict.shares["backend1"];
+    assert!(verdict.resets > of_it / 2, "{summary}");
+    assert!(verdict.resets <= of_it, "{summary}");
+}

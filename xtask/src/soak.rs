@@ -1,0 +1,49 @@
+//! `cargo xtask soak NAME`: sets up, builds the release binaries, and hands over to `soak` in
+//! `tests`, which knows what there is.
+
+use std::{ffi::OsString, fs, os::unix::process::CommandExt};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process, root, setup,
+    workspace::{PRODUCT, TESTS, Workspace},
+};
+
+/// Run Sluice at full size for minutes or hours, and judge; without NAME, list what there is
+///
+/// Says first how long it takes, and writes its summary to target/soak/NAME.txt. Ends with status 0
+/// only if all was well. Builds as the user; the run itself is root's, by sudo if need be.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which
+    name: Option<String>,
+    /// Passed through to the run (`-- --help` lists what it takes)
+    #[arg(last = true)]
+    rest: Vec<OsString>,
+}
+
+/// Becomes the run, so that a Ctrl-C reaches nobody else and its clean-up is waited for.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    setup::everything(workspace)?;
+    process::run(
+        workspace
+            .cargo()
+            .args(["build", "--release", "--bins"])
+            .args(["--package", PRODUCT, "--package", TESTS]),
+    )?;
+    let program = workspace.released("soak");
+    let Some(name) = &arguments.name else {
+        return process::run(workspace.command(program).arg("list"));
+    };
+    let folder = workspace.root().join("target/soak");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    root::acquire(workspace, "the run (network namespaces, BPF programs)")?;
+    let mut soak = root::command(workspace, program);
+    soak.args(["run", name, "--sluice"])
+        .arg(workspace.released("sluice"))
+        .arg("--output")
+        .arg(folder.join(format!("{name}.txt")))
+        .args(&arguments.rest);
+    Err(soak.exec()).context("starting the run")
+}
