@@ -13,11 +13,12 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord,
-        Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX, MAX_NEXT_HOPS,
-        MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy,
-        OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed,
-        Service, Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Traffic, Unrecorded,
+        Address, Affinity, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState,
+        FlowTable, HopWord, Ipv4Address, Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX,
+        MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted,
+        NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite,
+        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId, TableSize,
+        Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Route,
@@ -112,12 +113,36 @@ static OCCUPANCY: Array<u64, { Occupancy::POSITIONS as usize }> = Array::new();
 static RECORD_BUDGET: PerCpuArray<RecordBudget, 1> = PerCpuArray::new();
 #[btf_map]
 static UNRECORDED: Array<Unrecorded, { MAX_SERVICES as usize }> = Array::new();
-/// Size: at load.
+/// How much backends are meant to take.
 #[btf_map]
-static FLOWS_V4: LruHashMap<FlowKey<Ipv4Address>, FlowEntry<Ipv4Address>, 1024> = LruHashMap::new();
-/// Size: at load.
+static LOADS: Array<Load, { MAX_BACKENDS as usize }> = Array::new();
+/// How many flows backends have; the agent counts anew from time to time.
 #[btf_map]
-static FLOWS_V6: LruHashMap<FlowKey<Ipv6Address>, FlowEntry<Ipv6Address>, 1024> = LruHashMap::new();
+static ACTIVE: Array<u64, { MAX_BACKENDS as usize }> = Array::new();
+#[btf_map]
+static TIMEOUTS: Array<Timeouts, { MAX_SERVICES as usize }> = Array::new();
+/// How many flows of a service each CPU has given away by turns.
+#[btf_map]
+static TURNS: PerCpuArray<u32, { MAX_SERVICES as usize }> = PerCpuArray::new();
+type Flows<A> = LruHashMap<FlowKey<A>, FlowEntry<A>, 1024>;
+/// Committed flows. Size: at load.
+#[btf_map]
+static FLOWS_V4: Flows<Ipv4Address> = LruHashMap::new();
+/// Committed flows. Size: at load.
+#[btf_map]
+static FLOWS_V6: Flows<Ipv6Address> = LruHashMap::new();
+/// Young flows. Size: at load.
+#[btf_map]
+static YOUNG_V4: Flows<Ipv4Address> = LruHashMap::new();
+/// Young flows. Size: at load.
+#[btf_map]
+static YOUNG_V6: Flows<Ipv6Address> = LruHashMap::new();
+/// Whom clients keep to. Size: at load.
+#[btf_map]
+static AFFINITIES_V4: LruHashMap<FlowKey<Ipv4Address>, Affinity, 1024> = LruHashMap::new();
+/// Whom clients keep to. Size: at load.
+#[btf_map]
+static AFFINITIES_V6: LruHashMap<FlowKey<Ipv6Address>, Affinity, 1024> = LruHashMap::new();
 #[btf_map]
 static SCRATCH_V4: PerCpuArray<Scratch<Ipv4Address>, 1> = PerCpuArray::new();
 #[btf_map]
@@ -200,6 +225,42 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn backend(&self, index: u32) -> Option<&Backend> {
         BACKENDS.get(index)
+    }
+
+    #[inline(always)]
+    fn active(&self, index: u32) -> u64 {
+        ACTIVE.get(index).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn add_active(&self, index: u32, flows: i64) {
+        if let Some(active) = ACTIVE.get_ptr_mut(index) {
+            // SAFETY: an aligned map value, which all CPUs add to only in this way.
+            unsafe { helpers::atomic_add(active, flows as u64) }
+        }
+    }
+
+    #[inline(always)]
+    fn load(&self, index: u32) -> Option<Load> {
+        LOADS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn timeouts(&self, service: u32) -> Option<Timeouts> {
+        TIMEOUTS.get(service).copied()
+    }
+
+    #[inline(always)]
+    fn turn(&self, service: u32) -> u32 {
+        let Some(turns) = TURNS.get_ptr_mut(service) else {
+            return 0;
+        };
+        // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+        unsafe {
+            let turn = *turns;
+            *turns = turn.wrapping_add(1);
+            turn
+        }
     }
 
     #[inline(always)]
@@ -287,7 +348,7 @@ fn by_ifindex(ifindex: u32) -> HopWord {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
+    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
         impl FamilyTables<$family> for KernelTables<'_> {
             type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
@@ -319,36 +380,70 @@ macro_rules! family_tables {
             }
 
             #[inline(always)]
-            fn flow(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Self::Flow> {
-                NonNull::new($flows.get_ptr_mut(key)?).map(KernelFlow)
+            fn flow(
+                &self,
+                table: FlowTable,
+                key: &FlowKey<<$family as Family>::Address>,
+            ) -> Option<Self::Flow> {
+                let held = match table {
+                    FlowTable::Young => $young.get_ptr_mut(key)?,
+                    FlowTable::Committed => $flows.get_ptr_mut(key)?,
+                };
+                NonNull::new(held).map(KernelFlow)
             }
 
             #[inline(always)]
             fn insert_flow(
                 &self,
+                table: FlowTable,
                 key: &FlowKey<<$family as Family>::Address>,
                 entry: &FlowEntry<<$family as Family>::Address>,
             ) -> Result<(), InsertError> {
-                $flows
-                    .insert(key, entry, u64::from(BPF_NOEXIST))
-                    .map_err(refused)
+                let flags = u64::from(BPF_NOEXIST);
+                match table {
+                    FlowTable::Young => $young.insert(key, entry, flags),
+                    FlowTable::Committed => $flows.insert(key, entry, flags),
+                }
+                .map_err(refused)
             }
 
             #[inline(always)]
             fn replace_flow(
                 &self,
+                table: FlowTable,
                 key: &FlowKey<<$family as Family>::Address>,
                 entry: &FlowEntry<<$family as Family>::Address>,
             ) -> Result<(), InsertError> {
-                $flows
-                    .insert(key, entry, u64::from(BPF_ANY))
-                    .map_err(refused)
+                let flags = u64::from(BPF_ANY);
+                match table {
+                    FlowTable::Young => $young.insert(key, entry, flags),
+                    FlowTable::Committed => $flows.insert(key, entry, flags),
+                }
+                .map_err(refused)
             }
 
             #[inline(always)]
-            fn remove_flow(&self, key: &FlowKey<<$family as Family>::Address>) {
+            fn remove_flow(&self, table: FlowTable, key: &FlowKey<<$family as Family>::Address>) {
                 // That it is gone already is as good.
-                let _ = $flows.remove(key);
+                let _ = match table {
+                    FlowTable::Young => $young.remove(key),
+                    FlowTable::Committed => $flows.remove(key),
+                };
+            }
+
+            #[inline(always)]
+            fn affinity(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Affinity> {
+                let held = NonNull::new($affinities.get_ptr_mut(key)?)?;
+                // SAFETY: one aligned word of an element whose memory the kernel keeps while the
+                // program runs; both halves are of one moment.
+                let word = unsafe { held.as_ptr().cast::<u64>().read_volatile() };
+                Some(Affinity::from_word(word))
+            }
+
+            #[inline(always)]
+            fn set_affinity(&self, key: &FlowKey<<$family as Family>::Address>, to: Affinity) {
+                // A table that takes nothing has clients spread like others.
+                let _ = $affinities.insert(key, &to, u64::from(BPF_ANY));
             }
 
             #[inline(always)]
@@ -404,6 +499,8 @@ family_tables!(
     REVERSES_V4,
     SOURCES_V4,
     FLOWS_V4,
+    YOUNG_V4,
+    AFFINITIES_V4,
     SCRATCH_V4,
     EXCEPTIONS_V4,
     0
@@ -414,6 +511,8 @@ family_tables!(
     REVERSES_V6,
     SOURCES_V6,
     FLOWS_V6,
+    YOUNG_V6,
+    AFFINITIES_V6,
     SCRATCH_V6,
     EXCEPTIONS_V6,
     1
@@ -501,9 +600,24 @@ impl<A: Address> HeldFlow<A> for KernelFlow<A> {
     }
 
     #[inline(always)]
-    fn set_last_seen(&self, now: u32) {
+    fn set_seen(&self, now: u32, sequence: u32) {
+        // SAFETY: as in `read`; single stores of aligned fields.
+        unsafe {
+            (&raw mut (*self.0.as_ptr()).last_seen).write_volatile(now);
+            (&raw mut (*self.0.as_ptr()).last_seq).write_volatile(sequence);
+        }
+    }
+
+    #[inline(always)]
+    fn set_isn(&self, sequence: u32) {
         // SAFETY: as in `read`; a single store of an aligned field.
-        unsafe { (&raw mut (*self.0.as_ptr()).last_seen).write_volatile(now) }
+        unsafe { (&raw mut (*self.0.as_ptr()).isn).write_volatile(sequence) }
+    }
+
+    #[inline(always)]
+    fn set_peer_isn(&self, sequence: u32) {
+        // SAFETY: as in `read`; a single store of an aligned field.
+        unsafe { (&raw mut (*self.0.as_ptr()).peer_isn).write_volatile(sequence) }
     }
 
     #[inline(always)]

@@ -44,6 +44,18 @@ pub struct Backend {
     version: u8,
 }
 
+/// How much of the load a backend is meant to take.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct Load {
+    /// Its share, relative to the others'.
+    pub weight: u32,
+    /// Flows that it may have at a time; 0: any number.
+    pub max_flows: u32,
+}
+
 /// What a [`Backend`] is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendSpec<A> {

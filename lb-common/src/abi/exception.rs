@@ -40,6 +40,18 @@ impl BackendRef {
         Self(index & 0xff_ffff | (generation as u32) << 24)
     }
 
+    /// The word that stands for it.
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The backend that a word stands for.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// Its index; 0: none.
     #[inline(always)]
     pub const fn index(self) -> u32 {

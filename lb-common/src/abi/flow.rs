@@ -3,11 +3,12 @@
 //! A NAT'd flow has two entries of one shape, one a direction, each keyed by its packets as they
 //! arrive; so both directions (and later all modes) share one path.
 
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{
     address::Address,
     counters::Direction,
+    exception::BackendRef,
     hash::{FlowHash, Seed, SipHash13},
     next_hop::HopWord,
 };
@@ -86,6 +87,17 @@ impl<A: Address> FlowKey<A> {
         h ^ (h >> 29)
     }
 
+    /// The ends of a packet of this key.
+    #[inline(always)]
+    pub fn ends(&self) -> Rewrite<A> {
+        Rewrite {
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+        }
+    }
+
     /// The ends of a packet that answers one of this key.
     #[inline(always)]
     pub fn reply(&self) -> Rewrite<A> {
@@ -135,13 +147,42 @@ impl<A: Address> Rewrite<A> {
 }
 
 /// What is known of a flow, for sweeping and for reusing its source port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum FlowState {
-    /// Packets flow.
-    Open = 0,
-    /// TCP: a FIN or RST was seen in either direction.
-    Closing = 1,
+    /// The client has spoken.
+    Opening = 0,
+    /// The backend has answered.
+    Answered = 1,
+    /// The client has shown that it got the answer.
+    Established = 2,
+    /// TCP: a FIN was seen in either direction.
+    Closing = 3,
+    /// TCP: a RST was seen in either direction.
+    Reset = 4,
+}
+
+impl FlowState {
+    /// Whether the flow goes on, as far as seen.
+    #[inline(always)]
+    pub const fn is_active(self) -> bool {
+        (self as u8) < Self::Closing as u8
+    }
+}
+
+/// Which of a family's two flow tables: so that a flood of flows that only begin evicts none that
+/// have begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowTable {
+    /// Of flows whose client has not shown yet that it is there.
+    Young,
+    /// Of the others.
+    Committed,
+}
+
+impl FlowTable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Young, Self::Committed];
 }
 
 /// What every link takes, bytes: the limit of a way back that was not looked up yet (RFC 8200,
@@ -154,7 +195,7 @@ const MIN_MTU: u16 = 1280;
 pub struct FlowEntry<A> {
     /// [`FlowKey::fingerprint`] of the entry's key.
     pub fingerprint: u64,
-    /// The way back to the client as last looked up. Unused where `next_hop` is set.
+    /// The way back to the client as last looked up. Unused in packets to a backend.
     pub route: HopWord,
     source: A,
     destination: A,
@@ -164,14 +205,17 @@ pub struct FlowEntry<A> {
     pub address_delta: u16,
     /// What the rewrite adds to the TCP or UDP checksum.
     pub transport_delta: u16,
-    /// Index of the next hop; 0: by `route`.
-    pub next_hop: u32,
     /// Whom to count for: the service.
     pub service: u32,
-    /// Whom to count for: the backend.
-    pub backend: u32,
+    backend: u32,
     /// Time of the last packet, jiffies.
     pub last_seen: u32,
+    /// TCP: sequence number of the last packet.
+    pub last_seq: u32,
+    /// TCP: sequence number of the packet that opened the flow.
+    pub isn: u32,
+    /// TCP, in packets to a backend: sequence number of the first answer.
+    pub peer_isn: u32,
     /// Time at which `route` was looked up, jiffies.
     pub route_seen: u32,
     /// Largest IP packet that `route` takes, bytes.
@@ -190,18 +234,18 @@ pub struct FlowSpec<'a, A> {
     pub ends: Rewrite<A>,
     /// Which way they go.
     pub direction: Direction,
-    /// Index of the next hop; 0: by route.
-    pub next_hop: u32,
     /// Whom to count for: the service.
     pub service: u32,
-    /// Whom to count for: the backend.
-    pub backend: u32,
+    /// Whose flow it is.
+    pub backend: BackendRef,
     /// Where the way back leads until it is looked up.
     pub route: HopWord,
+    /// TCP: sequence number of the flow's first packet.
+    pub sequence: u32,
 }
 
 impl<A: Address> FlowEntry<A> {
-    /// Makes an open flow's entry in place, last seen `now`; its way back counts as looked up
+    /// Makes an opening flow's entry in place, last seen `now`; its way back counts as looked up
     /// `long_ago`. (Field by field: BPF sets or copies a large struct byte by byte.)
     #[inline(always)]
     pub fn fill(&mut self, spec: FlowSpec<'_, A>, now: u32, long_ago: u32) {
@@ -220,13 +264,15 @@ impl<A: Address> FlowEntry<A> {
         self.destination_port = ends.destination_port;
         self.address_delta = addresses.folded();
         self.transport_delta = transport.folded();
-        self.next_hop = spec.next_hop;
         self.service = spec.service;
-        self.backend = spec.backend;
+        self.backend = spec.backend.word();
         self.last_seen = now;
+        self.last_seq = spec.sequence;
+        self.isn = spec.sequence;
+        self.peer_isn = 0;
         self.route_seen = long_ago;
         self.route_mtu = MIN_MTU;
-        self.state = FlowState::Open as u8;
+        self.state = FlowState::Opening as u8;
         self.direction = spec.direction as u8;
     }
 
@@ -241,13 +287,21 @@ impl<A: Address> FlowEntry<A> {
         }
     }
 
+    /// Whose flow it is.
+    #[inline(always)]
+    pub fn backend(&self) -> BackendRef {
+        BackendRef::from_word(self.backend)
+    }
+
     /// What is known of it.
     #[inline(always)]
     pub fn state(&self) -> FlowState {
-        if self.state == FlowState::Closing as u8 {
-            FlowState::Closing
-        } else {
-            FlowState::Open
+        match self.state {
+            0 => FlowState::Opening,
+            1 => FlowState::Answered,
+            2 => FlowState::Established,
+            3 => FlowState::Closing,
+            _ => FlowState::Reset,
         }
     }
 
@@ -265,5 +319,70 @@ impl<A: Address> FlowEntry<A> {
         } else {
             Direction::In
         }
+    }
+}
+
+/// How long a service's flows may be silent in each state, and how long a client keeps its backend,
+/// jiffies.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct Timeouts {
+    /// TCP, until it is established.
+    pub handshake: u32,
+    /// TCP, established.
+    pub established: u32,
+    /// TCP, closing.
+    pub closing: u32,
+    /// TCP, reset.
+    pub reset: u32,
+    /// UDP.
+    pub udp: u32,
+    /// Affinity of a client to a backend; 0: none.
+    pub affinity: u32,
+}
+
+/// Whom a client keeps to for a while: one word.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub struct Affinity {
+    backend: u32,
+    /// Time of its last new flow, jiffies.
+    pub last_seen: u32,
+}
+
+impl Affinity {
+    /// To this backend, since `now`.
+    #[inline(always)]
+    pub fn new(backend: BackendRef, now: u32) -> Self {
+        Self {
+            backend: backend.word(),
+            last_seen: now,
+        }
+    }
+
+    /// As it lies in memory, read at one moment.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Self {
+        zerocopy::transmute!(word)
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub fn backend(&self) -> BackendRef {
+        BackendRef::from_word(self.backend)
+    }
+}
+
+impl<A: Address> FlowKey<A> {
+    /// What the affinity of a client to a backend of a service is looked up by: of all clients whose
+    /// addresses have the first `prefix` bits in common.
+    #[inline(always)]
+    pub fn affinity(&self, service: u32, prefix: u8) -> Self {
+        let [a, b, c, d] = service.to_ne_bytes();
+        Self::new(self.source.prefix(prefix), A::ZERO, [a, b], [c, d], 0)
     }
 }

@@ -16,19 +16,19 @@ mod service;
 mod slot;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
-pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Outer};
+pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Load, Outer};
 pub use counters::{Counters, Direction, Traffic};
 pub use event::NeighbourWanted;
 pub use exception::{
     BackendRef, Exception, ExceptionState, Occupancy, OldTable, RecordBudget, RecordLimits,
     Recorded, Unrecorded,
 };
-pub use flow::{FlowEntry, FlowKey, FlowSpec, FlowState, Rewrite};
+pub use flow::{Affinity, FlowEntry, FlowKey, FlowSpec, FlowState, FlowTable, Rewrite, Timeouts};
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use service::{
-    Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Service, ServiceKey, ServiceKind, ServiceSpec,
-    ServiceTraits, SourcePorts,
+    Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey, ServiceKind,
+    ServiceSpec, ServiceTraits, SourcePorts,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
@@ -70,11 +70,14 @@ const _: () = {
     assert!(size_of::<Device>() == 16);
     assert!(size_of::<FlowKey<Ipv4Address>>() == 16);
     assert!(size_of::<FlowKey<Ipv6Address>>() == 40);
-    assert!(size_of::<FlowEntry<Ipv4Address>>() == 56);
-    assert!(size_of::<FlowEntry<Ipv6Address>>() == 80);
+    assert!(size_of::<FlowEntry<Ipv4Address>>() == 64);
+    assert!(size_of::<FlowEntry<Ipv6Address>>() == 88);
     assert!(size_of::<Exception>() == 40);
     assert!(size_of::<OldTable>() == 24);
     assert!(size_of::<RecordBudget>() == 12);
+    assert!(size_of::<Timeouts>() == 24);
+    assert!(size_of::<Affinity>() == 8);
+    assert!(size_of::<Load>() == 8);
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<NeighbourWanted>() == 24);
 };

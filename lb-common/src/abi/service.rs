@@ -87,7 +87,20 @@ pub struct Service<A> {
     size: u8,
     traits: u8,
     prefix: u8,
-    padding: u8,
+    scheduler: u8,
+}
+
+/// How a tracked service chooses a new flow's backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Scheduler {
+    /// The flow's hash names a slot.
+    #[default]
+    Hash = 0,
+    /// One slot after the other, on each CPU.
+    RoundRobin = 1,
+    /// The less loaded of two slots that the hash names.
+    LeastConnections = 2,
 }
 
 /// What a service's entry is made from, beside its key.
@@ -99,7 +112,10 @@ pub struct ServiceSpec {
     pub table: TableId,
     /// How its flows are told apart and kept.
     pub traits: ServiceTraits,
-    /// Bits of the client's address that alone choose the slot; 0: the whole flow does.
+    /// How a tracked service chooses.
+    pub scheduler: Scheduler,
+    /// Bits of the client's address that alone choose the slot (0: the whole flow does), or that
+    /// clients have in common who keep to one backend.
     pub prefix: u8,
 }
 
@@ -118,6 +134,10 @@ impl ServiceTraits {
     pub const QUIC: Self = Self(4);
     /// A flow whose backend is gone is reset, not sent elsewhere.
     pub const RESETS: Self = Self(8);
+    /// Its packets leave as they came, or within others: what is recorded is the backend alone.
+    pub const STEERED: Self = Self(16);
+    /// A client keeps to its backend for a while.
+    pub const AFFINITY: Self = Self(32);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -197,6 +217,7 @@ impl<A: Address> Service<A> {
             size: spec.table.size as u8,
             traits: spec.traits.0,
             prefix: spec.prefix,
+            scheduler: spec.scheduler as u8,
             ..Self::keyed(key)
         }
     }
@@ -301,10 +322,27 @@ impl<A: Address> Service<A> {
         self.traits().has(ServiceTraits::TRACKED)
     }
 
-    /// Bits of the client's address that alone choose the slot; 0: the whole flow does.
+    /// Bits of the client's address that alone choose the slot (0: the whole flow does), or that
+    /// clients have in common who keep to one backend.
     #[inline(always)]
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+
+    /// Whether its packets are not rewritten by what is recorded of their flows.
+    #[inline(always)]
+    pub fn is_steered(&self) -> bool {
+        !self.tracked() || self.traits().has(ServiceTraits::STEERED)
+    }
+
+    /// How it chooses a new flow's backend, if it is tracked.
+    #[inline(always)]
+    pub fn scheduler(&self) -> Scheduler {
+        match self.scheduler {
+            1 => Scheduler::RoundRobin,
+            2 => Scheduler::LeastConnections,
+            _ => Scheduler::Hash,
+        }
     }
 
     /// The hash that chooses the slot of a flow.

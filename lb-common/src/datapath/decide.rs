@@ -15,13 +15,15 @@ use super::{
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Tunnel},
+    steer,
     tables::{FamilyTables, Tables},
     unsettled,
 };
 
-/// A packet of a service that records no flows.
+/// A packet of a service whose packets go on as they are, or within others, or whose answers need no
+/// record.
 #[inline(always)]
-pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
+pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     packet: &mut P,
     tables: &T,
     ingress: HopWord,
@@ -30,14 +32,20 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
     let hash = service.hash(&parsed.key, tables.seed());
-    let slot = slot_of(tables, service, hash)?;
     let traits = service.traits();
-    let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
-        slot.current()
+    let (index, opens) = if service.tracked() {
+        let steered = steer::owner::<F, P, T>(packet, tables, parsed, service)?;
+        (steered.index, steered.opens)
     } else {
-        let quic = traits.has(ServiceTraits::QUIC);
-        let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
-        unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
+        let slot = slot_of(tables, service, hash)?;
+        let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
+            slot.current()
+        } else {
+            let quic = traits.has(ServiceTraits::QUIC);
+            let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
+            unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
+        };
+        (index, flags.opens())
     };
     let backend = backend(tables, index)?;
     let mode = backend.forward().ok_or(DropReason::Inconsistent)?;
@@ -68,7 +76,7 @@ pub(super) fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     let traffic = Traffic {
         direction: Direction::In,
         bytes: parsed.facts.length as u64,
-        opens: flags.opens(),
+        opens,
     };
     tables.count_service(service.id(), traffic);
     tables.count_backend(index, traffic);

@@ -1,23 +1,29 @@
-//! Recorded flows: packets of services that need a port per flow (`full-nat`), and the replies.
+//! Recorded flows whose packets are rewritten: those of services that need a port per flow
+//! (`full-nat`) or whose answers tell nothing of themselves (`nat`, tracked), and the replies.
 //!
 //! Both directions of a flow have an entry of one shape, a ready-made rewrite, so client and
-//! backend share one path. How a new flow is recorded is `open`'s business.
+//! backend share one path. How a new flow is recorded is `open`'s business, what a packet makes of
+//! its flow `state`'s; `steer` has the flows whose packets are not rewritten.
 
 use crate::{
-    abi::{Direction, FlowEntry, FlowKey, FlowState, HopWord, Service, ServiceKind, Traffic},
-    net::{EthernetHeader, Family, Packet, TcpFlags},
+    abi::{
+        FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Service, ServiceKind, ServiceTraits,
+        Traffic,
+    },
+    net::{EthernetHeader, Family, Packet},
 };
 
 use super::{
-    forward, open,
+    choose, forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
     rewrite::{self, Translation},
-    tables::{FamilyTables, HeldFlow, Leaving, Scratch},
+    state::{self, Change},
+    tables::{FamilyTables, HeldFlow, Leaving, Scratch, Tables},
 };
 
 /// A packet of a flow that is recorded, or will be: a client's to a service that records its
-/// flows, or a backend's to one of our source addresses.
+/// flows, or a backend's to one of our source addresses or, in `nat` mode, from a service's port.
 #[inline(always)]
 pub(super) fn tracked<F: Family, P: Packet, T: FamilyTables<F>>(
     packet: &mut P,
@@ -28,41 +34,16 @@ pub(super) fn tracked<F: Family, P: Packet, T: FamilyTables<F>>(
 ) -> Result<Egress, Stop> {
     let work = |scratch: &mut Scratch<F::Address>| {
         scratch.key = parsed.key;
-        let found = find::<F, P, T>(packet, tables, ingress, target, parsed.facts, scratch)?;
-        let mut flow = Tracked {
-            packet,
-            tables,
-            ingress,
-            facts: parsed.facts,
-            scratch,
-            found,
-        };
-        established::<F, P, T>(&mut flow)
+        let held = find::<F, P, T>(packet, tables, ingress, target, parsed.facts, scratch)?;
+        established::<F, P, T>(packet, tables, &parsed.facts, scratch, &held)
     };
     tables
         .with_scratch(work)
         .unwrap_or(Err(DropReason::Inconsistent.into()))
 }
 
-/// A packet's entry, its TCP flags, and whether the entry was made just now.
-struct Found<H> {
-    held: H,
-    flags: TcpFlags,
-    opens: bool,
-}
-
-/// A packet of a recorded flow.
-struct Tracked<'a, P, T, A, H> {
-    packet: &'a mut P,
-    tables: &'a T,
-    ingress: HopWord,
-    facts: Facts,
-    scratch: &'a mut Scratch<A>,
-    found: Found<H>,
-}
-
-/// The entry of a packet's flow, recorded now if a client may open one; a copy is in
-/// `scratch.entry`.
+/// The entry of a packet's flow, recorded now if a client may open one; a copy, and what else is known
+/// of the packet, is in `scratch`.
 #[inline(always)]
 fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     packet: &P,
@@ -71,69 +52,83 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     target: &Service<F::Address>,
     facts: Facts,
     scratch: &mut Scratch<F::Address>,
-) -> Result<Found<T::Flow>, Stop> {
-    let from_backend = target.kind() == ServiceKind::Source;
-    if from_backend && !tables.source_ports().contain(scratch.key.destination_port) {
+) -> Result<T::Flow, Stop> {
+    let from_backend = target.kind() != ServiceKind::Service;
+    let ours = || tables.source_ports().contain(scratch.key.destination_port);
+    if target.kind() == ServiceKind::Source && !ours() {
         return Err(PassReason::NoFlow.into());
     }
-    let found = tables.flow(&scratch.key);
+    let found = either(tables, &scratch.key);
+    scratch.opens = u32::from(found.is_none());
     if from_backend && found.is_none() {
         return Err(PassReason::NoFlow.into());
     }
     let flags = parse::sound::<F, P>(packet, facts)?;
-    let opens = found.is_none();
-    if let Some(held) = found {
+    let came_from = packet
+        .header::<EthernetHeader>(0)
+        .ok_or(DropReason::Inconsistent)?;
+    scratch.back = HopWord::new(came_from.source, ingress.device());
+    scratch.length = facts.length as u32;
+    scratch.segment = parse::segment::<F, P>(packet, facts);
+    if let Some((held, table)) = found {
         held.read(&mut scratch.entry);
-        if !orphaned::<F, T>(tables, scratch) {
-            return Ok(Found { held, flags, opens });
+        if from_backend || keeps::<F, T>(tables, scratch, target)? {
+            scratch.young = u32::from(table == FlowTable::Young);
+            return Ok(held);
         }
-        tables.remove_flow(&scratch.key);
     }
     if flags.resets() {
         return Err(DropReason::ResetWithoutFlow.into());
     }
-    let came_from = packet
-        .header::<EthernetHeader>(0)
-        .ok_or(DropReason::Inconsistent)?;
-    let first = open::First {
-        back: HopWord::new(came_from.source, ingress.device()),
-        length: facts.length,
-    };
-    open::record::<F, T>(tables, scratch, target, &first)?;
-    let held = tables.flow(&scratch.key).ok_or(DropReason::FlowEvicted)?;
+    choose::choose::<F, T>(tables, scratch, target)?;
+    open::record::<F, T>(tables, scratch, target.id())?;
+    let (held, table) = either(tables, &scratch.key).ok_or(DropReason::FlowEvicted)?;
     held.read(&mut scratch.entry);
-    Ok(Found { held, flags, opens })
+    scratch.young = u32::from(table == FlowTable::Young);
+    Ok(held)
 }
 
-/// Whether a client's entry, in `scratch.entry`, has lost that of its replies: the table's full, and
-/// the kernel evicts one by one. Its source port may be another flow's by now, so it must not be
-/// used. Looked after once a second, which also keeps the replies' entry from being the oldest.
+/// Whether a client's flow goes on as its entry, in `scratch.entry`, says. If not, both entries are
+/// removed, and the flow is recorded anew. One that has lost the entry of its replies does not (the
+/// table's full, and the kernel evicts one by one): its source port may be another flow's by now. That
+/// is looked after once a second, which also keeps the replies' entry from being the oldest.
 #[inline(always)]
-fn orphaned<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &mut Scratch<F::Address>) -> bool {
+fn keeps<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    scratch: &mut Scratch<F::Address>,
+    service: &Service<F::Address>,
+) -> Result<bool, Stop> {
+    let lives = choose::usable(tables, scratch.entry.backend()).is_some();
+    if !lives && service.traits().has(ServiceTraits::RESETS) {
+        return Err(DropReason::BackendGone.into());
+    }
     let recent = tables.now().wrapping_sub(scratch.entry.last_seen) < tables.hertz();
-    if recent || scratch.entry.direction() == Direction::Out {
-        return false;
+    if lives && recent {
+        return Ok(true);
     }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
     let twin = lookup::<F, T>(tables, &scratch.answers, &mut scratch.found);
-    twin.is_none() || scratch.found.rewrite() != scratch.key.reply()
+    let whole = twin.is_some() && scratch.found.rewrite() == scratch.key.reply();
+    if lives && whole {
+        return Ok(true);
+    }
+    if whole {
+        forget::<F, T>(tables, &scratch.answers);
+    }
+    forget::<F, T>(tables, &scratch.key);
+    Ok(false)
 }
 
 /// A packet of a recorded flow, in either direction. A function of its own in the kernel too, for
 /// the sake of its small stack.
 #[inline(never)]
 fn established<F: Family, P: Packet, T: FamilyTables<F>>(
-    flow: &mut Tracked<'_, P, T, F::Address, T::Flow>,
+    packet: &mut P,
+    tables: &T,
+    facts: &Facts,
+    scratch: &mut Scratch<F::Address>,
+    held: &T::Flow,
 ) -> Result<Egress, Stop> {
-    let Tracked {
-        packet,
-        tables,
-        ingress,
-        facts,
-        scratch,
-        found,
-    } = flow;
-    let (tables, facts, Found { held, flags, opens }) = (*tables, *facts, found);
     let entry = &scratch.entry;
     if entry.fingerprint != scratch.key.fingerprint() {
         return Err(DropReason::FlowEvicted.into());
@@ -147,49 +142,126 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     let next = forward::next_hop::<F, T>(tables, held, entry, leaving, now)?;
     let translation = Translation::of(entry);
-    rewrite::translate::<F, P, T>(*packet, tables, facts, &translation, next)?;
-    let egress = forward::send(tables, *ingress, next.hop.device())?;
-    held.set_last_seen(now);
-    let reopens = flags.opens() && entry.state() == FlowState::Closing;
+    rewrite::translate::<F, P, T>(packet, tables, *facts, &translation, next)?;
+    let egress = forward::send(tables, scratch.back, next.hop.device())?;
+    held.set_seen(now, scratch.segment.sequence);
+    let change = state::change(entry, &scratch.segment, false);
+    let reopens = change == Change::Reopen && !entry.state().is_active();
     let traffic = Traffic {
         direction: entry.direction(),
         bytes: facts.length as u64,
-        opens: *opens || reopens,
+        opens: scratch.opens != 0 || reopens,
     };
     tables.count_service(entry.service, traffic);
-    tables.count_backend(entry.backend, traffic);
-    if flags.closes() {
-        mark::<F, T>(tables, held, scratch, FlowState::Closing);
-    } else if reopens {
-        mark::<F, T>(tables, held, scratch, FlowState::Open);
+    tables.count_backend(entry.backend().index(), traffic);
+    if change != Change::None {
+        apply::<F, T>(tables, held, scratch, change);
     }
     Ok(egress)
 }
 
-/// Sets the state of both of a flow's entries.
-#[inline(always)]
-fn mark<F: Family, T: FamilyTables<F>>(
+/// Brings both of a flow's entries to what a packet made of it. A function of its own in the kernel:
+/// few packets change anything.
+#[inline(never)]
+fn apply<F: Family, T: FamilyTables<F>>(
     tables: &T,
     held: &T::Flow,
     scratch: &mut Scratch<F::Address>,
-    state: FlowState,
+    change: Change,
 ) {
+    let state = match change {
+        Change::None => return,
+        Change::To(state) => state,
+        Change::Commit => FlowState::Established,
+        Change::Reopen => FlowState::Opening,
+    };
+    count_active(tables, &scratch.entry, state);
     held.set_state(state);
+    if change == Change::Reopen {
+        held.set_isn(scratch.segment.sequence);
+    }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
-    if let Some(twin) = lookup::<F, T>(tables, &scratch.answers, &mut scratch.found) {
-        twin.set_state(state);
+    let Some((twin, _)) = either(tables, &scratch.answers) else {
+        return;
+    };
+    twin.read(&mut scratch.found);
+    if scratch.found.fingerprint != scratch.answers.fingerprint() {
+        return;
+    }
+    twin.set_state(state);
+    if change == Change::To(FlowState::Answered) {
+        twin.set_peer_isn(scratch.segment.sequence);
+    }
+    if change == Change::Commit && scratch.young != 0 {
+        scratch.found.set_state(state);
+        scratch.entry.set_state(state);
+        commit::<F, T>(tables, scratch);
     }
 }
 
-/// The entry of a key, copied to `entry`, unless it was recycled for another flow since it was
-/// found.
+/// Moves both entries of a flow, as they are in `scratch`, from the young flows to the committed
+/// ones: the answers' first, as when they were recorded. One that can't be moved stays.
 #[inline(always)]
+fn commit<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &Scratch<F::Address>) {
+    let (young, committed) = (FlowTable::Young, FlowTable::Committed);
+    let moved = tables.insert_flow(committed, &scratch.answers, &scratch.found);
+    if moved.is_ok() {
+        tables.remove_flow(young, &scratch.answers);
+    }
+    if tables
+        .insert_flow(committed, &scratch.key, &scratch.entry)
+        .is_ok()
+    {
+        tables.remove_flow(young, &scratch.key);
+    }
+}
+
+/// Counts a flow that begins or ends to be one of its backend's.
+#[inline(always)]
+pub(super) fn count_active<A: crate::abi::Address, T: Tables>(
+    tables: &T,
+    entry: &FlowEntry<A>,
+    state: FlowState,
+) {
+    let index = entry.backend().index();
+    match (entry.state().is_active(), state.is_active()) {
+        (true, false) => tables.add_active(index, -1),
+        (false, true) => tables.add_active(index, 1),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Copies the entry of a key to `entry` and tells which table it is in, unless it was recycled for
+/// another flow since it was found. A function of its own in the kernel, where the verifier walks all
+/// that follows for each table.
+#[inline(never)]
 pub(super) fn lookup<F: Family, T: FamilyTables<F>>(
     tables: &T,
     key: &FlowKey<F::Address>,
     entry: &mut FlowEntry<F::Address>,
-) -> Option<T::Flow> {
-    let held = tables.flow(key)?;
+) -> Option<FlowTable> {
+    let (held, table) = either(tables, key)?;
     held.read(entry);
-    (entry.fingerprint == key.fingerprint()).then_some(held)
+    (entry.fingerprint == key.fingerprint()).then_some(table)
+}
+
+/// The entry of a key in either table. A flow is put in the one before it leaves the other.
+#[inline(always)]
+pub(super) fn either<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    key: &FlowKey<F::Address>,
+) -> Option<(T::Flow, FlowTable)> {
+    if let Some(held) = tables.flow(FlowTable::Committed, key) {
+        return Some((held, FlowTable::Committed));
+    }
+    tables
+        .flow(FlowTable::Young, key)
+        .map(|held| (held, FlowTable::Young))
+}
+
+/// Forgets a flow's entry.
+#[inline(always)]
+pub(super) fn forget<F: Family, T: FamilyTables<F>>(tables: &T, key: &FlowKey<F::Address>) {
+    tables.remove_flow(FlowTable::Young, key);
+    tables.remove_flow(FlowTable::Committed, key);
 }

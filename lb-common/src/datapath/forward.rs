@@ -1,7 +1,7 @@
 //! Last stage: which device does the frame leave through?
 
 use crate::{
-    abi::{FlowEntry, HopWord, NextHop, Rewrite},
+    abi::{Direction, FlowEntry, HopWord, NextHop, Rewrite},
     net::Family,
 };
 
@@ -39,8 +39,9 @@ pub(super) fn next_hop<F: Family, T: FamilyTables<F>>(
     leaving: Leaving,
     now: u32,
 ) -> Result<NextHop, Stop> {
-    if entry.next_hop != 0 {
-        return to_backend(tables, entry.next_hop);
+    if entry.direction() == Direction::In {
+        let backend = tables.backend(entry.backend().index());
+        return to_backend(tables, backend.ok_or(DropReason::Inconsistent)?.next_hop());
     }
     // An answer is good for a second, and for packets that fit it: whether a larger one does, the
     // kernel is asked once more.

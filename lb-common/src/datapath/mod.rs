@@ -13,6 +13,7 @@
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
 mod answer;
+mod choose;
 mod decide;
 pub mod exceptions;
 mod flow;
@@ -22,10 +23,12 @@ mod outcome;
 mod parse;
 mod rewrite;
 mod service;
+mod state;
+mod steer;
 mod tables;
 mod unsettled;
 
-pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS, TCP_SECONDS, UDP_SECONDS};
+pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
     FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
@@ -74,13 +77,15 @@ where
     let parsed = parse::network::<F, P>(packet)?;
     let service = service::find::<F, T>(tables, &parsed.key)?;
     match service.kind() {
-        ServiceKind::Service if !service.tracked() => {
-            decide::hashed::<F, P, T>(packet, tables, ingress, &parsed, service)
+        ServiceKind::Service if service.is_steered() => {
+            decide::steered::<F, P, T>(packet, tables, ingress, &parsed, service)
         }
-        ServiceKind::Service | ServiceKind::Source => {
+        ServiceKind::Reverse if !service.tracked() => {
+            answer::answer::<F, P, T>(packet, tables, &parsed, service)
+        }
+        ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
             flow::tracked::<F, P, T>(packet, tables, ingress, &parsed, service)
         }
-        ServiceKind::Reverse => answer::answer::<F, P, T>(packet, tables, &parsed, service),
         ServiceKind::Own | ServiceKind::Empty => Err(PassReason::NoService.into()),
     }
 }

@@ -9,15 +9,15 @@
 
 use crate::{
     abi::{
-        Address, Backend, Direction, FlowEntry, FlowHash, FlowKey, FlowSpec, FlowState, Forward,
-        HopWord, Rewrite, Service,
+        Address, Backend, BackendRef, Direction, FlowEntry, FlowHash, FlowKey, FlowSpec, FlowState,
+        FlowTable, Forward, HopWord, Rewrite,
     },
-    net::{Family, TcpHeader},
+    net::{Family, UdpHeader},
 };
 
 use super::{
     decide,
-    flow::lookup,
+    flow::{forget, lookup},
     forward,
     outcome::{DropReason, Stop},
     rewrite,
@@ -30,44 +30,27 @@ pub const CANDIDATE_PORTS: u32 = 8;
 /// How long a closing flow keeps its source port, seconds: a backend's TIME_WAIT (Linux).
 pub const CLOSING_SECONDS: u32 = 60;
 
-/// How long a silent TCP flow keeps its source port, seconds (RFC 5382, REQ-5: at least 2 h 4 min).
-pub const TCP_SECONDS: u32 = 2 * 3600 + 10 * 60;
-
-/// How long a silent UDP flow keeps its source port, seconds (RFC 4787, REQ-5: at least 2 min).
-pub const UDP_SECONDS: u32 = 120;
-
-/// What matters of a flow's first packet beside its key.
-pub(super) struct First {
-    /// The way that it came.
-    pub(super) back: HopWord,
-    /// Length of the IP packet.
-    pub(super) length: usize,
-}
-
-/// Records the flow of `scratch.key`, a client's packet to `service`, unless it can't go on to its
-/// backend. Then the flow's entry is in the table: this one, or that of a CPU that was faster.
+/// Records the flow of `scratch.key`, a client's packet to a service, with the backend that was chosen
+/// for it, unless it can't go on there. Then the flow's entry is in the table: this one, or that of a
+/// CPU that was faster.
 #[inline(never)]
 pub(super) fn record<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
-    service: &Service<F::Address>,
-    first: &First,
+    service: u32,
 ) -> Result<(), Stop> {
-    let chosen = service.hash(&scratch.key, tables.seed());
-    let index = decide::slot_of(tables, service, chosen)?.current();
-    let backend = decide::backend(tables, index)?;
-    let hash = scratch.key.hash(tables.seed());
-    if backend.forward() != Some(Forward::FullNat) {
-        return Err(DropReason::Inconsistent.into());
-    }
+    let chosen = BackendRef::from_word(scratch.chosen);
+    let backend = decide::backend(tables, chosen.index())?;
     let next = forward::to_backend(tables, backend.next_hop())?;
-    rewrite::fits(first.length, next)?;
+    rewrite::fits(scratch.length as usize, next)?;
     let new = NewFlow {
-        service: service.id(),
-        index,
+        service,
+        chosen,
         backend,
-        first,
+        back: scratch.back,
+        sequence: scratch.segment.sequence,
     };
+    let hash = scratch.key.hash(tables.seed());
     for n in 0..CANDIDATE_PORTS {
         let ends = new.candidate::<F, T>(tables, &scratch.key, hash.candidate(n))?;
         scratch.answers = ends.answer(scratch.key.protocol);
@@ -81,9 +64,10 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
 /// A flow that is about to be recorded.
 struct NewFlow<'a> {
     service: u32,
-    index: u32,
+    chosen: BackendRef,
     backend: &'a Backend,
-    first: &'a First,
+    back: HopWord,
+    sequence: u32,
 }
 
 impl NewFlow<'_> {
@@ -95,6 +79,22 @@ impl NewFlow<'_> {
         key: &FlowKey<F::Address>,
         hash: FlowHash,
     ) -> Result<Rewrite<F::Address>, Stop> {
+        let destination_port = self.backend.port(key.destination_port);
+        match self.backend.forward() {
+            Some(Forward::FullNat) => {}
+            // The client's own ends: there is no other candidate.
+            Some(Forward::Nat) => {
+                return Ok(Rewrite {
+                    source: key.source,
+                    destination: self.backend.address(),
+                    source_port: key.source_port,
+                    destination_port,
+                });
+            }
+            Some(Forward::Ipip | Forward::Dsr | Forward::Gue) | None => {
+                return Err(DropReason::Inconsistent.into());
+            }
+        }
         let (first, count) = self.backend.sources();
         let source = tables
             .source(first + hash.below(u32::from(count)))
@@ -106,7 +106,7 @@ impl NewFlow<'_> {
             source,
             destination: self.backend.address(),
             source_port: (ports.first + offset as u16).to_be_bytes(),
-            destination_port: self.backend.port(key.destination_port),
+            destination_port,
         })
     }
 
@@ -122,19 +122,26 @@ impl NewFlow<'_> {
             let back = scratch.key.reply();
             let spec = self.spec(&scratch.answers, back, Direction::Out);
             make(tables, &mut scratch.entry, spec);
-            match tables.insert_flow(&scratch.answers, &scratch.entry) {
-                Ok(()) => return Ok(true),
-                Err(InsertError::Full) => return Err(DropReason::FlowTableFull.into()),
-                Err(InsertError::Exists) if last => break,
-                Err(InsertError::Exists) => {}
+            // Young flows decide who owns a port, unless a committed one has it.
+            if tables
+                .flow(FlowTable::Committed, &scratch.answers)
+                .is_none()
+            {
+                match tables.insert_flow(FlowTable::Young, &scratch.answers, &scratch.entry) {
+                    Ok(()) => return Ok(true),
+                    Err(InsertError::Full) => return Err(DropReason::FlowTableFull.into()),
+                    Err(InsertError::Exists) if last => break,
+                    Err(InsertError::Exists) => {}
+                }
             }
-            if lookup::<F, T>(tables, &scratch.answers, &mut scratch.found).is_none() {
+            let held = lookup::<F, T>(tables, &scratch.answers, &mut scratch.found);
+            let Some(table) = held else {
                 break;
-            }
+            };
             // Our own: from before the client's entry was evicted, or another CPU's. What it says
             // of the past (closing, whom to count for, the way back) is replaced.
             if scratch.found.rewrite() == back {
-                let replaced = tables.replace_flow(&scratch.answers, &scratch.entry);
+                let replaced = tables.replace_flow(table, &scratch.answers, &scratch.entry);
                 return replaced
                     .map(|()| true)
                     .map_err(|_| DropReason::FlowTableFull.into());
@@ -159,18 +166,21 @@ impl NewFlow<'_> {
             &mut scratch.entry,
             self.spec(&scratch.key, ends, Direction::In),
         );
-        match tables.insert_flow(&scratch.key, &scratch.entry) {
-            Ok(()) => Ok(()),
+        match tables.insert_flow(FlowTable::Young, &scratch.key, &scratch.entry) {
+            Ok(()) => {
+                tables.add_active(self.chosen.index(), 1);
+                Ok(())
+            }
             Err(InsertError::Exists) => {
                 // Another CPU was faster: its port counts.
                 let winner = lookup::<F, T>(tables, &scratch.key, &mut scratch.found);
                 if winner.is_some() && scratch.found.rewrite() != ends {
-                    tables.remove_flow(&scratch.answers);
+                    forget::<F, T>(tables, &scratch.answers);
                 }
                 Ok(())
             }
             Err(InsertError::Full) => {
-                tables.remove_flow(&scratch.answers);
+                forget::<F, T>(tables, &scratch.answers);
                 Err(DropReason::FlowTableFull.into())
             }
         }
@@ -184,19 +194,14 @@ impl NewFlow<'_> {
         ends: Rewrite<A>,
         direction: Direction,
     ) -> FlowSpec<'k, A> {
-        let next_hop = match direction {
-            Direction::In => self.backend.next_hop(),
-            Direction::Out => 0,
-        };
-        let (service, backend) = (self.service, self.index);
         FlowSpec {
             key,
             ends,
             direction,
-            next_hop,
-            service,
-            backend,
-            route: self.first.back,
+            service: self.service,
+            backend: self.chosen,
+            route: self.back,
+            sequence: self.sequence,
         }
     }
 }
@@ -213,10 +218,8 @@ fn make<A: Address, T: Tables>(tables: &T, entry: &mut FlowEntry<A>, spec: FlowS
 #[inline(always)]
 fn vacate<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &mut Scratch<F::Address>) -> bool {
     let protocol = scratch.key.protocol;
-    let limit = match (scratch.found.state(), protocol) {
-        (FlowState::Closing, _) => CLOSING_SECONDS,
-        (FlowState::Open, TcpHeader::PROTOCOL) => TCP_SECONDS,
-        (FlowState::Open, _) => UDP_SECONDS,
+    let Some(limit) = silence(tables, &scratch.found, protocol) else {
+        return false;
     };
     let replied = scratch.found.last_seen;
     scratch.other = scratch.found.rewrite().answer(protocol);
@@ -227,10 +230,22 @@ fn vacate<F: Family, T: FamilyTables<F>>(tables: &T, scratch: &mut Scratch<F::Ad
     if other.is_some() {
         idle = idle.min(now.wrapping_sub(scratch.found.last_seen));
     }
-    if idle < limit * tables.hertz() {
+    if idle < limit {
         return false;
     }
-    tables.remove_flow(&scratch.other);
-    tables.remove_flow(&scratch.answers);
+    forget::<F, T>(tables, &scratch.other);
+    forget::<F, T>(tables, &scratch.answers);
     true
+}
+
+/// How long a flow keeps its source port after its last packet, jiffies.
+#[inline(always)]
+fn silence<A: Address, T: Tables>(tables: &T, entry: &FlowEntry<A>, protocol: u8) -> Option<u32> {
+    let timeouts = tables.timeouts(entry.service)?;
+    Some(match (entry.state(), protocol) {
+        (FlowState::Closing | FlowState::Reset, _) => CLOSING_SECONDS * tables.hertz(),
+        (_, UdpHeader::PROTOCOL) => timeouts.udp,
+        (FlowState::Opening | FlowState::Answered, _) => timeouts.handshake,
+        (FlowState::Established, _) => timeouts.established,
+    })
 }

@@ -103,6 +103,8 @@ reasons! {
         TtlExpired = "ttl_expired",
         /// The service has no backend.
         NoBackend = "no_backend",
+        /// Every backend that the flow may go to has as many flows as it may have.
+        MaxFlows = "max_flows",
         /// The flow's backend is gone, and its service does not send such flows elsewhere.
         BackendGone = "backend_gone",
         /// The backend's next hop is not resolved.

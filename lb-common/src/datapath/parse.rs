@@ -13,6 +13,7 @@ use crate::{
 use super::{
     exceptions::{Kind, Proof, Sighting},
     outcome::{DropReason, PassReason, Stop},
+    state::Segment,
 };
 
 /// What an Ethernet frame for us carries.
@@ -109,6 +110,22 @@ pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<Tc
         return Err(DropReason::TtlExpired.into());
     }
     Ok(flags)
+}
+
+/// What a recorded flow wants to know of a sound packet. Zeros where it is no TCP.
+#[inline(always)]
+pub(super) fn segment<F: Family, P: Packet>(packet: &P, facts: Facts) -> Segment {
+    let tcp = facts.protocol == TcpHeader::PROTOCOL;
+    match packet.header::<TcpHeader>(F::TRANSPORT) {
+        Some(header) if tcp => Segment {
+            protocol: facts.protocol,
+            flags: header.flags(),
+            sequence: header.sequence(),
+            acknowledgement: header.acknowledgement(),
+            padding: 0,
+        },
+        _ => Segment::default(),
+    }
 }
 
 /// What a packet of a sound flow is to it, at the time `now`. Only asked where the slot is not

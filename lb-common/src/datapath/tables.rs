@@ -4,14 +4,17 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, HopWord, NextHop,
-        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, Seed, Service,
-        Slot, SourcePorts, TableId, Traffic,
+        Address, Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, FlowTable,
+        HopWord, Load, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse,
+        Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
     },
     net::Family,
 };
 
-use super::outcome::{DropReason, Outcome};
+use super::{
+    outcome::{DropReason, Outcome},
+    state::Segment,
+};
 
 /// What does not depend on the family.
 pub trait Tables {
@@ -45,6 +48,21 @@ pub trait Tables {
 
     /// A backend.
     fn backend(&self, index: u32) -> Option<&Backend>;
+
+    /// How many flows a backend has, about.
+    fn active(&self, index: u32) -> u64;
+
+    /// Adds to the number of a backend's flows.
+    fn add_active(&self, index: u32, flows: i64);
+
+    /// How much a backend is meant to take.
+    fn load(&self, index: u32) -> Option<Load>;
+
+    /// How long flows of a service may be silent.
+    fn timeouts(&self, service: u32) -> Option<Timeouts>;
+
+    /// How many flows of a service this CPU has given away by turns; counts this one.
+    fn turn(&self, service: u32) -> u32;
 
     /// A slot of a pool's table.
     fn slot(&self, table: TableId, slot: u32) -> Option<Slot>;
@@ -96,11 +114,12 @@ pub trait FamilyTables<F: Family>: Tables {
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch<F::Address>) -> R) -> Option<R>;
 
     /// The entry of a flow.
-    fn flow(&self, key: &FlowKey<F::Address>) -> Option<Self::Flow>;
+    fn flow(&self, table: FlowTable, key: &FlowKey<F::Address>) -> Option<Self::Flow>;
 
     /// Records a flow unless its key is there.
     fn insert_flow(
         &self,
+        table: FlowTable,
         key: &FlowKey<F::Address>,
         entry: &FlowEntry<F::Address>,
     ) -> Result<(), InsertError>;
@@ -108,12 +127,19 @@ pub trait FamilyTables<F: Family>: Tables {
     /// Records a flow in place of whatever its key has.
     fn replace_flow(
         &self,
+        table: FlowTable,
         key: &FlowKey<F::Address>,
         entry: &FlowEntry<F::Address>,
     ) -> Result<(), InsertError>;
 
     /// Forgets a flow.
-    fn remove_flow(&self, key: &FlowKey<F::Address>);
+    fn remove_flow(&self, table: FlowTable, key: &FlowKey<F::Address>);
+
+    /// Whom the client of [`FlowKey::affinity`] keeps to.
+    fn affinity(&self, key: &FlowKey<F::Address>) -> Option<Affinity>;
+
+    /// Has that client keep to a backend.
+    fn set_affinity(&self, key: &FlowKey<F::Address>, to: Affinity);
 
     /// How full the exceptions are.
     fn exception_occupancy(&self) -> Occupancy;
@@ -141,8 +167,14 @@ pub trait HeldFlow<A: Address> {
     /// Copies the entry out.
     fn read(&self, into: &mut FlowEntry<A>);
 
-    /// Sets the time of the last packet, jiffies.
-    fn set_last_seen(&self, now: u32);
+    /// Sets the time of the last packet, jiffies, and its sequence number.
+    fn set_seen(&self, now: u32, sequence: u32);
+
+    /// Sets the sequence number of the packet that opened the flow.
+    fn set_isn(&self, sequence: u32);
+
+    /// Sets the sequence number of the first answer.
+    fn set_peer_isn(&self, sequence: u32);
 
     /// Sets the state.
     fn set_state(&self, state: FlowState);
@@ -189,6 +221,32 @@ pub struct Scratch<A> {
     pub(super) entry: FlowEntry<A>,
     /// Another entry.
     pub(super) found: FlowEntry<A>,
+    /// What its TCP header says.
+    pub(super) segment: Segment,
+    /// The way that it came.
+    pub(super) back: HopWord,
+    /// Length of its IP packet.
+    pub(super) length: u32,
+    /// 1 if its entry is a young one.
+    pub(super) young: u32,
+    /// 1 if it opens its flow.
+    pub(super) opens: u32,
+    /// Whose its flow is to be.
+    pub(super) chosen: u32,
+    /// How far the choice of its backend has come.
+    pub(super) choice: Choice,
+}
+
+/// How far the choice of a new flow's backend has come.
+#[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Choice {
+    /// What chooses.
+    pub(super) hash: u64,
+    /// Index of the backend that takes the flow; 0: none yet.
+    pub(super) index: u32,
+    /// Code of the reason for there being none.
+    pub(super) none: u32,
 }
 
 impl<A: Address> Scratch<A> {

@@ -46,7 +46,8 @@ pub struct TcpHeader {
 }
 
 /// The flags of a TCP segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, KnownLayout, Immutable)]
+#[repr(transparent)]
 pub struct TcpFlags(u8);
 
 impl TcpHeader {
@@ -65,6 +66,12 @@ impl TcpHeader {
     #[inline(always)]
     pub fn sequence(&self) -> u32 {
         u32::from_be_bytes(self.sequence)
+    }
+
+    /// Its acknowledgement number.
+    #[inline(always)]
+    pub fn acknowledgement(&self) -> u32 {
+        u32::from_be_bytes(self.acknowledgement)
     }
 
     /// Its flags.

@@ -40,6 +40,18 @@ pub struct Constants {
     pub debug: bool,
 }
 
+impl Constants {
+    /// Entries of each family's table of young flows.
+    fn young(&self) -> u32 {
+        (self.flows / 4).max(1024)
+    }
+
+    /// Entries of each family's table of clients that keep to a backend.
+    fn affinities(&self) -> u32 {
+        (self.flows / 4).max(1024)
+    }
+}
+
 /// How the program runs on a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -237,6 +249,10 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
         .map_max_entries("FLOWS_V4", constants.flows)
         .map_max_entries("FLOWS_V6", constants.flows)
+        .map_max_entries("YOUNG_V4", constants.young())
+        .map_max_entries("YOUNG_V6", constants.young())
+        .map_max_entries("AFFINITIES_V4", constants.affinities())
+        .map_max_entries("AFFINITIES_V6", constants.affinities())
         .load(OBJECT)?)
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
-    MacAddress, NextHop, Outer, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot, TableId,
+    MacAddress, NextHop, Outer, Scheduler, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
+    TableId,
 };
 
 use crate::{
@@ -287,6 +288,7 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
                 id,
                 table,
                 traits,
+                scheduler: Scheduler::default(),
                 prefix: 0,
             };
             match listen.address.ip() {

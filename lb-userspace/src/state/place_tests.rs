@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::LazyLock};
 
-use lb_common::abi::{Service, ServiceSpec, ServiceTraits, TableId, TableSize};
+use lb_common::abi::{Scheduler, Service, ServiceSpec, ServiceTraits, TableId, TableSize};
 use proptest::{prelude::*, sample::subsequence};
 
 use super::*;
@@ -39,6 +39,7 @@ fn tables(placement: &Placement<Ipv4Address>, configuration: u32) -> Tables {
             id,
             table,
             traits,
+            scheduler: Scheduler::Hash,
             prefix,
         };
         tables.services.ipv4.insert(at, Service::new(*key, spec));

@@ -25,6 +25,8 @@ pub(super) struct Ends {
 pub(super) enum Segment {
     /// Asks for a connection.
     Syn,
+    /// Grants it.
+    SynAck,
     /// Belongs to one.
     Ack,
 }
@@ -47,8 +49,11 @@ pub(super) fn tcp(frame: &mut Vec<u8>, ends: Ends, segment: Segment) -> Result<(
         source,
         destination,
     } = ends;
-    let mut header = TcpHeader::new(source.port(), destination.port(), 1, 1024);
-    (header.syn, header.ack) = (segment == Segment::Syn, segment == Segment::Ack);
+    // Either side's first number is 1.
+    let sequence = if segment == Segment::Ack { 2 } else { 1 };
+    let mut header = TcpHeader::new(source.port(), destination.port(), sequence, 1024);
+    (header.syn, header.ack) = (segment != Segment::Ack, segment != Segment::Syn);
+    header.acknowledgment_number = if header.ack { 2 } else { 0 };
     let link = PacketBuilder::ethernet2(ROUTER, UPLINK);
     let packet = match (source.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from.octets(), to.octets(), 64),

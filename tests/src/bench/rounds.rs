@@ -136,20 +136,27 @@ struct Flows {
 }
 
 impl Flows {
-    /// Opens [`FLOWS`] flows of each tracked service.
+    /// Opens [`FLOWS`] flows of each tracked service: with all of a handshake, so that they are
+    /// committed.
     fn open(target: &mut Target) -> Result<Self> {
         let mut replies = [const { Vec::new() }; Service::ALL.len()];
         let tracked = Service::ALL
             .into_iter()
             .filter(|service| service.mode() == Mode::FullNat);
         for service in tracked {
-            let expected = Traffic::New(service).expected();
             let mut frame = Vec::new();
-            for n in 0..FLOWS {
-                frame::tcp(&mut frame, ends(service, n), Segment::Syn)?;
+            let mut send = |ends, segment, traffic: Traffic| {
+                frame::tcp(&mut frame, ends, segment)?;
                 let answer = target.send(Program::Sluice, &frame)?;
-                check(&answer, &expected, &frame)?;
-                replies[service as usize].push(frame::answer(answer.frame)?);
+                check(&answer, &traffic.expected(), &frame)?;
+                frame::answer(answer.frame)
+            };
+            for n in 0..FLOWS {
+                let client = ends(service, n);
+                let backend = send(client, Segment::Syn, Traffic::New(service))?;
+                send(backend, Segment::SynAck, Traffic::Reply(service))?;
+                send(client, Segment::Ack, Traffic::Established(service))?;
+                replies[service as usize].push(backend);
             }
         }
         Ok(Self { replies })

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Outer, Service,
-    ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
+    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, Outer, Scheduler,
+    Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
 };
 
 use super::{
     places::{BACKEND_PORT, Flavour, GUE_PORT, Interface, Pool, Version},
     reverses::Answering,
-    world::{NEXT_HOP, World, backend_index, service_id, table},
+    world::{NEXT_HOP, TIMEOUTS, World, backend_index, service_id, table},
 };
 
 impl World {
@@ -90,6 +90,11 @@ impl World {
             _ => unreachable!("our own addresses are of their families"),
         };
         self.backends.insert(index, backend);
+        let load = Load {
+            weight: 1,
+            max_flows: 0,
+        };
+        self.loads.insert(index, load);
     }
 
     /// Adds a pool's service of this flavour, at the first or second place that it may lie at.
@@ -148,6 +153,7 @@ impl World {
 
     fn add_service_of(&mut self, flavour: Flavour, pool: Pool, place: usize, spec: ServiceSpec) {
         let salt = self.constants.salt;
+        self.timeouts.insert(spec.id, TIMEOUTS);
         let end = flavour.service(pool);
         let (port, protocol) = (end.port().to_be_bytes(), flavour.protocol_number());
         match end.ip() {
@@ -243,6 +249,7 @@ fn spec(flavour: Flavour, pool: Pool) -> ServiceSpec {
         } else {
             ServiceTraits::NONE
         },
+        scheduler: Scheduler::Hash,
         prefix: 0,
     }
 }

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     abi::{
-        Backend, Device, HopWord, Ipv4Address, Ipv6Address, MacAddress, NextHop, OldTable,
-        RecordLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize,
+        Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
+        RecordLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize, Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -45,6 +45,10 @@ pub struct World {
     pub next_hops: BTreeMap<u32, NextHop>,
     /// By index.
     pub backends: BTreeMap<u32, Backend>,
+    /// How much backends are meant to take, by index.
+    pub loads: BTreeMap<u32, Load>,
+    /// By service.
+    pub timeouts: BTreeMap<u32, Timeouts>,
     /// By position.
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
@@ -109,6 +113,17 @@ pub enum Route {
     Unreachable,
 }
 
+/// How long flows of every service may be silent, jiffies: as the agent's defaults have it, but that
+/// one that begins has as long as one that goes on.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    handshake: (2 * 3600 + 10 * 60) * HERTZ,
+    established: (2 * 3600 + 10 * 60) * HERTZ,
+    closing: 120 * HERTZ,
+    reset: 10 * HERTZ,
+    udp: 120 * HERTZ,
+    affinity: 0,
+};
+
 /// The bytes of the seed, as SipHash takes them.
 pub const SEED: [u8; 16] = *b"cases of packets";
 
@@ -162,6 +177,8 @@ impl World {
             redirect: ours().map(|i| (i.device, i.ifindex)).collect(),
             next_hops: [(NEXT_HOP, next)].into(),
             backends: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),

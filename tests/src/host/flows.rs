@@ -1,4 +1,4 @@
-//! The flow table of one family, and its entries as the packet path holds them.
+//! The flow tables of one family, and their entries as the packet path holds them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,14 +8,14 @@ use std::{
 };
 
 use lb_common::{
-    abi::{Address, FlowEntry, FlowKey, FlowState, HopWord, Ipv4Address, Ipv6Address},
+    abi::{Address, FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Ipv4Address, Ipv6Address},
     datapath::{HeldFlow, InsertError, Scratch},
 };
 use zerocopy::FromBytes as _;
 
 use crate::cases::{case::Ends, places::Protocol};
 
-/// The flows of one family.
+/// One of a family's flow tables.
 #[derive(Default)]
 pub(super) struct Flows<A> {
     entries: RefCell<HashMap<FlowKey<A>, HostFlow<A>>>,
@@ -78,6 +78,38 @@ impl<A: Address> Flows<A> {
     }
 }
 
+/// Both flow tables of one family.
+#[derive(Default)]
+pub(super) struct FlowTables<A> {
+    young: Flows<A>,
+    committed: Flows<A>,
+}
+
+impl<A: Address> FlowTables<A> {
+    /// One of them.
+    pub(super) fn of(&self, table: FlowTable) -> &Flows<A> {
+        match table {
+            FlowTable::Young => &self.young,
+            FlowTable::Committed => &self.committed,
+        }
+    }
+
+    /// Forgets a flow; whether it was there.
+    pub(super) fn remove(&self, key: &FlowKey<A>) -> bool {
+        self.young.remove(key) | self.committed.remove(key)
+    }
+
+    /// Makes the entry another flow's; whether it was there.
+    pub(super) fn recycle(&self, key: &FlowKey<A>) -> bool {
+        self.young.recycle(key) | self.committed.recycle(key)
+    }
+
+    /// How many flows there are.
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.committed.len()
+    }
+}
+
 impl<A: Address> HostFlow<A> {
     fn update(&self, change: impl FnOnce(&mut FlowEntry<A>)) {
         let mut entry = self.0.get();
@@ -91,8 +123,16 @@ impl<A: Address> HeldFlow<A> for HostFlow<A> {
         *into = self.0.get();
     }
 
-    fn set_last_seen(&self, now: u32) {
-        self.update(|entry| entry.last_seen = now);
+    fn set_seen(&self, now: u32, sequence: u32) {
+        self.update(|entry| (entry.last_seen, entry.last_seq) = (now, sequence));
+    }
+
+    fn set_isn(&self, sequence: u32) {
+        self.update(|entry| entry.isn = sequence);
+    }
+
+    fn set_peer_isn(&self, sequence: u32) {
+        self.update(|entry| entry.peer_isn = sequence);
     }
 
     fn set_state(&self, state: FlowState) {
@@ -113,11 +153,24 @@ pub(super) fn rubbish<A: Address>() -> Scratch<A> {
 }
 
 /// The key of packets with these ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {
     /// Of IPv4.
     V4(FlowKey<Ipv4Address>),
     /// Of IPv6.
     V6(FlowKey<Ipv6Address>),
+}
+
+impl From<FlowKey<Ipv4Address>> for Key {
+    fn from(key: FlowKey<Ipv4Address>) -> Self {
+        Self::V4(key)
+    }
+}
+
+impl From<FlowKey<Ipv6Address>> for Key {
+    fn from(key: FlowKey<Ipv6Address>) -> Self {
+        Self::V6(key)
+    }
 }
 
 impl From<Ends> for Key {

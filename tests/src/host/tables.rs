@@ -2,16 +2,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
 };
 
 use lb_common::{
     abi::{
-        Backend, Device, Exception, FlowEntry, FlowKey, HopWord, Ipv4Address, Ipv6Address,
-        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
-        MAX_TABLES, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse,
-        Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Traffic, Unrecorded,
+        Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowTable, HopWord, Ipv4Address,
+        Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES,
+        MAX_SOURCES, MAX_TABLES, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits,
+        Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId,
+        Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -22,7 +23,7 @@ use zerocopy::FromZeros;
 
 use super::{
     exceptions::{Exceptions, HostException},
-    flows::{Flows, HostFlow, Key, rubbish},
+    flows::{FlowTables, HostFlow, Key, rubbish},
     routes::look_up,
 };
 use crate::cases::{
@@ -36,8 +37,11 @@ pub struct HostTables {
     world: World,
     now: u32,
     ifindex: u32,
-    flows_v4: Flows<Ipv4Address>,
-    flows_v6: Flows<Ipv6Address>,
+    flows_v4: FlowTables<Ipv4Address>,
+    flows_v6: FlowTables<Ipv6Address>,
+    affinities: RefCell<HashMap<Key, Affinity>>,
+    active: RefCell<BTreeMap<u32, i64>>,
+    turns: RefCell<BTreeMap<u32, u32>>,
     exceptions_v4: Exceptions<Ipv4Address>,
     exceptions_v6: Exceptions<Ipv6Address>,
     budget: Cell<RecordBudget>,
@@ -67,8 +71,11 @@ impl HostTables {
             // Five seconds before it wraps.
             now: 0u32.wrapping_sub(5 * HERTZ),
             ifindex: 0,
-            flows_v4: Flows::default(),
-            flows_v6: Flows::default(),
+            flows_v4: FlowTables::default(),
+            flows_v6: FlowTables::default(),
+            affinities: RefCell::default(),
+            active: RefCell::default(),
+            turns: RefCell::default(),
             exceptions_v4: Exceptions::default(),
             exceptions_v6: Exceptions::default(),
             budget: Cell::default(),
@@ -210,6 +217,34 @@ impl Tables for HostTables {
         (index < MAX_BACKENDS).then_some(backend)
     }
 
+    fn active(&self, index: u32) -> u64 {
+        let active = self.active.borrow().get(&index).copied();
+        active.unwrap_or(0) as u64
+    }
+
+    fn add_active(&self, index: u32, flows: i64) {
+        if index < MAX_BACKENDS {
+            *self.active.borrow_mut().entry(index).or_default() += flows;
+        }
+    }
+
+    fn load(&self, index: u32) -> Option<Load> {
+        let load = self.world.loads.get(&index).copied();
+        (index < MAX_BACKENDS).then(|| load.unwrap_or_default())
+    }
+
+    fn timeouts(&self, service: u32) -> Option<Timeouts> {
+        let timeouts = self.world.timeouts.get(&service).copied();
+        (service < MAX_SERVICES).then(|| timeouts.unwrap_or_default())
+    }
+
+    fn turn(&self, service: u32) -> u32 {
+        let mut turns = self.turns.borrow_mut();
+        let turn = turns.entry(service).or_default();
+        *turn += 1;
+        *turn - 1
+    }
+
     fn slot(&self, table: TableId, slot: u32) -> Option<Slot> {
         if table.index >= MAX_TABLES || slot >= table.size.slots() {
             return None;
@@ -309,29 +344,44 @@ macro_rules! family_tables {
                 Some(work(&mut rubbish()))
             }
 
-            fn flow(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Self::Flow> {
-                self.$flows.find(key)
+            fn flow(
+                &self,
+                table: FlowTable,
+                key: &FlowKey<<$family as Family>::Address>,
+            ) -> Option<Self::Flow> {
+                self.$flows.of(table).find(key)
             }
 
             fn insert_flow(
                 &self,
+                table: FlowTable,
                 key: &FlowKey<<$family as Family>::Address>,
                 entry: &FlowEntry<<$family as Family>::Address>,
             ) -> Result<(), InsertError> {
-                self.$flows.insert(key, entry, self.world.flow_capacity)
+                let capacity = self.world.flow_capacity;
+                self.$flows.of(table).insert(key, entry, capacity)
             }
 
             fn replace_flow(
                 &self,
+                table: FlowTable,
                 key: &FlowKey<<$family as Family>::Address>,
                 entry: &FlowEntry<<$family as Family>::Address>,
             ) -> Result<(), InsertError> {
-                self.$flows.replace(key, entry);
+                self.$flows.of(table).replace(key, entry);
                 Ok(())
             }
 
-            fn remove_flow(&self, key: &FlowKey<<$family as Family>::Address>) {
-                self.$flows.remove(key);
+            fn remove_flow(&self, table: FlowTable, key: &FlowKey<<$family as Family>::Address>) {
+                self.$flows.of(table).remove(key);
+            }
+
+            fn affinity(&self, key: &FlowKey<<$family as Family>::Address>) -> Option<Affinity> {
+                self.affinities.borrow().get(&(*key).into()).copied()
+            }
+
+            fn set_affinity(&self, key: &FlowKey<<$family as Family>::Address>, to: Affinity) {
+                self.affinities.borrow_mut().insert((*key).into(), to);
             }
 
             fn exception_occupancy(&self) -> Occupancy {

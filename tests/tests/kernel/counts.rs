@@ -11,8 +11,8 @@ use aya::{
 };
 use lb_common::{
     abi::{
-        Address as _, Counters, FlowKey, Ipv4Address, Ipv6Address, NeighbourWanted, Occupancy,
-        RecordBudget, Recorded, Unrecorded,
+        Address as _, Counters, FlowKey, FlowTable, Ipv4Address, Ipv6Address, NeighbourWanted,
+        Occupancy, RecordBudget, Recorded, Unrecorded,
     },
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
@@ -32,8 +32,12 @@ const SERVICES: std::ops::Range<u32> = 0..1 + 4 * Pool::ALL.len() as u32;
 impl Program {
     /// Forgets every flow, every count and every budget.
     pub(crate) fn clear(&mut self) {
-        self.flows_v4().clear();
-        self.flows_v6().clear();
+        for table in FlowTable::ALL {
+            self.flows_v4(table).clear();
+            self.flows_v6(table).clear();
+        }
+        self.affinities_v4().clear();
+        self.affinities_v6().clear();
         self.exceptions_v4().clear();
         self.exceptions_v6().clear();
         let mut occupancy: Array<_, u64> = self.map("OCCUPANCY");
@@ -46,6 +50,15 @@ impl Program {
         let cpus = nr_cpus().expect("a number of CPUs");
         let zero = || PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
         let backends = std::mem::take(&mut self.counted);
+        let mut active: Array<_, u64> = self.map("ACTIVE");
+        for &backend in &backends {
+            active.set(backend, 0, 0).expect("a number");
+        }
+        let mut turns: PerCpuArray<_, u32> = self.map("TURNS");
+        for service in SERVICES {
+            let none = PerCpuValues::try_from(vec![0; cpus]).expect("a value for each CPU");
+            turns.set(service, none, 0).expect("a number");
+        }
         for (name, indices) in [
             ("SERVICE_COUNTERS", SERVICES.collect::<Vec<_>>()),
             (

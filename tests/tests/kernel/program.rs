@@ -8,7 +8,8 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::abi::{
-    Exception, Ipv4Address, Ipv6Address, OldTable, Service, Slot, TableId, TableSize,
+    Affinity, Exception, FlowTable, Ipv4Address, Ipv6Address, OldTable, Service, Slot, TableId,
+    TableSize,
 };
 use lb_userspace::kernel::{OBJECT, Wire};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
@@ -49,6 +50,10 @@ impl Program {
             .map_max_entries("EXCEPTIONS_V6", limits.capacity)
             .map_max_entries("FLOWS_V4", 8192)
             .map_max_entries("FLOWS_V6", 8192)
+            .map_max_entries("YOUNG_V4", 8192)
+            .map_max_entries("YOUNG_V6", 8192)
+            .map_max_entries("AFFINITIES_V4", 1024)
+            .map_max_entries("AFFINITIES_V6", 1024)
             .load(OBJECT)
             .expect("the packet program");
         xdp(&mut ebpf)
@@ -99,6 +104,8 @@ impl Program {
         self.values("DEVICES", &wide(&old.devices), &wide(&new.devices));
         self.values("NEXT_HOPS", &old.next_hops, &new.next_hops);
         self.values("BACKENDS", &old.backends, &new.backends);
+        self.values("LOADS", &old.loads, &new.loads);
+        self.values("TIMEOUTS", &old.timeouts, &new.timeouts);
         self.values("REVERSES_V4", &old.reverses_v4, &new.reverses_v4);
         self.values("REVERSES_V6", &old.reverses_v6, &new.reverses_v6);
         self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);
@@ -199,14 +206,30 @@ impl Program {
         self.slots.insert(id, table);
     }
 
-    /// The flows of IPv4.
-    pub(crate) fn flows_v4(&mut self) -> Flows<'_, Ipv4Address> {
-        Flows(self.map("FLOWS_V4"))
+    /// One of the flow tables of IPv4.
+    pub(crate) fn flows_v4(&mut self, table: FlowTable) -> Flows<'_, Ipv4Address> {
+        Flows(self.map(match table {
+            FlowTable::Young => "YOUNG_V4",
+            FlowTable::Committed => "FLOWS_V4",
+        }))
     }
 
-    /// The flows of IPv6.
-    pub(crate) fn flows_v6(&mut self) -> Flows<'_, Ipv6Address> {
-        Flows(self.map("FLOWS_V6"))
+    /// One of the flow tables of IPv6.
+    pub(crate) fn flows_v6(&mut self, table: FlowTable) -> Flows<'_, Ipv6Address> {
+        Flows(self.map(match table {
+            FlowTable::Young => "YOUNG_V6",
+            FlowTable::Committed => "FLOWS_V6",
+        }))
+    }
+
+    /// Whom clients of IPv4 keep to.
+    pub(crate) fn affinities_v4(&mut self) -> Flows<'_, Ipv4Address, Affinity> {
+        Flows(self.map("AFFINITIES_V4"))
+    }
+
+    /// Whom clients of IPv6 keep to.
+    pub(crate) fn affinities_v6(&mut self) -> Flows<'_, Ipv6Address, Affinity> {
+        Flows(self.map("AFFINITIES_V6"))
     }
 
     /// The exceptions of IPv4.

@@ -3,7 +3,7 @@
 //! Time passes by making every flow and every budget older. Between frames of a row nothing else
 //! ages: the program is told that a second has [`HERTZ`] jiffies, which takes the kernel minutes.
 
-use lb_common::abi::{Address, FlowEntry};
+use lb_common::abi::{Address, Affinity, FlowEntry, FlowTable};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -94,45 +94,56 @@ impl Ring for KernelRing<'_> {
 
     fn advance(&mut self, seconds: u32) {
         let program = self.program();
-        program.flows_v4().update_all(|entry| age(entry, seconds));
-        program.flows_v6().update_all(|entry| age(entry, seconds));
+        for table in FlowTable::ALL {
+            program
+                .flows_v4(table)
+                .update_all(|entry| age(entry, seconds));
+            program
+                .flows_v6(table)
+                .update_all(|entry| age(entry, seconds));
+        }
+        let age = |affinity: &mut Affinity| before(&mut affinity.last_seen, seconds);
+        program.affinities_v4().update_all(age);
+        program.affinities_v6().update_all(age);
         program.age_budgets(seconds);
     }
 
     fn evict(&mut self, ends: Ends) -> bool {
         let program = self.program();
-        match ends.into() {
-            Key::V4(key) => program.flows_v4().remove(key) || program.sweep_v4(key),
-            Key::V6(key) => program.flows_v6().remove(key) || program.sweep_v6(key),
-        }
+        let key = ends.into();
+        let flows = FlowTable::ALL.map(|table| match key {
+            Key::V4(key) => program.flows_v4(table).remove(key),
+            Key::V6(key) => program.flows_v6(table).remove(key),
+        });
+        let exception = match key {
+            Key::V4(key) => program.sweep_v4(key),
+            Key::V6(key) => program.sweep_v6(key),
+        };
+        exception || flows.contains(&true)
     }
 
     fn recycle(&mut self, ends: Ends) -> bool {
         let program = self.program();
-        match ends.into() {
-            Key::V4(key) => {
-                program
-                    .flows_v4()
-                    .update(key, |entry| entry.fingerprint ^= 1)
-                    || program
-                        .exceptions_v4()
-                        .update(key, |entry| entry.fingerprint ^= 1)
-            }
-            Key::V6(key) => {
-                program
-                    .flows_v6()
-                    .update(key, |entry| entry.fingerprint ^= 1)
-                    || program
-                        .exceptions_v6()
-                        .update(key, |entry| entry.fingerprint ^= 1)
-            }
-        }
+        let key = ends.into();
+        let flows = FlowTable::ALL.map(|table| match key {
+            Key::V4(key) => program.flows_v4(table).update(key, |e| e.fingerprint ^= 1),
+            Key::V6(key) => program.flows_v6(table).update(key, |e| e.fingerprint ^= 1),
+        });
+        let exception = match key {
+            Key::V4(key) => program.exceptions_v4().update(key, |e| e.fingerprint ^= 1),
+            Key::V6(key) => program.exceptions_v6().update(key, |e| e.fingerprint ^= 1),
+        };
+        exception || flows.contains(&true)
     }
 }
 
 fn age<A: Address>(entry: &mut FlowEntry<A>, seconds: u32) {
-    entry.last_seen = entry.last_seen.wrapping_sub(seconds * HERTZ);
-    entry.route_seen = entry.route_seen.wrapping_sub(seconds * HERTZ);
+    before(&mut entry.last_seen, seconds);
+    before(&mut entry.route_seen, seconds);
+}
+
+fn before(time: &mut u32, seconds: u32) {
+    *time = time.wrapping_sub(seconds * HERTZ);
 }
 
 /// Keeps this thread on one of the CPUs that it may use.
