@@ -1,15 +1,21 @@
 //! From a configuration to tables: desired state, difference and application, on fake tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
-use lb_common::abi::{BackendRef, ServiceKind, TableId, TableSize};
+use lb_common::abi::{
+    BackendRef, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind, TableId,
+    TableSize,
+};
 use proptest::{prelude::*, sample::subsequence};
 
 use super::Reconciler;
 use crate::{
     kernel::FakeTables,
     model::{Config, Family, Forward},
-    plan::{self, Operation, Tables},
+    plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
         self, Identity, Ids, Inputs, Memo, Registry,
@@ -77,6 +83,83 @@ fn services_and_source_addresses_have_their_entries() {
         .filter(|s| s.tracked())
         .count();
     assert_eq!(tracked, 1, "full-nat's alone");
+}
+
+/// The second service of the fixtures in `nat` mode, its backend at another port.
+fn with_nat(address: &str) -> Config {
+    let mut config = config();
+    let backends = vec![backend("a", 100, &[address])];
+    config.pools[1] = pool("nat", Forward::Nat, &[], backends);
+    config
+}
+
+/// What lies in the table at an address, port and protocol under this key.
+fn found(tables: &Tables, key: ServiceKey<Ipv4Address>) -> Option<Service<Ipv4Address>> {
+    let mut all = tables.services.ipv4.values();
+    all.find(|service| service.is(&key)).copied()
+}
+
+#[test]
+fn the_port_of_a_nat_backend_answers_for_its_service() {
+    let config = with_nat("198.18.1.1:8080");
+    let ids = Ids::assign(&config).unwrap();
+    // Whether or not it can be reached.
+    for resolved in [&ALL[..], &[]] {
+        let tables = of_ids(&config, &ids, resolved);
+        let end = Ipv4Address::from(Ipv4Addr::new(198, 18, 1, 1));
+        let entry = found(&tables, ServiceKey::reverse(end, 8080u16.to_be_bytes(), 6)).unwrap();
+        assert_eq!(entry.kind(), ServiceKind::Reverse);
+        assert_eq!(entry.id(), ids.services[1]);
+        let expected = Reverse {
+            address: Ipv4Addr::new(198, 18, 0, 20).into(),
+            backend: ids.backends[&(1, 0, Family::Ipv4)].index(),
+            port: 80u16.to_be_bytes(),
+            padding: [0; 2],
+        };
+        assert_eq!(tables.reverses.ipv4[&entry.reverse_index()], expected);
+        assert!(tables.reverses.ipv6.is_empty());
+    }
+}
+
+/// Entries of several words are not changed under readers.
+#[test]
+fn an_end_that_answers_for_another_has_another_number() {
+    let mut host = Host::default();
+    host.load(&with_nat("198.18.1.1:8080"));
+    let before = host.fake.tables.reverses.clone();
+    let mut moved = with_nat("198.18.1.1:8080");
+    moved.services[1].listen[0].address.set_port(81);
+    host.load(&moved);
+    let after = &host.fake.tables.reverses.ipv4;
+    assert_eq!((before.ipv4.len(), after.len()), (1, 2));
+    for (number, reverse) in &before.ipv4 {
+        assert_eq!(after[number], *reverse);
+    }
+}
+
+#[test]
+fn this_hosts_addresses_are_marked_where_there_is_nat() {
+    let own = [ip("198.18.1.250"), ip("198.18.1.254"), ip("fd00:1::fa")];
+    let mut registry = Registry::default();
+    registry.host_has(own.into());
+    let kind = |tables: &Tables, address: Ipv4Addr| {
+        let entry = found(tables, ServiceKey::mark(address.into()));
+        entry.map(|entry| entry.kind())
+    };
+    let (plain, source) = (
+        Ipv4Addr::new(198, 18, 1, 250),
+        Ipv4Addr::new(198, 18, 1, 254),
+    );
+    let (_, ids) = registry.assign(&with_nat("198.18.1.1")).unwrap();
+    let tables = of_ids(&with_nat("198.18.1.1"), &ids, &ALL);
+    assert_eq!(kind(&tables, plain), Some(ServiceKind::Own));
+    // It is full-nat's too, whose replies must be looked up.
+    assert_eq!(kind(&tables, source), Some(ServiceKind::Source));
+    let own = |service: &&Service<Ipv6Address>| service.kind() == ServiceKind::Own;
+    assert_eq!(tables.services.ipv6.values().filter(own).count(), 1);
+    // Elsewhere nobody asks.
+    let (_, ids) = registry.assign(&config()).unwrap();
+    assert_eq!(kind(&of_ids(&config(), &ids, &ALL), plain), None);
 }
 
 #[test]
@@ -255,6 +338,9 @@ impl Host {
             }
         }
         assert_eq!(self.fake.tables.services, wanted.services);
+        for (n, reverse) in &wanted.reverses.ipv4 {
+            assert_eq!(self.fake.tables.reverses.ipv4[n], *reverse);
+        }
         assert_eq!(self.fake.tables.slots, wanted.slots);
         assert_eq!(self.fake.tables.next_hops, wanted.next_hops);
         assert_eq!(self.fake.tables.devices, wanted.devices);
@@ -280,6 +366,9 @@ impl Host {
             }
             Operation::SetNextHop(n, hop) if hop.hop.device() != 0 => {
                 assert!(!held.next_hops.contains_key(n));
+            }
+            Operation::SetReverse(n, OfFamily::Ipv4(reverse)) => {
+                assert!(held.reverses.ipv4.get(n).is_none_or(|held| held == reverse));
             }
             _ => {}
         }
@@ -420,7 +509,11 @@ fn configs() -> impl Strategy<Value = Config> {
                     false => backend(name, 100, &[&v4]),
                 }
             };
-            let forward = if nat { Forward::FullNat } else { Forward::Ipip };
+            let forward = match (nat, sources) {
+                (true, 0) => Forward::Nat,
+                (true, _) => Forward::FullNat,
+                (false, _) => Forward::Ipip,
+            };
             let sources = &["198.18.1.254", "198.18.1.253", "198.18.1.252"][..=sources];
             let backends = backends.iter().map(backend).collect();
             let mut pool = pool(&format!("pool-{n}"), forward, sources, backends);

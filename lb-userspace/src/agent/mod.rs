@@ -118,6 +118,8 @@ struct Agent {
     links: BTreeMap<String, Link>,
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
+    /// This host's own.
+    addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
     /// Addresses that the kernel would send from, by destination.
     sources: BTreeMap<IpAddr, IpAddr>,
     reconciler: Reconciler<MapTables>,
@@ -176,6 +178,7 @@ impl Agent {
             tables: Tables::default(),
             links: prepared.links,
             hops: resolver.snapshots(),
+            addresses: resolver.addresses(),
             sources: BTreeMap::new(),
             resolver,
             reconciler: Reconciler::new(program.take_tables()?),
@@ -295,7 +298,7 @@ impl Agent {
             self.reconciler.wait_for_readers()?;
             done.into_iter()
                 .for_each(|table| self.registry.release_table(table));
-            self.renumber()?;
+            self.renumber(&self.registry.clone())?;
         }
         self.show_slots();
         Ok(())
@@ -331,16 +334,25 @@ impl Agent {
         Ok(())
     }
 
-    /// Gives numbers anew to the same configuration, after some became free.
-    fn renumber(&mut self) -> anyhow::Result<()> {
+    /// Gives numbers anew to the same configuration, out of `registry`.
+    fn renumber(&mut self, registry: &Registry) -> anyhow::Result<()> {
         let configured = self.view.configured();
-        let (registry, ids) = self.registry.assign(&configured.config)?;
+        let (registry, ids) = registry.assign(&configured.config)?;
         self.registry = registry;
         self.view.configure(Configured {
             ids,
             ..configured.as_ref().clone()
         });
         self.reconcile()
+    }
+
+    /// Takes note of this host's addresses. Where they have no room beside the rest, those before
+    /// stay in use.
+    fn host_changed(&mut self) -> anyhow::Result<()> {
+        let addresses = self.addresses.borrow_and_update().as_ref().clone();
+        let mut registry = self.registry.clone();
+        registry.host_has(addresses);
+        self.renumber(&registry)
     }
 
     /// Has the view show the slots as they are now.
@@ -389,6 +401,12 @@ impl Agent {
                     // What fails now is tried again with the next change.
                     if let Err(error) = self.reconcile() {
                         error!("writing the tables: {error:#}");
+                    }
+                }
+                changed = self.addresses.changed() => {
+                    changed.context("the watch of this host's addresses ended")?;
+                    if let Err(error) = self.host_changed() {
+                        error!("marking this host's addresses: {error:#}");
                     }
                 }
                 wanted = self.wanted.next() => {

@@ -77,7 +77,9 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         warnings,
         network,
     } = check(path).await?;
-    let (registry, ids) = Registry::default().assign(&config)?;
+    let mut registry = Registry::default();
+    registry.host_has(network.own_addresses());
+    let (registry, ids) = registry.assign(&config)?;
     let links = links(&network, &config)?;
     let ports = source_ports(&network)?;
     let seed = match config.agent.seed {

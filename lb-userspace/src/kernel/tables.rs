@@ -7,8 +7,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, DevMap, Map, MapData, MapError},
 };
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, OldTable, Service, TableId,
-    TableSize,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, OldTable, Reverse, Service,
+    TableId, TableSize,
 };
 
 use crate::plan::{OfFamily, Operation};
@@ -35,6 +35,8 @@ pub struct MapTables {
     backends: Values<Backend>,
     sources_v4: Values<Ipv4Address>,
     sources_v6: Values<Ipv6Address>,
+    reverses_v4: Values<Reverse<Ipv4Address>>,
+    reverses_v6: Values<Reverse<Ipv6Address>>,
     old_tables: Values<OldTable>,
     services_v4: Values<Service<Ipv4Address>>,
     services_v6: Values<Service<Ipv6Address>>,
@@ -56,6 +58,8 @@ impl MapTables {
             backends: take(ebpf, "BACKENDS")?,
             sources_v4: take(ebpf, "SOURCES_V4")?,
             sources_v6: take(ebpf, "SOURCES_V6")?,
+            reverses_v4: take(ebpf, "REVERSES_V4")?,
+            reverses_v6: take(ebpf, "REVERSES_V6")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
             services_v4: take(ebpf, "SERVICES_V4")?,
             services_v6: take(ebpf, "SERVICES_V6")?,
@@ -126,6 +130,12 @@ impl KernelTables for MapTables {
                 set(&mut self.sources_v6, "SOURCES_V6", *n, *a)
             }
             Operation::SetBackend(n, backend) => set(&mut self.backends, "BACKENDS", *n, *backend),
+            Operation::SetReverse(n, OfFamily::Ipv4(r)) => {
+                set(&mut self.reverses_v4, "REVERSES_V4", *n, *r)
+            }
+            Operation::SetReverse(n, OfFamily::Ipv6(r)) => {
+                set(&mut self.reverses_v6, "REVERSES_V6", *n, *r)
+            }
             Operation::CreateTable(id) => self.create_table(*id),
             Operation::SetOldTable(id, old) => {
                 let position = OldTable::position(*id);

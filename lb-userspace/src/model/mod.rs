@@ -21,7 +21,7 @@ pub use self::{
         NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
         default_settle,
     },
-    tracked::TrackedBecause,
+    tracked::{ReplyEnd, TrackedBecause, reply_ends},
 };
 pub use lb_common::abi::TableSize;
 use serde::{Deserialize, Serialize};

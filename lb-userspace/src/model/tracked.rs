@@ -75,18 +75,18 @@ fn capped(config: &Config, service: &Service) -> Option<TrackedBecause> {
 }
 
 /// What the reply of a `nat` backend is known by: where it comes from.
-type End = (IpAddr, u16, Protocol);
+pub type ReplyEnd = (IpAddr, u16, Protocol);
 
 /// Who needs the replies of each end: the first two addresses that do. Where there are two, a reply
 /// alone doesn't tell whose it is.
-struct Claims(HashMap<End, (Listen, Option<Listen>)>);
+struct Claims(HashMap<ReplyEnd, (Listen, Option<Listen>)>);
 
 impl Claims {
     fn of(config: &Config) -> Self {
-        let mut claims: HashMap<End, (Listen, Option<Listen>)> = HashMap::new();
+        let mut claims: HashMap<ReplyEnd, (Listen, Option<Listen>)> = HashMap::new();
         for service in &config.services {
             for pool in service.pools() {
-                for (_, listen, end) in ends(service, &config.pools[pool]) {
+                for (_, listen, end) in reply_ends(service, &config.pools[pool]) {
                     let (first, second) = claims.entry(end).or_insert((listen, None));
                     if *first != listen {
                         second.get_or_insert(listen);
@@ -99,7 +99,7 @@ impl Claims {
 
     fn shared(&self, config: &Config, service: &Service) -> Option<TrackedBecause> {
         service.pools().find_map(|pool| {
-            ends(service, &config.pools[pool]).find_map(|(backend, listen, end)| {
+            reply_ends(service, &config.pools[pool]).find_map(|(backend, listen, end)| {
                 let (first, second) = *self.0.get(&end)?;
                 let other = second.map(|second| if first == listen { second } else { first })?;
                 Some(TrackedBecause::SharedBackend {
@@ -115,7 +115,10 @@ impl Claims {
 
 /// The ends that replies to a service come from, of a `nat` pool: with the backend's place in it,
 /// and the address that is answered for.
-fn ends(service: &Service, pool: &Pool) -> impl Iterator<Item = (usize, Listen, End)> {
+pub fn reply_ends(
+    service: &Service,
+    pool: &Pool,
+) -> impl Iterator<Item = (usize, Listen, ReplyEnd)> {
     let nat = Some(pool).filter(|pool| pool.forward == Forward::Nat);
     let backends = nat
         .into_iter()

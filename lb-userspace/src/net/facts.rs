@@ -2,7 +2,10 @@
 //! that change them. Plain data between `netlink`, which decodes it, and `resolve` and `machine`,
 //! which judge it.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::Serialize;
 
@@ -57,6 +60,12 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Length of the prefix that is on-link there.
     pub prefix: u8,
+}
+
+/// Addresses of this host that packets from outside can be for.
+pub(super) fn own_addresses(carried: &[InterfaceAddress]) -> BTreeSet<IpAddr> {
+    let addresses = carried.iter().map(|carried| carried.address);
+    addresses.filter(|address| !address.is_loopback()).collect()
 }
 
 /// Who keeps a neighbour entry as it is.

@@ -2,13 +2,17 @@
 //! addresses, which addresses are delivered to it, and the settings that forwarding needs. A
 //! reading, not a watch; it judges nothing.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+};
 
 use serde::{Serialize, Serializer};
 
 use super::{
     error::Error,
-    facts::{InterfaceAddress, Link, LinkKind, Match},
+    facts::{InterfaceAddress, Link, LinkKind, Match, own_addresses},
     netlink::{Kernel, Netlink},
     resolution::{IfIndex, Mac, mac_text},
     sysctl::{self, PortRange},
@@ -82,6 +86,11 @@ impl Host {
         self.interfaces
             .iter()
             .find(|interface| interface.name == name)
+    }
+
+    /// Its addresses that packets from outside can be for: all but the loopback ones.
+    pub fn own_addresses(&self) -> BTreeSet<IpAddr> {
+        own_addresses(&self.addresses)
     }
 
     /// Whether an interface, lo included, carries that address.

@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 
 use super::{
     error::Error,
-    facts::{Event, Facts, Keeper, Neighbourhood},
+    facts::{Event, Facts, Keeper, Neighbourhood, own_addresses},
     machine::{Machine, Request},
     netlink::{Kernel, Netlink},
     resolution::{IfIndex, Snapshot},
@@ -50,6 +50,7 @@ pub struct Resolver {
     wanted: watch::Sender<BTreeSet<IpAddr>>,
     probes: mpsc::Sender<Neighbourhood>,
     snapshots: watch::Receiver<Snapshot>,
+    addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
     task: JoinHandle<()>,
 }
 
@@ -63,12 +64,14 @@ impl Resolver {
         let (wanted, wants) = watch::channel(BTreeSet::new());
         let (probes, probed) = mpsc::channel(PROBES);
         let (publisher, snapshots) = watch::channel(Snapshot::default());
+        let (told, addresses) = watch::channel(Arc::default());
         let runner = Runner {
             netlink,
             machine: Machine::default(),
             wanted: wants,
             probes: probed,
             snapshots: publisher,
+            addresses: told,
             refused: BTreeMap::new(),
             deaf: false,
         };
@@ -76,6 +79,7 @@ impl Resolver {
             wanted,
             probes,
             snapshots,
+            addresses,
             task: tokio::spawn(runner.run()),
         }
     }
@@ -92,6 +96,12 @@ impl Resolver {
     /// Every change of the resolutions.
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.clone()
+    }
+
+    /// Every change of this host's addresses, as far as packets for them can come from outside:
+    /// all but the loopback ones. Before the first reading there are none.
+    pub fn addresses(&self) -> watch::Receiver<Arc<BTreeSet<IpAddr>>> {
+        self.addresses.clone()
     }
 
     /// Has the kernel resolve one neighbour once, as if it had a packet for it. Nothing is said of
@@ -128,6 +138,7 @@ struct Runner<N> {
     wanted: watch::Receiver<BTreeSet<IpAddr>>,
     probes: mpsc::Receiver<Neighbourhood>,
     snapshots: watch::Sender<Snapshot>,
+    addresses: watch::Sender<Arc<BTreeSet<IpAddr>>>,
     /// Requests that the kernel refused, with the error number, so that each is told once.
     refused: BTreeMap<Neighbourhood, Option<i32>>,
     /// Whether the kernel can't be read at present; told once.
@@ -185,13 +196,9 @@ impl<N: Netlink> Runner<N> {
             Err(error) => return Some(self.recover(&error)),
         };
         self.deaf = false;
+        publish(&self.addresses, Arc::new(own_addresses(&facts.addresses)));
         let step = self.machine.step(facts, now());
-        let resolutions = Arc::new(step.resolutions);
-        self.snapshots.send_if_modified(|snapshot| {
-            let changed = *snapshot != resolutions;
-            *snapshot = resolutions;
-            changed
-        });
+        publish(&self.snapshots, Arc::new(step.resolutions));
         for request in step.requests {
             self.apply(request).await;
         }
@@ -269,6 +276,15 @@ impl<N: Netlink> Runner<N> {
             self.apply(request).await;
         }
     }
+}
+
+/// Sends a value if it differs from the last one.
+fn publish<T: PartialEq>(to: &watch::Sender<T>, value: T) {
+    to.send_if_modified(|held| {
+        let changed = *held != value;
+        *held = value;
+        changed
+    });
 }
 
 /// The runtime's clock, which tests can stop.

@@ -1,8 +1,8 @@
 //! What to do so that the kernel's tables become the desired ones: a pure difference, as ordered
 //! operations.
 //!
-//! The order leaves no packet without an answer: devices, next hops, sources and backends come
-//! before the slots that name them, slots before the services that lead to them; services that move
+//! The order leaves no packet without an answer: devices, next hops, sources, backends and whom their
+//! ports answer for come before the slots that name them, slots before the services that lead to them; services that move
 //! (`services`) are at their new positions before they leave the old ones. Any prefix of a plan is
 //! safe.
 
@@ -11,7 +11,7 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, Ipv4Address, Ipv6Address, NextHop, OldTable, Service, Slot, TableId,
+    Backend, Device, Ipv4Address, Ipv6Address, NextHop, OldTable, Reverse, Service, Slot, TableId,
 };
 
 /// What the tables should hold. Maps leave out what is empty.
@@ -25,6 +25,9 @@ pub struct Tables {
     pub sources: Families<BTreeMap<u32, Ipv4Address>, BTreeMap<u32, Ipv6Address>>,
     /// Backends, by index.
     pub backends: BTreeMap<u32, Backend>,
+    /// Whom the ports of backends answer for, by index in their family.
+    pub reverses:
+        Families<BTreeMap<u32, Reverse<Ipv4Address>>, BTreeMap<u32, Reverse<Ipv6Address>>>,
     /// What tables replace, where slots still refer to that.
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
@@ -63,6 +66,8 @@ pub enum Operation {
     SetSource(u32, OfFamily<Ipv4Address, Ipv6Address>),
     /// Writes a backend.
     SetBackend(u32, Backend),
+    /// Writes whom a backend's port answers for.
+    SetReverse(u32, OfFamily<Reverse<Ipv4Address>, Reverse<Ipv6Address>>),
     /// Makes a slot table, all its slots empty.
     CreateTable(TableId),
     /// Writes what a table replaces.
@@ -93,6 +98,12 @@ impl Tables {
             }
             Operation::SetBackend(n, backend) => {
                 self.backends.insert(*n, *backend);
+            }
+            Operation::SetReverse(n, OfFamily::Ipv4(reverse)) => {
+                self.reverses.ipv4.insert(*n, *reverse);
+            }
+            Operation::SetReverse(n, OfFamily::Ipv6(reverse)) => {
+                self.reverses.ipv6.insert(*n, *reverse);
             }
             Operation::CreateTable(id) => {
                 let empty = vec![Slot::EMPTY; id.size.slots() as usize];
@@ -134,7 +145,7 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V, empty: 
 
 /// The operations that turn `old` into `new`: first the services that go, then what is new from
 /// what is pointed to up to what points, last the next hops and devices that nothing leads to any
-/// more. Sources that go stay as they are: nothing names them. Backends that go stay, dead: recorded
+/// more. Sources and reverses that go stay as they are: nothing names them. Backends that go stay, dead: recorded
 /// flows may still name them.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let mut plan = Vec::new();
@@ -155,6 +166,10 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv6(a))));
     plan.extend(changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b)));
     plan.extend(died(&old.backends, &new.backends));
+    let reverses = changed(&old.reverses.ipv4, &new.reverses.ipv4);
+    plan.extend(reverses.map(|(n, r)| Operation::SetReverse(n, OfFamily::Ipv4(r))));
+    let reverses = changed(&old.reverses.ipv6, &new.reverses.ipv6);
+    plan.extend(reverses.map(|(n, r)| Operation::SetReverse(n, OfFamily::Ipv6(r))));
     let new_tables = new.slots.keys().filter(|id| !old.slots.contains_key(id));
     plan.extend(new_tables.map(|id| Operation::CreateTable(*id)));
     let old_tables = changed(&old.old_tables, &new.old_tables);

@@ -7,7 +7,8 @@ use std::{
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
-    MacAddress, NextHop, Outer, Scheduler, Service, ServiceKey, ServiceSpec, ServiceTraits, Slot,
+    MacAddress, NextHop, Outer, Reverse, Scheduler, Service, ServiceKey, ServiceSpec, ServiceTraits,
+    Slot,
     TableId,
 };
 
@@ -18,8 +19,9 @@ use crate::{
 
 use super::{
     ids::{BackendId, Ids, PoolFamily},
-    named::service_key as key,
+    named::{reply_key, service_key as key},
     owners::{Contender, Memo, Owners},
+    replies::Reply,
 };
 
 /// One of our devices.
@@ -93,7 +95,9 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
             tables.next_hops.insert(index, hop);
         }
     }
+    own(inputs.ids, &mut tables);
     sources(inputs.ids, &mut tables);
+    replies(inputs.ids, &mut tables);
     for (&id, index) in &inputs.ids.backends {
         if let Some(backend) = backend(inputs, id, index.generation()) {
             tables.backends.insert(index.index(), backend);
@@ -139,6 +143,68 @@ fn usable_hop(inputs: Inputs<'_>, address: IpAddr) -> Option<NextHop> {
         hop: HopWord::new(MacAddress(hop.mac), device),
         mtu,
     })
+}
+
+/// Marks of this host's addresses. Those that are source addresses too get that mark over it.
+fn own(ids: &Ids, tables: &mut Tables) {
+    let (services, positions) = (&mut tables.services, &ids.positions);
+    for address in &ids.own {
+        match *address {
+            IpAddr::V4(address) => {
+                let address = Ipv4Address::from(address);
+                if let Some(&position) = positions.ipv4.get(&ServiceKey::mark(address)) {
+                    services.ipv4.insert(position, Service::own(address));
+                }
+            }
+            IpAddr::V6(address) => {
+                let address = Ipv6Address::from(address);
+                if let Some(&position) = positions.ipv6.get(&ServiceKey::mark(address)) {
+                    services.ipv6.insert(position, Service::own(address));
+                }
+            }
+        }
+    }
+}
+
+/// Whom the ports of `nat` backends answer for, dead ones included: what is on its way arrives.
+fn replies(ids: &Ids, tables: &mut Tables) {
+    for (&(address, port, protocol), reply) in &ids.replies {
+        match (address, reply.leaves_from.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let key = reply_key(Ipv4Address::from(from), port, protocol);
+                if let Some(&position) = ids.positions.ipv4.get(&key) {
+                    let (service, reverse) = answering(key, to.into(), reply);
+                    tables.reverses.ipv4.insert(reply.number, reverse);
+                    tables.services.ipv4.insert(position, service);
+                }
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let key = reply_key(Ipv6Address::from(from), port, protocol);
+                if let Some(&position) = ids.positions.ipv6.get(&key) {
+                    let (service, reverse) = answering(key, to.into(), reply);
+                    tables.reverses.ipv6.insert(reply.number, reverse);
+                    tables.services.ipv6.insert(position, service);
+                }
+            }
+            // `nat` does not cross families.
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+        }
+    }
+}
+
+/// The two entries of an end that answers.
+fn answering<A: Address>(
+    key: ServiceKey<A>,
+    address: A,
+    reply: &Reply,
+) -> (Service<A>, Reverse<A>) {
+    let reverse = Reverse {
+        address,
+        backend: reply.backend,
+        port: reply.leaves_from.port().to_be_bytes(),
+        padding: [0; 2],
+    };
+    (Service::reverse(key, reply.service, reply.number), reverse)
 }
 
 fn sources(ids: &Ids, tables: &mut Tables) {

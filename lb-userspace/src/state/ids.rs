@@ -8,12 +8,12 @@ use std::{
 use lb_common::abi::{BackendRef, Ipv4Address, Ipv6Address, TableId};
 
 use crate::{
-    model::{Config, Family, PoolIndex},
+    model::{Config, Family, PoolIndex, ReplyEnd},
     plan::Families,
     slots,
 };
 
-use super::{place::Placement, registry::Registry};
+use super::{place::Placement, registry::Registry, replies::Reply};
 
 /// One address of a backend: its pool, its place in it, its family.
 pub type BackendId = (PoolIndex, usize, Family);
@@ -44,9 +44,13 @@ pub struct Ids {
     pub sources: BTreeMap<PoolFamily, (u32, u16)>,
     /// The source addresses themselves, by index.
     pub source_addresses: Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>>,
+    /// Whom the ports of `nat` backends answer for.
+    pub(super) replies: BTreeMap<ReplyEnd, Reply>,
+    /// This host's own addresses, as far as they are told from others.
+    pub(super) own: BTreeSet<IpAddr>,
     /// The service table's salt.
     pub salt: u64,
-    /// Positions of services and marks.
+    /// Positions of services, marks and ends that answer.
     pub(super) positions: Families<Placement<Ipv4Address>, Placement<Ipv6Address>>,
 }
 
@@ -78,12 +82,15 @@ pub enum Error {
     #[error("backend addresses of this configuration and those before: {0}")]
     Backends(#[from] slots::IndexError),
     /// No salt was found under which all services have a position.
-    #[error("the service table can't take {count} services and source addresses of one family")]
+    #[error(
+        "the service table can't take {count} entries of one family: services, addresses of this \
+         host, and ports of backends in nat mode"
+    )]
     Unplaceable {
         /// How many there are.
         count: usize,
     },
-    /// There is no position for a service or source address beside the others.
+    /// There is no position for one of them beside the others.
     #[error(
         "the service table has no room for {what} beside what is in it: restart the agent, which \
          arranges all of it anew (it picks another salt)"

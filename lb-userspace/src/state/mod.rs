@@ -8,6 +8,7 @@
 //! - `place` finds the services' positions;
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
 //!   while `slots` knows who did;
+//! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ports` finds source ports that the host leaves free.
 
 mod desired;
@@ -21,6 +22,7 @@ mod place;
 mod ports;
 mod ranges;
 mod registry;
+mod replies;
 mod slot_tables;
 
 pub use desired::{Desired, Hop, Inputs, Link, desired, shares};

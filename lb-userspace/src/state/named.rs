@@ -1,20 +1,17 @@
 //! What a configuration names, by names that mean the same in another one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Backend, BackendAddress, Config, Family, Forward, Listen, Pool},
+    model::{Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol},
     plan::Families,
 };
 
 use super::{
-    ids::{BackendId, PoolFamily},
+    ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::Owner,
 };
@@ -129,11 +126,11 @@ pub(super) fn table_owner(config: &Config, (pool, family): PoolFamily) -> Owner 
     (config.pools[pool].name.clone(), family)
 }
 
-/// The keys of the service table: where services listen, and a mark for each source address,
-/// though pools may share it.
+/// The keys of the service table: where services listen, a mark for each source address, though
+/// pools may share it, and for each of this host's own, and the ends that answer.
 pub(super) fn service_keys(
     config: &Config,
-    sources: &Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>>,
+    ids: &Ids,
 ) -> Families<Vec<ServiceKey<Ipv4Address>>, Vec<ServiceKey<Ipv6Address>>> {
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
     for listen in listens(config) {
@@ -142,11 +139,32 @@ pub(super) fn service_keys(
             IpAddr::V6(ip) => ipv6.push(service_key(ip.into(), listen)),
         }
     }
-    let marks: BTreeSet<&Ipv4Addr> = sources.ipv4.values().collect();
-    ipv4.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
-    let marks: BTreeSet<&Ipv6Addr> = sources.ipv6.values().collect();
-    ipv6.extend(marks.into_iter().map(|&ip| ServiceKey::mark(ip.into())));
+    for mark in marks(ids) {
+        match mark {
+            IpAddr::V4(ip) => ipv4.push(ServiceKey::mark(ip.into())),
+            IpAddr::V6(ip) => ipv6.push(ServiceKey::mark(ip.into())),
+        }
+    }
+    for &(address, port, protocol) in ids.replies.keys() {
+        match address {
+            IpAddr::V4(ip) => ipv4.push(reply_key(ip.into(), port, protocol)),
+            IpAddr::V6(ip) => ipv6.push(reply_key(ip.into(), port, protocol)),
+        }
+    }
     Families { ipv4, ipv6 }
+}
+
+/// The addresses that have a mark.
+fn marks(ids: &Ids) -> BTreeSet<IpAddr> {
+    let (ipv4, ipv6) = (&ids.source_addresses.ipv4, &ids.source_addresses.ipv6);
+    let sources = ipv4.values().map(|&ip| IpAddr::from(ip));
+    let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip)));
+    sources.chain(ids.own.iter().copied()).collect()
+}
+
+/// The key of a backend's end that answers.
+pub(super) fn reply_key<A: Address>(address: A, port: u16, protocol: Protocol) -> ServiceKey<A> {
+    ServiceKey::reverse(address, port.to_be_bytes(), protocol.number())
 }
 
 /// The key of an address that a service listens on.
@@ -173,7 +191,8 @@ pub(super) fn of_ipv6_key(config: &Config, key: ServiceKey<Ipv6Address>) -> Stri
 
 fn described(config: &Config, is_it: impl Fn(&Listen) -> bool) -> String {
     let found = listens(config).find(|listen| is_it(listen));
-    found.map_or_else(|| "a source address".into(), ToString::to_string)
+    let other = || "an address of this host, or a backend's port in nat mode".into();
+    found.map_or_else(other, ToString::to_string)
 }
 
 fn listens(config: &Config) -> impl Iterator<Item = &Listen> {

@@ -7,6 +7,7 @@
 //! | next hops | address | the same, and no backend index is held for that address |
 //! | backends | [`Identity`] | nothing names the index ([`slots::Indices`]) |
 //! | source addresses | pool and addresses | no backend index is held that uses them |
+//! | ends that answer | service's address, backend's index | it is gone and all others have been used |
 //! | slot tables | pool, family, size | [`Registry::release_table`] |
 //! | positions of services | address, port, protocol | it is gone |
 //!
@@ -15,16 +16,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES,
-    MAX_SOURCES, MAX_TABLES, TableId, TableSize,
+    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES,
+    MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId, TableSize,
 };
 
 use crate::{
-    model::{Config, Family},
+    model::{Config, Family, Forward, Pool, ReplyEnd},
     plan::Families,
     slots::Indices,
 };
@@ -35,6 +36,7 @@ use super::{
     numbers::Numbers,
     place::{self, Placement},
     ranges::{Ranges, Sources},
+    replies::{self, Replier, Reply},
     slot_tables::SlotTables,
 };
 
@@ -47,7 +49,10 @@ pub struct Registry {
     next_hops: Numbers<IpAddr>,
     backends: Indices<Identity>,
     sources: Ranges,
+    replies: Numbers<(SocketAddr, u32)>,
     tables: SlotTables,
+    /// This host's own addresses.
+    own: BTreeSet<IpAddr>,
     /// The salt, once there is one, and the positions.
     service_table: Option<ServiceTable>,
 }
@@ -66,7 +71,9 @@ impl Default for Registry {
             next_hops: Numbers::new(1, MAX_NEXT_HOPS),
             backends: Indices::default(),
             sources: Ranges::default(),
+            replies: Numbers::new(1, MAX_REVERSES),
             tables: SlotTables::default(),
+            own: BTreeSet::new(),
             service_table: None,
         }
     }
@@ -78,7 +85,7 @@ impl Registry {
     pub fn assign(&self, config: &Config) -> Result<(Self, Ids), Error> {
         check_limits(config)?;
         let mut next = self.clone();
-        let ids = Ids {
+        let mut ids = Ids {
             services: next.services(config)?,
             devices: next.devices(config)?,
             backends: next.backends(config)?,
@@ -89,16 +96,20 @@ impl Registry {
             tables: next.tables(config)?,
             old_tables: next.old_tables(config),
             abandoned: next.abandoned(),
+            replies: BTreeMap::new(),
+            own: next.own(config),
             salt: 0,
             positions: Families::default(),
         };
-        let (salt, positions) = next.place(config, &ids)?;
-        let ids = Ids {
-            salt,
-            positions,
-            ..ids
-        };
+        ids.replies = next.replies(config, &ids)?;
+        (ids.salt, ids.positions) = next.place(config, &ids)?;
         Ok((next, ids))
+    }
+
+    /// This host's addresses are these from now on. Where a pool is in `nat` mode they are marked:
+    /// what backends send to them is the host's own, not a reply to a client.
+    pub fn host_has(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.own = addresses;
     }
 
     /// Nothing refers to a table in [`Ids::old_tables`] or [`Ids::abandoned`] any more: another pool
@@ -197,6 +208,42 @@ impl Registry {
         addresses
     }
 
+    fn own(&self, config: &Config) -> BTreeSet<IpAddr> {
+        let nat = |pool: &Pool| pool.forward == Forward::Nat;
+        match config.pools.iter().any(nat) {
+            true => self.own.clone(),
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// Whom each end answers for. What the tables say of that is not changed either: another
+    /// address or backend is another number.
+    fn replies(&mut self, config: &Config, ids: &Ids) -> Result<BTreeMap<ReplyEnd, Reply>, Error> {
+        let repliers = replies::repliers(config);
+        let name = |replier: &Replier| {
+            (
+                replier.listen.address,
+                ids.backends[&replier.backend].index(),
+            )
+        };
+        let full = no_room_beside("ports of backends in nat mode", MAX_REVERSES - 1);
+        let numbers = self
+            .replies
+            .assign(repliers.values().map(name))
+            .ok_or(full)?;
+        let reply = |(end, replier): (&ReplyEnd, &Replier)| {
+            let (leaves_from, backend) = name(replier);
+            let reply = Reply {
+                number: numbers[&(leaves_from, backend)],
+                service: ids.services[replier.service],
+                backend,
+                leaves_from,
+            };
+            (*end, reply)
+        };
+        Ok(repliers.iter().map(reply).collect())
+    }
+
     fn tables(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, TableId>, Error> {
         let wanted = named::table_keys(config)
             .map(|key| (named::table_owner(config, key), config.pools[key.0].slots));
@@ -225,7 +272,7 @@ impl Registry {
     }
 
     fn place(&mut self, config: &Config, ids: &Ids) -> Result<ServiceTable, Error> {
-        let keys = named::service_keys(config, &ids.source_addresses);
+        let keys = named::service_keys(config, ids);
         let placed = match &self.service_table {
             None => place::find(&keys.ipv4, &keys.ipv6).ok_or(Error::Unplaceable {
                 count: keys.ipv4.len().max(keys.ipv6.len()),
@@ -256,6 +303,8 @@ fn check_limits(config: &Config) -> Result<(), Error> {
     within("interfaces", config.agent.interfaces.len(), MAX_DEVICES - 1)?;
     within("backend addresses", backends, MAX_BACKENDS - 1)?;
     within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
+    let ends = replies::repliers(config).len();
+    within("ports of backends in nat mode", ends, MAX_REVERSES - 1)?;
     for size in TableSize::ALL {
         let of_size = |key: &PoolFamily| config.pools[key.0].slots == size;
         let tables = named::table_keys(config).filter(of_size).count();
