@@ -144,6 +144,15 @@ impl Configuration {
         self
     }
 
+    /// The text of `[agent]` alone.
+    pub fn agent(&self) -> String {
+        let mut text = "[agent]\n".to_owned();
+        for (key, value) in &self.agent {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        text
+    }
+
     /// Where the agent's files are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -152,10 +161,7 @@ impl Configuration {
 
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = "[agent]\n".to_owned();
-        for (key, value) in &self.agent {
-            let _ = writeln!(text, "{key} = {value}");
-        }
+        let mut text = self.agent();
         for service in &SERVICES {
             add_service(&mut text, service);
         }

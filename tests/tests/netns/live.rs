@@ -43,6 +43,11 @@ fn serial_no_flow_breaks_in_dsr() {
 }
 
 #[test]
+fn serial_no_flow_breaks_in_nat() {
+    no_flow_breaks("nat");
+}
+
+#[test]
 fn serial_no_flow_breaks_in_full_nat() {
     no_flow_breaks("full-nat");
 }

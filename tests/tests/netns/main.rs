@@ -4,10 +4,12 @@
 mod agent_hops;
 mod agent_host;
 mod agent_interfaces;
+mod agent_nat;
 mod agent_start;
 mod live;
 mod net;
 mod receiver;
+mod site;
 
 use std::{path::PathBuf, process::Command};
 

@@ -1,0 +1,117 @@
+//! The test network with services of a test's own, which it may change while the agent runs.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use sluice_tests::{
+    clients::LIMIT,
+    http::{self, Request},
+    namespace::Namespace,
+    network::Network,
+    sluice::Sluice,
+    surroundings::Surroundings,
+    wait,
+};
+
+use super::{binary, surroundings};
+
+/// How long the agent may take for anything that it is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The network, its servers, and the agent in the gateway.
+pub(super) struct Site {
+    /// The agent.
+    pub(super) sluice: Sluice,
+    surroundings: Surroundings,
+}
+
+impl Site {
+    /// The network of this name; `balancing` is the configuration but for `[agent]`. `prepare` may
+    /// change the network before the agent starts.
+    pub(super) fn start(title: &str, balancing: &str, prepare: impl FnOnce(&Network)) -> Self {
+        let surroundings = surroundings(title);
+        prepare(&surroundings.network);
+        let sluice = run(&surroundings, balancing);
+        let mut site = Self {
+            sluice,
+            surroundings,
+        };
+        site.wait_until_ready();
+        site
+    }
+
+    /// Waits until all next hops are known.
+    pub(super) fn wait_until_ready(&mut self) {
+        let gateway = &self.surroundings.network.gateway;
+        self.sluice.wait_until_ready(gateway).unwrap();
+    }
+
+    /// The network.
+    pub(super) fn network(&self) -> &Network {
+        &self.surroundings.network
+    }
+
+    /// Starts another agent in place of the one that was stopped.
+    pub(super) fn restart(&mut self, balancing: &str) {
+        self.sluice = run(&self.surroundings, balancing);
+        self.wait_until_ready();
+    }
+
+    /// Has the agent read another configuration, and waits until it has taken or refused it: until
+    /// `done` says so of its status.
+    pub(super) fn reload(&mut self, balancing: &str, done: impl Fn(&Value) -> bool) {
+        let file = self.surroundings.stage.folder().join("sluice.toml");
+        fs::write(file, text(&self.surroundings, balancing)).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.sluice.id()).unwrap());
+        kill(pid, Signal::SIGHUP).unwrap();
+        self.wait_for("the reload", |status| done(status).then_some(()));
+    }
+
+    /// Waits until the agent's status has something.
+    pub(super) fn wait_for<T>(&self, what: &str, found: impl Fn(&Value) -> Option<T>) -> T {
+        let look = || Ok(found(&self.sluice.ask("/api/v1/status")?));
+        let found = wait::until(what, PATIENCE, look);
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.sluice.log()))
+    }
+
+    /// Who answers a client's request to an address.
+    pub(super) fn answer(&self, client: IpAddr, to: SocketAddr) -> Result<String, String> {
+        request(&self.network().client, Some(client), to)
+    }
+}
+
+/// The first words of the answer to a request: who answered, for which service, the number, and
+/// whom the server saw.
+pub(super) fn request(
+    from: &Namespace,
+    address: Option<IpAddr>,
+    to: SocketAddr,
+) -> Result<String, String> {
+    let ask = || {
+        Ok(http::exchange(
+            address,
+            to,
+            &Request::get("/?number=1"),
+            LIMIT,
+        ))
+    };
+    let response = from.run(ask).unwrap().map_err(|error| error.to_string())?;
+    Ok(response.body)
+}
+
+fn run(surroundings: &Surroundings, balancing: &str) -> Sluice {
+    let (gateway, folder) = (&surroundings.network.gateway, surroundings.stage.folder());
+    Sluice::start_with(&binary(), gateway, folder, &text(surroundings, balancing)).unwrap()
+}
+
+fn text(surroundings: &Surroundings, balancing: &str) -> String {
+    surroundings.configuration().agent() + "\n" + balancing
+}
