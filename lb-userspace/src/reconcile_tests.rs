@@ -6,15 +6,15 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind, TableId,
-    TableSize,
+    BackendRef, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind, ServiceTraits,
+    TableId, TableSize,
 };
 use proptest::{prelude::*, sample::subsequence};
 
 use super::Reconciler;
 use crate::{
     kernel::FakeTables,
-    model::{Config, Family, Forward},
+    model::{Config, Family, Forward, Listen, OnDown, Protocol, Scheduler, SourcePrefix, Udp},
     plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
@@ -160,6 +160,72 @@ fn this_hosts_addresses_are_marked_where_there_is_nat() {
     // Elsewhere nobody asks.
     let (_, ids) = registry.assign(&config()).unwrap();
     assert_eq!(kind(&of_ids(&config(), &ids, &ALL), plain), None);
+}
+
+#[test]
+fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
+    let mut config = config();
+    let tunnel = &mut config.services[1];
+    let udp = |listen: &str| Listen {
+        address: listen.parse().unwrap(),
+        protocol: Protocol::Udp,
+    };
+    let listens = [udp("198.18.0.20:80"), udp("[fd00::20]:80")];
+    tunnel.listen.extend(listens);
+    tunnel.scheduler = Scheduler::SourceHash;
+    tunnel.source_prefix = SourcePrefix { ipv4: 24, ipv6: 56 };
+    tunnel.on_down = OnDown::Reset;
+    tunnel.udp = Udp::Quic;
+    let tables = desired(&config, &ALL);
+    let address = Ipv4Address::from(Ipv4Addr::new(198, 18, 0, 20));
+    let port = 80u16.to_be_bytes();
+    let both = [6, 17].map(|protocol| {
+        let key = ServiceKey::service(address, port, protocol);
+        let entry = found(&tables, key).unwrap();
+        (entry.prefix(), entry.traits())
+    });
+    let quic = ServiceTraits::RESETS.and(ServiceTraits::QUIC);
+    assert_eq!(both, [(24, ServiceTraits::RESETS), (24, quic)]);
+    let of_it = |entry: &&Service<Ipv6Address>| entry.traits() == quic;
+    let prefixes = tables.services.ipv6.values().filter(of_it);
+    assert_eq!(prefixes.map(Service::prefix).collect::<Vec<_>>(), [56]);
+
+    config.services[1].udp = Udp::OnePacket;
+    config.services[1].scheduler = Scheduler::Maglev;
+    let tables = desired(&config, &ALL);
+    let entry = found(&tables, ServiceKey::service(address, port, 17)).unwrap();
+    let one_packet = ServiceTraits::RESETS.and(ServiceTraits::ONE_PACKET);
+    assert_eq!((entry.prefix(), entry.traits()), (0, one_packet));
+}
+
+/// The service's entry and the slots change together, or flows would be looked for in wrong slots.
+#[test]
+fn a_service_hashes_by_its_new_prefix_once_another_table_is_made_for_it() {
+    let with = |ipv4| {
+        let mut config = config();
+        config.services[1].scheduler = Scheduler::SourceHash;
+        config.services[1].source_prefix = SourcePrefix { ipv4, ipv6: 128 };
+        config
+    };
+    let (key, mut registry) = ((1, Family::Ipv4), Registry::default());
+    let assign = |config: &Config, registry: &Registry| {
+        let (next, ids) = registry.assign(config).unwrap();
+        (next, ids.prefix(key, 1), ids.table_prefix(key), ids)
+    };
+    let (next, of_service, of_table, first) = assign(&with(24), &registry);
+    assert_eq!((of_service, of_table), (Some(24), 24));
+    registry = next;
+    let (next, of_service, of_table, second) = assign(&with(16), &registry);
+    assert_eq!((of_service, of_table), (Some(16), 16));
+    assert_eq!(second.old_tables[&key], first.tables[&key]);
+    registry = next;
+    let (next, of_service, _, waiting) = assign(&with(8), &registry);
+    assert_eq!(of_service, Some(16));
+    assert_eq!(waiting.tables, second.tables);
+    registry = next;
+    registry.release_table(first.tables[&key]);
+    let (_, of_service, ..) = assign(&with(8), &registry);
+    assert_eq!(of_service, Some(8));
 }
 
 #[test]

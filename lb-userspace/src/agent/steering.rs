@@ -35,6 +35,7 @@ pub(super) fn wanted(config: &Config, ids: &Ids, tables: &Tables) -> Vec<Wanted>
             pool: config.pools[pool].name.clone(),
             family,
             id,
+            prefix: ids.table_prefix(key),
             old: ids.old_tables.get(&key).copied(),
             backends: BTreeMap::new(),
             indices: BTreeMap::new(),
@@ -83,7 +84,8 @@ pub(super) struct Sweeper<'a> {
 
 /// What a service's flows are found and kept by.
 struct Flows {
-    tables: [Option<TableId>; 2],
+    /// Its tables, and the prefix that it hashes there.
+    tables: [Option<(TableId, u8)>; 2],
     timeout: Duration,
 }
 
@@ -128,8 +130,12 @@ impl Sweeper<'_> {
 
     fn services(&self) -> BTreeMap<u32, Flows> {
         let services = self.config.services.iter().zip(&self.ids.services);
-        let flows = services.map(|(service, &id)| {
-            let table = |family| self.ids.tables.get(&(service.pool, family)).copied();
+        let flows = services.enumerate().map(|(n, (service, &id))| {
+            let table = |family| {
+                let key = (service.pool, family);
+                let prefix = self.ids.prefix(key, n)?;
+                Some((*self.ids.tables.get(&key)?, prefix))
+            };
             let tables = crate::model::Family::ALL.map(table);
             let timeout = service.entry_timeout;
             (id, Flows { tables, timeout })
@@ -141,8 +147,14 @@ impl Sweeper<'_> {
     fn slot_of(&self, flows: &Flows, key: &ExceptionKey) -> Option<(TableId, u32)> {
         let [ipv4, ipv6] = flows.tables;
         let (table, hash) = match key {
-            ExceptionKey::Ipv4(key) => (ipv4?, key.slot_hash(self.seed, 0)),
-            ExceptionKey::Ipv6(key) => (ipv6?, key.slot_hash(self.seed, 0)),
+            ExceptionKey::Ipv4(key) => {
+                let (table, prefix) = ipv4?;
+                (table, key.slot_hash(self.seed, prefix))
+            }
+            ExceptionKey::Ipv6(key) => {
+                let (table, prefix) = ipv6?;
+                (table, key.slot_hash(self.seed, prefix))
+            }
         };
         Some((table, hash.below(table.size.slots())))
     }

@@ -28,6 +28,9 @@ use crate::{
 pub struct Shape {
     /// How many slots there are.
     pub slots: u32,
+    /// How many bits of a client's address choose its slot; 0: the whole flow does.
+    #[serde(default)]
+    pub prefix: u8,
 }
 
 impl Shape {
@@ -50,6 +53,8 @@ pub struct Wanted {
     pub family: Family,
     /// Where it is in the kernel.
     pub id: TableId,
+    /// The prefix that its services hash.
+    pub prefix: u8,
     /// The table that it replaces, where that is still needed.
     pub old: Option<TableId>,
     /// Its backends by name.
@@ -188,7 +193,8 @@ impl Runner {
         let replaced = self.tables.iter().filter_map(|(id, kept)| {
             kept.table.history().old()?;
             let old = kept.wanted.old?;
-            Some((*id, OldTable::new(old, seed, 0)))
+            let prefix = kept.table.old_shape()?.prefix;
+            Some((*id, OldTable::new(old, seed, prefix)))
         });
         replaced.collect()
     }
@@ -441,6 +447,7 @@ impl Assigner<'_> {
         Inputs {
             shape: Shape {
                 slots: self.0.id.size.slots(),
+                prefix: self.0.prefix,
             },
             backends: self.0.backends.clone(),
         }

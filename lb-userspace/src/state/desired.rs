@@ -13,13 +13,13 @@ use lb_common::abi::{
 };
 
 use crate::{
-    model::{Config, Family, Forward, Pool},
+    model::{self, Config, Family, Forward, OnDown, Pool, Protocol, Udp},
     plan::Tables,
 };
 
 use super::{
     ids::{BackendId, Ids, PoolFamily},
-    named::{reply_key, service_key as key},
+    named::{hashed, reply_key, service_key as key},
     owners::{Contender, Memo, Owners},
     replies::Reply,
 };
@@ -339,12 +339,7 @@ fn contenders(inputs: Inputs<'_>, tables: &Tables, (pool, family): PoolFamily) -
 fn services(inputs: Inputs<'_>, tables: &mut Tables) {
     let tracked = inputs.config.tracked();
     let services = inputs.ids.services.iter().zip(&inputs.config.services);
-    for ((&id, service), tracked) in services.zip(tracked) {
-        let traits = if tracked.is_some() {
-            ServiceTraits::TRACKED
-        } else {
-            ServiceTraits::NONE
-        };
+    for (n, ((&id, service), tracked)) in services.zip(tracked).enumerate() {
         for listen in &service.listen {
             let family = Family::of(listen.address.ip());
             let Some(&table) = inputs.ids.tables.get(&(service.pool, family)) else {
@@ -353,9 +348,12 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
             let spec = ServiceSpec {
                 id,
                 table,
-                traits,
+                traits: traits(service, listen.protocol, tracked.is_some()),
+                prefix: inputs
+                    .ids
+                    .prefix((service.pool, family), n)
+                    .unwrap_or_else(|| hashed(service, family)),
                 scheduler: Scheduler::default(),
-                prefix: 0,
             };
             match listen.address.ip() {
                 IpAddr::V4(ip) => {
@@ -375,4 +373,23 @@ fn services(inputs: Inputs<'_>, tables: &mut Tables) {
             }
         }
     }
+}
+
+/// How the flows of a service's address are told apart and kept. The connections of `quic` and the
+/// datagrams of `one_packet` are those of its UDP addresses.
+fn traits(service: &model::Service, protocol: Protocol, tracked: bool) -> ServiceTraits {
+    let recorded = match tracked {
+        true => ServiceTraits::TRACKED,
+        false => ServiceTraits::NONE,
+    };
+    let datagrams = match (protocol, service.udp) {
+        (Protocol::Udp, Udp::OnePacket) => ServiceTraits::ONE_PACKET,
+        (Protocol::Udp, Udp::Quic) => ServiceTraits::QUIC,
+        (Protocol::Udp, Udp::Flows) | (Protocol::Tcp, _) => ServiceTraits::NONE,
+    };
+    let down = match service.on_down {
+        OnDown::Reset => ServiceTraits::RESETS,
+        OnDown::Reschedule | OnDown::Keep { .. } => ServiceTraits::NONE,
+    };
+    recorded.and(datagrams).and(down)
 }

@@ -8,12 +8,12 @@ use std::{
 use lb_common::abi::{BackendRef, Ipv4Address, Ipv6Address, TableId};
 
 use crate::{
-    model::{Config, Family, PoolIndex, ReplyEnd},
+    model::{Config, Family, PoolIndex, ReplyEnd, ServiceIndex},
     plan::Families,
     slots,
 };
 
-use super::{place::Placement, registry::Registry, replies::Reply};
+use super::{place::Placement, registry::Registry, replies::Reply, slot_tables::Used};
 
 /// One address of a backend: its pool, its place in it, its family.
 pub type BackendId = (PoolIndex, usize, Family);
@@ -35,6 +35,8 @@ pub struct Ids {
     /// Slot tables: one for each family of a pool that a service needs. Its size is another than
     /// the pool's while the change before is not over.
     pub tables: BTreeMap<PoolFamily, TableId>,
+    /// How flows find their slots in them.
+    pub(super) hashing: BTreeMap<PoolFamily, Hashing>,
     /// The tables that those replace, until [`Registry::release_table`].
     pub old_tables: BTreeMap<PoolFamily, TableId>,
     /// Tables that nothing leads to once this configuration is applied. Then they are to be
@@ -52,6 +54,30 @@ pub struct Ids {
     pub salt: u64,
     /// Positions of services, marks and ends that answer.
     pub(super) positions: Families<Placement<Ipv4Address>, Placement<Ipv6Address>>,
+}
+
+/// How flows find their slots in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hashing {
+    /// The prefix that makes it another table if it changes.
+    table: u8,
+    /// The prefix that each service hashes.
+    services: BTreeMap<ServiceIndex, u8>,
+}
+
+impl Hashing {
+    /// Of the services of a configuration.
+    pub(super) fn of(config: &Config, used: Used) -> Self {
+        let services = config.services.iter().enumerate();
+        let services = services.filter_map(|(n, service)| {
+            let prefix = used.prefixes.get(&service.name)?;
+            Some((n, *prefix))
+        });
+        Self {
+            table: used.prefix,
+            services: services.collect(),
+        }
+    }
 }
 
 /// A configuration that does not fit the tables, or not beside what is in them.
@@ -90,6 +116,18 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// A table can't follow another for services that hash by several prefixes.
+    #[error(
+        "services that share pool {pool} hash by several prefixes ({family}), so neither these nor its \
+         number of slots can change while it keeps flows: give one of them a pool of its own first, \
+         or restart the agent"
+    )]
+    SeveralPrefixes {
+        /// The pool.
+        pool: String,
+        /// Of which addresses.
+        family: Family,
+    },
     /// There is no position for one of them beside the others.
     #[error(
         "the service table has no room for {what} beside what is in it: restart the agent, which \
@@ -105,5 +143,17 @@ impl Ids {
     /// Indices of a configuration that none went before.
     pub fn assign(config: &Config) -> Result<Self, Error> {
         Registry::default().assign(config).map(|(_, ids)| ids)
+    }
+
+    /// The prefix that makes a table another if it changes, bits.
+    pub fn table_prefix(&self, table: PoolFamily) -> u8 {
+        self.hashing.get(&table).map_or(0, |hashing| hashing.table)
+    }
+
+    /// How many bits of a client's address choose the slot of a service's flow in a table; 0: the
+    /// whole flow does. Not what the configuration says while a change of that waits.
+    pub fn prefix(&self, table: PoolFamily, service: ServiceIndex) -> Option<u8> {
+        let hashing = self.hashing.get(&table)?;
+        hashing.services.get(&service).copied()
     }
 }

@@ -6,14 +6,17 @@ use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol},
+    model::{
+        Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol, Scheduler,
+        Service,
+    },
     plan::Families,
 };
 
 use super::{
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
-    slot_tables::Owner,
+    slot_tables::{Finding, Owner},
 };
 
 /// All that makes a backend's entry in the tables what it is. Entries are not changed: where any
@@ -119,6 +122,33 @@ pub(super) fn table_keys(config: &Config) -> impl Iterator<Item = PoolFamily> {
     });
     let mut seen = BTreeSet::new();
     keys.filter(move |key| seen.insert(*key))
+}
+
+/// What finds the slots of flows in each of them.
+pub(super) fn findings(config: &Config) -> impl Iterator<Item = (PoolFamily, Finding)> {
+    let tracked = config.tracked();
+    table_keys(config).map(move |key| {
+        let (pool, family) = key;
+        let services = config.services.iter().zip(&tracked);
+        // Flows that are recorded find no slot again.
+        let services = services.filter(|(service, tracked)| {
+            tracked.is_none() && service.pools().any(|used| used == pool)
+        });
+        let prefix = |(service, _): (&Service, _)| (service.name.clone(), hashed(service, family));
+        let finding = Finding {
+            size: config.pools[pool].slots,
+            prefixes: services.map(prefix).collect(),
+        };
+        (key, finding)
+    })
+}
+
+/// How many bits of a client's address choose its slot; 0: the whole flow does.
+pub(super) fn hashed(service: &Service, family: Family) -> u8 {
+    match service.scheduler {
+        Scheduler::SourceHash => service.source_prefix.length(family),
+        Scheduler::Maglev | Scheduler::LeastConnections | Scheduler::RoundRobin => 0,
+    }
 }
 
 /// Whose such a table is.

@@ -8,7 +8,7 @@
 //! | backends | [`Identity`] | nothing names the index ([`slots::Indices`]) |
 //! | source addresses | pool and addresses | no backend index is held that uses them |
 //! | ends that answer | service's address, backend's index | it is gone and all others have been used |
-//! | slot tables | pool, family, size | [`Registry::release_table`] |
+//! | slot tables | pool, family, size, prefix | [`Registry::release_table`] |
 //! | positions of services | address, port, protocol | it is gone |
 //!
 //! No number goes from one owner to another within one configuration: while tables change, what
@@ -31,13 +31,13 @@ use crate::{
 };
 
 use super::{
-    ids::{BackendId, Error, Ids, PoolFamily},
+    ids::{BackendId, Error, Hashing, Ids, PoolFamily},
     named::{self, Identity},
     numbers::Numbers,
     place::{self, Placement},
     ranges::{Ranges, Sources},
     replies::{self, Replier, Reply},
-    slot_tables::SlotTables,
+    slot_tables::{NoTable, SlotTables, Used},
 };
 
 /// Who has which number. A configuration is assigned on a copy, so that one that does not fit
@@ -93,14 +93,21 @@ impl Registry {
             next_hops: next.next_hops(config)?,
             sources: next.sources(config)?,
             source_addresses: next.source_addresses(config),
-            tables: next.tables(config)?,
-            old_tables: next.old_tables(config),
-            abandoned: next.abandoned(),
+            tables: BTreeMap::new(),
+            hashing: BTreeMap::new(),
+            old_tables: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
             replies: BTreeMap::new(),
             own: next.own(config),
             salt: 0,
             positions: Families::default(),
         };
+        for (key, used) in next.tables(config)? {
+            ids.tables.insert(key, used.id);
+            ids.hashing.insert(key, Hashing::of(config, used));
+        }
+        ids.old_tables = next.old_tables(config);
+        ids.abandoned = next.abandoned();
         ids.replies = next.replies(config, &ids)?;
         (ids.salt, ids.positions) = next.place(config, &ids)?;
         Ok((next, ids))
@@ -244,13 +251,19 @@ impl Registry {
         Ok(repliers.iter().map(reply).collect())
     }
 
-    fn tables(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, TableId>, Error> {
-        let wanted = named::table_keys(config)
-            .map(|key| (named::table_owner(config, key), config.pools[key.0].slots));
-        let full = |_| no_room_beside("slot tables of one size", MAX_TABLES);
-        self.tables.assign(wanted).map_err(full)?;
+    fn tables(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, Used>, Error> {
+        let wanted = named::findings(config).map(|(key, finding)| {
+            let owner = named::table_owner(config, key);
+            (owner, finding)
+        });
+        self.tables
+            .assign(wanted)
+            .map_err(|refused| match refused {
+                NoTable::Full => no_room_beside("slot tables of one size", MAX_TABLES),
+                NoTable::Prefixes((pool, family)) => Error::SeveralPrefixes { pool, family },
+            })?;
         let used = self.tables.used();
-        let table = |key| (key, used[&named::table_owner(config, key)]);
+        let table = |key| (key, used[&named::table_owner(config, key)].clone());
         Ok(named::table_keys(config).map(table).collect())
     }
 
