@@ -241,6 +241,129 @@ fn a_backend_without_a_next_hop_is_in_no_slot() {
     assert!(tables.slots[&tunnel].iter().all(|slot| slot.current() == 0));
 }
 
+/// Which backends own slots of a family of a pool, by index.
+fn owning(ids: &Ids, tables: &Tables, key: (usize, Family)) -> BTreeSet<u32> {
+    let slots = tables.slots[&ids.tables[&key]].iter();
+    slots.map(|slot| slot.current()).collect()
+}
+
+#[test]
+fn a_tunnel_leads_to_backends_of_the_other_family() {
+    for forward in [Forward::Ipip, Forward::Gue, Forward::Nat, Forward::FullNat] {
+        let mut config = config();
+        let backends = vec![
+            backend("both", 100, &["fd00:1::1", "198.18.1.1"]),
+            backend("six", 100, &["fd00:1::2"]),
+        ];
+        let sources = ["198.18.1.254", "fd00:1::fe"];
+        config.pools[1] = pool("tunnel", forward, &sources, backends);
+        let ids = Ids::assign(&config).unwrap();
+        let tables = of_ids(&config, &ids, &ALL);
+        let index = |n, family| ids.backends[&(1, n, family)].index();
+        let own = index(0, Family::Ipv4);
+        let crosses = matches!(forward, Forward::Ipip | Forward::Gue);
+        let other = Some(index(1, Family::Ipv6)).filter(|_| crosses);
+        let expected = [own].into_iter().chain(other).collect();
+        assert_eq!(
+            owning(&ids, &tables, (1, Family::Ipv4)),
+            expected,
+            "{forward}"
+        );
+    }
+}
+
+/// The pool of the first service's entry for IPv4, by its table.
+fn led_to(ids: &Ids, tables: &Tables, address: Ipv4Addr) -> (usize, Family) {
+    let key = ServiceKey::service(address.into(), 80u16.to_be_bytes(), 6);
+    let entry = found(tables, key).unwrap();
+    let mut all = ids.tables.iter();
+    *all.find(|(_, table)| **table == entry.table()).unwrap().0
+}
+
+#[test]
+fn a_service_without_a_live_backend_is_led_to_its_fallback_and_back() {
+    let mut config = config();
+    let backends = vec![backend("sorry", 100, &["198.18.1.2"])];
+    config
+        .pools
+        .push(pool("sorry", Forward::Ipip, &[], backends));
+    config.services[1].fallback = Some(2);
+    let ids = Ids::assign(&config).unwrap();
+    let address = Ipv4Addr::new(198, 18, 0, 20);
+    let led = |resolved: &[&str]| {
+        let tables = of_ids(&config, &ids, resolved);
+        led_to(&ids, &tables, address).0
+    };
+    assert_eq!(led(&ALL), 1);
+    assert_eq!(led(&["198.18.1.2"]), 2);
+    assert_eq!(led(&["198.18.1.1"]), 1);
+    // Nobody lives anywhere.
+    assert_eq!(led(&[]), 1);
+    // It always has its slots.
+    let tables = of_ids(&config, &ids, &ALL);
+    let sorry = ids.backends[&(2, 0, Family::Ipv4)].index();
+    let slots = owning(&ids, &tables, (2, Family::Ipv4));
+    assert_eq!(slots, [sorry].into());
+}
+
+#[test]
+fn backends_that_only_finish_what_they_have_are_not_left_for_the_fallback() {
+    let mut config = config();
+    let backends = vec![
+        backend("draining", 0, &["198.18.1.1"]),
+        backend("dead", 100, &["198.18.1.2"]),
+    ];
+    config.pools[1] = pool("tunnel", Forward::Ipip, &[], backends);
+    config.services[1].fallback = Some(0);
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &["198.18.1.1", "fd00:1::1"]);
+    assert_eq!(led_to(&ids, &tables, Ipv4Addr::new(198, 18, 0, 20)).0, 1);
+}
+
+#[test]
+fn new_flows_go_to_the_best_tier_that_has_a_live_backend() {
+    let mut config = config();
+    let at = |name: &str, weight, priority, address: &str| {
+        let mut backend = backend(name, weight, &[address]);
+        backend.priority = priority;
+        backend
+    };
+    let backends = vec![
+        at("primary", 100, 1, "198.18.1.1"),
+        at("drained", 0, 0, "198.18.1.3"),
+        at("standby", 100, 5, "198.18.1.2"),
+        at("second", 50, 5, "198.18.1.4"),
+    ];
+    config.pools[1] = pool("tunnel", Forward::Ipip, &[], backends);
+    let ids = Ids::assign(&config).unwrap();
+    let index = |n| ids.backends[&(1, n, Family::Ipv4)].index();
+    let owners = |resolved: &[&str]| {
+        let tables = of_ids(&config, &ids, resolved);
+        owning(&ids, &tables, (1, Family::Ipv4))
+    };
+    let all = ["198.18.1.1", "198.18.1.2", "198.18.1.3", "198.18.1.4"];
+    // Nobody goes to a tier for the sake of one who takes nothing.
+    assert_eq!(owners(&all), [index(0)].into());
+    assert_eq!(owners(&all[1..]), [index(2), index(3)].into());
+    assert_eq!(owners(&all[2..]), [index(3)].into());
+    assert_eq!(owners(&all[2..3]), [0].into());
+    // Who waits keeps what he has.
+    let (links, hops) = (links(), hops(&all));
+    let inputs = Inputs {
+        config: &config,
+        ids: &ids,
+        links: &links,
+        hops: &hops,
+    };
+    let desired = state::desired(inputs, &mut Memo::default());
+    let standing = desired.contenders[&(1, Family::Ipv4)].iter();
+    let standing: Vec<_> = standing.map(|c| (c.alive, c.available)).collect();
+    assert_eq!(
+        standing,
+        [(true, true), (true, false), (true, false), (true, false)]
+    );
+}
+
 #[test]
 fn a_next_hop_through_a_foreign_device_is_none() {
     let config = config();

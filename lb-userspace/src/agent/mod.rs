@@ -51,7 +51,7 @@ use crate::{
 };
 
 use prepare::Prepared;
-use steering::Sweeper;
+use steering::{Answering, Sweeper};
 use view::{Configured, Now, View};
 
 /// How often the agent looks whether slots can go on.
@@ -115,6 +115,7 @@ struct Agent {
     seed: Seed,
     /// What is written, as far as the agent knows.
     tables: Tables,
+    answering: Answering,
     links: BTreeMap<String, Link>,
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
@@ -176,6 +177,7 @@ impl Agent {
             exceptions: program.take_exceptions()?,
             seed,
             tables: Tables::default(),
+            answering: Answering::new(),
             links: prepared.links,
             hops: resolver.snapshots(),
             addresses: resolver.addresses(),
@@ -260,10 +262,10 @@ impl Agent {
             links: &self.links,
             hops: &hops,
         };
-        let desired = state::desired(inputs, &mut self.owners).tables;
+        let desired = state::desired(inputs, &mut self.owners);
         let wanted = steering::wanted(&configured.config, &configured.ids, &desired);
         self.runner.change(wanted, steering::clock());
-        self.tables = desired;
+        (self.tables, self.answering) = (desired.tables, desired.answering);
         let operations = self.write()?;
         info!(
             operations,
@@ -309,6 +311,7 @@ impl Agent {
         let sweeper = Sweeper {
             config: &configured.config,
             ids: &configured.ids,
+            answering: &self.answering,
             seed: self.seed,
             clock: Jiffies {
                 now: program.jiffies()?,

@@ -7,11 +7,11 @@ use lb_common::abi::{BackendRef, Seed, TableId};
 
 use crate::{
     kernel::{self, ExceptionKey, ExceptionTables, MapTables},
-    model::{Config, Service},
+    model::{Config, Family, PoolIndex, Service, ServiceIndex},
     plan::Tables,
     reconcile::Reconciler,
     slots::{Clock, Health, Jiffies, Runner, SweepContext, UnixTime, Wanted},
-    state::{Ids, PoolFamily},
+    state::{Desired, Ids, PoolFamily},
 };
 
 use super::view::unix_seconds;
@@ -28,7 +28,7 @@ pub(super) fn clock() -> Clock {
 }
 
 /// The slot tables that services lead to.
-pub(super) fn wanted(config: &Config, ids: &Ids, tables: &Tables) -> Vec<Wanted> {
+pub(super) fn wanted(config: &Config, ids: &Ids, desired: &Desired) -> Vec<Wanted> {
     let table = |(&key, &id): (&PoolFamily, &TableId)| {
         let (pool, family) = key;
         let mut wanted = Wanted {
@@ -42,18 +42,15 @@ pub(super) fn wanted(config: &Config, ids: &Ids, tables: &Tables) -> Vec<Wanted>
             settle: Duration::ZERO,
             services: Vec::new(),
         };
-        for (n, backend) in config.pools[pool].backends.iter().enumerate() {
-            let Some(index) = ids.backends.get(&(pool, n, family)) else {
-                continue;
-            };
-            let lives = tables.backends.contains_key(&index.index());
+        for contender in desired.contenders.get(&key).into_iter().flatten() {
             let health = Health {
-                weight: backend.weight.value(),
-                available: lives,
-                alive: lives,
+                weight: contender.weight,
+                available: contender.available,
+                alive: contender.alive,
             };
-            wanted.backends.insert(backend.name.clone(), health);
-            wanted.indices.insert(backend.name.clone(), index.index());
+            wanted.backends.insert(contender.name.clone(), health);
+            let (name, index) = (contender.name.clone(), contender.index);
+            wanted.indices.insert(name, index);
         }
         for (service, id) in users(config, ids, pool) {
             wanted.settle = wanted.settle.max(service.settle);
@@ -74,17 +71,21 @@ fn users<'a>(
     services.filter(move |(service, _)| service.pools().any(|used| used == pool))
 }
 
+/// The pool that answers for each family of a service.
+pub(super) type Answering = BTreeMap<(ServiceIndex, Family), PoolIndex>;
+
 /// What a sweep works on.
 pub(super) struct Sweeper<'a> {
     pub(super) config: &'a Config,
     pub(super) ids: &'a Ids,
+    pub(super) answering: &'a Answering,
     pub(super) seed: Seed,
     pub(super) clock: Jiffies,
 }
 
 /// What a service's flows are found and kept by.
 struct Flows {
-    /// Its tables, and the prefix that it hashes there.
+    /// The tables that it leads to, and the prefix that it hashes there.
     tables: [Option<(TableId, u8)>; 2],
     timeout: Duration,
 }
@@ -132,11 +133,12 @@ impl Sweeper<'_> {
         let services = self.config.services.iter().zip(&self.ids.services);
         let flows = services.enumerate().map(|(n, (service, &id))| {
             let table = |family| {
-                let key = (service.pool, family);
+                let pool = self.answering.get(&(n, family)).copied();
+                let key = (pool.unwrap_or(service.pool), family);
                 let prefix = self.ids.prefix(key, n)?;
                 Some((*self.ids.tables.get(&key)?, prefix))
             };
-            let tables = crate::model::Family::ALL.map(table);
+            let tables = Family::ALL.map(table);
             let timeout = service.entry_timeout;
             (id, Flows { tables, timeout })
         });

@@ -7,20 +7,20 @@ use std::{
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
-    MacAddress, NextHop, Outer, Reverse, Scheduler, Service, ServiceKey, ServiceSpec, ServiceTraits,
-    Slot,
-    TableId,
+    MacAddress, NextHop, Outer, Reverse, Scheduler, Service, ServiceKey, ServiceSpec,
+    ServiceTraits, Slot, TableId,
 };
 
 use crate::{
-    model::{self, Config, Family, Forward, OnDown, Pool, Protocol, Udp},
+    model::{self, Config, Family, Forward, OnDown, Pool, PoolIndex, Protocol, ServiceIndex, Udp},
     plan::Tables,
 };
 
 use super::{
+    contenders::{Contender, contenders},
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
-    owners::{Contender, Memo, Owners},
+    owners::{Memo, Owners},
     replies::Reply,
 };
 
@@ -66,6 +66,10 @@ pub struct Inputs<'a> {
 pub struct Desired {
     /// All but the slots, and which tables replace which: that is history.
     pub tables: Tables,
+    /// Who contends for the slots of the tables of each family of a pool.
+    pub contenders: BTreeMap<PoolFamily, Vec<Contender>>,
+    /// The pool that answers for each family of a service: its own, or its fallback.
+    pub answering: BTreeMap<(ServiceIndex, Family), PoolIndex>,
     /// Who is to own each slot, of the tables that services lead to and of those that they replace.
     pub owners: BTreeMap<TableId, Owners>,
 }
@@ -103,9 +107,18 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
             tables.backends.insert(index.index(), backend);
         }
     }
-    services(inputs, &mut tables);
-    let owners = owners(inputs, &tables, memo);
-    Desired { tables, owners }
+    let keys = inputs.ids.tables.keys();
+    let contenders = keys.map(|&key| (key, contenders(inputs, &tables, key)));
+    let contenders = contenders.collect();
+    let answering = answering(inputs, &contenders);
+    services(inputs, &answering, &mut tables);
+    let owners = owners(inputs.ids, &contenders, memo);
+    Desired {
+        tables,
+        contenders,
+        answering,
+        owners,
+    }
 }
 
 /// Each backend's share of its table's slots, by its index.
@@ -173,7 +186,7 @@ fn replies(ids: &Ids, tables: &mut Tables) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let key = reply_key(Ipv4Address::from(from), port, protocol);
                 if let Some(&position) = ids.positions.ipv4.get(&key) {
-                    let (service, reverse) = answering(key, to.into(), reply);
+                    let (service, reverse) = entries(key, to.into(), reply);
                     tables.reverses.ipv4.insert(reply.number, reverse);
                     tables.services.ipv4.insert(position, service);
                 }
@@ -181,7 +194,7 @@ fn replies(ids: &Ids, tables: &mut Tables) {
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let key = reply_key(Ipv6Address::from(from), port, protocol);
                 if let Some(&position) = ids.positions.ipv6.get(&key) {
-                    let (service, reverse) = answering(key, to.into(), reply);
+                    let (service, reverse) = entries(key, to.into(), reply);
                     tables.reverses.ipv6.insert(reply.number, reverse);
                     tables.services.ipv6.insert(position, service);
                 }
@@ -193,11 +206,7 @@ fn replies(ids: &Ids, tables: &mut Tables) {
 }
 
 /// The two entries of an end that answers.
-fn answering<A: Address>(
-    key: ServiceKey<A>,
-    address: A,
-    reply: &Reply,
-) -> (Service<A>, Reverse<A>) {
+fn entries<A: Address>(key: ServiceKey<A>, address: A, reply: &Reply) -> (Service<A>, Reverse<A>) {
     let reverse = Reverse {
         address,
         backend: reply.backend,
@@ -310,49 +319,61 @@ fn outer_source(pool: &Pool, family: Family, hop: &Hop) -> Option<IpAddr> {
 }
 
 /// Who is to own the slots of each table in use, and of each that one of those replaces.
-fn owners(inputs: Inputs<'_>, tables: &Tables, memo: &mut Memo) -> BTreeMap<TableId, Owners> {
-    let ids = inputs.ids;
+fn owners(
+    ids: &Ids,
+    contenders: &BTreeMap<PoolFamily, Vec<Contender>>,
+    memo: &mut Memo,
+) -> BTreeMap<TableId, Owners> {
     let all = ids.tables.iter().chain(&ids.old_tables);
-    let owners = all.map(|(&key, &table)| {
-        let contenders = contenders(inputs, tables, key);
-        (table, memo.owners(table, contenders))
-    });
+    let owners =
+        all.filter_map(|(key, &table)| Some((table, memo.owners(table, contenders.get(key)?))));
     let owners: BTreeMap<TableId, Owners> = owners.collect();
     memo.keep(|table| owners.contains_key(&table));
     owners
 }
 
-fn contenders(inputs: Inputs<'_>, tables: &Tables, (pool, family): PoolFamily) -> Vec<Contender> {
-    let backends = inputs.config.pools[pool].backends.iter().enumerate();
-    let contenders = backends.filter_map(|(n, backend)| {
-        let index = inputs.ids.backends.get(&(pool, n, family))?.index();
-        Some(Contender {
-            name: backend.name.clone(),
-            weight: backend.weight.value(),
-            available: tables.backends.contains_key(&index),
-            index,
+/// Which pool answers: the fallback while nobody of the service's own pool lives and somebody of the
+/// fallback's does. A backend that takes no new flows, but has some, is not left alone.
+fn answering(
+    inputs: Inputs<'_>,
+    contenders: &BTreeMap<PoolFamily, Vec<Contender>>,
+) -> BTreeMap<(ServiceIndex, Family), PoolIndex> {
+    let lives = |pool: PoolIndex, family| {
+        let contenders = contenders.get(&(pool, family));
+        contenders.is_some_and(|all| all.iter().any(|contender| contender.alive))
+    };
+    let services = inputs.config.services.iter().enumerate();
+    let answering = services.flat_map(|(n, service)| {
+        Family::ALL.map(|family| {
+            let mut pools = service.pools();
+            let pool = pools.find(|&pool| lives(pool, family));
+            ((n, family), pool.unwrap_or(service.pool))
         })
     });
-    contenders.collect()
+    answering.collect()
 }
 
-fn services(inputs: Inputs<'_>, tables: &mut Tables) {
+fn services(
+    inputs: Inputs<'_>,
+    answering: &BTreeMap<(ServiceIndex, Family), PoolIndex>,
+    tables: &mut Tables,
+) {
     let tracked = inputs.config.tracked();
     let services = inputs.ids.services.iter().zip(&inputs.config.services);
     for (n, ((&id, service), tracked)) in services.zip(tracked).enumerate() {
         for listen in &service.listen {
             let family = Family::of(listen.address.ip());
-            let Some(&table) = inputs.ids.tables.get(&(service.pool, family)) else {
+            let pool = answering.get(&(n, family)).copied();
+            let table_key = (pool.unwrap_or(service.pool), family);
+            let Some(&table) = inputs.ids.tables.get(&table_key) else {
                 continue;
             };
+            let prefix = inputs.ids.prefix(table_key, n);
             let spec = ServiceSpec {
                 id,
                 table,
                 traits: traits(service, listen.protocol, tracked.is_some()),
-                prefix: inputs
-                    .ids
-                    .prefix((service.pool, family), n)
-                    .unwrap_or_else(|| hashed(service, family)),
+                prefix: prefix.unwrap_or_else(|| hashed(service, family)),
                 scheduler: Scheduler::default(),
             };
             match listen.address.ip() {

@@ -5,12 +5,14 @@
 //! - `registry` gives everything that a configuration names its number in the tables, the one that
 //!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
 //!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
+//! - `contenders` says who may own slots: who lives, and of whom the priority is best;
 //! - `place` finds the services' positions;
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
 //!   while `slots` knows who did;
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ports` finds source ports that the host leaves free.
 
+mod contenders;
 mod desired;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -25,6 +27,7 @@ mod registry;
 mod replies;
 mod slot_tables;
 
+pub use contenders::Contender;
 pub use desired::{Desired, Hop, Inputs, Link, desired, shares};
 pub use ids::{BackendId, Error, Ids, PoolFamily};
 pub use named::Identity;

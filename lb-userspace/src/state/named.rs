@@ -113,12 +113,16 @@ fn sources_of(pool: &Pool, family: Family) -> Vec<IpAddr> {
     }
 }
 
-/// The slot tables that services need: a pool's, for each family that they listen in.
+/// The slot tables that services need: one of their pool and of their fallback, for each family that
+/// they listen in.
 pub(super) fn table_keys(config: &Config) -> impl Iterator<Item = PoolFamily> {
     let services = config.services.iter();
     let keys = services.flat_map(|service| {
         let listen = service.listen.iter();
-        listen.map(|listen| (service.pool, Family::of(listen.address.ip())))
+        listen.flat_map(|listen| {
+            let family = Family::of(listen.address.ip());
+            service.pools().map(move |pool| (pool, family))
+        })
     });
     let mut seen = BTreeSet::new();
     keys.filter(move |key| seen.insert(*key))

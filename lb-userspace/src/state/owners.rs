@@ -7,17 +7,10 @@ use lb_common::abi::TableId;
 
 use crate::scheduling::{self, Candidate};
 
+use super::contenders::Contender;
+
 /// The owner of each slot by its index, 0 for none.
 pub type Owners = Arc<[u32]>;
-
-/// A backend as the owners of a table depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Contender {
-    pub(super) name: String,
-    pub(super) weight: u16,
-    pub(super) available: bool,
-    pub(super) index: u32,
-}
 
 /// The owners of each table that was asked for last, and what they were made from. It changes how
 /// long an answer takes, never the answer.
@@ -32,16 +25,16 @@ struct Made {
 
 impl Memo {
     /// The owners of a table's slots.
-    pub(super) fn owners(&mut self, table: TableId, contenders: Vec<Contender>) -> Owners {
+    pub(super) fn owners(&mut self, table: TableId, contenders: &[Contender]) -> Owners {
         match self.0.get(&table) {
             Some(made) if made.contenders == contenders => Arc::clone(&made.owners),
             _ => {
-                let owners = assign(table, &contenders);
+                let owners = assign(table, contenders);
                 let kept = Arc::clone(&owners);
                 self.0.insert(
                     table,
                     Made {
-                        contenders,
+                        contenders: contenders.to_vec(),
                         owners: kept,
                     },
                 );
@@ -89,6 +82,7 @@ mod tests {
             name: format!("b{index}"),
             weight: 100,
             available: true,
+            alive: true,
             index,
         };
         (1..5).map(contender).collect()
@@ -97,8 +91,8 @@ mod tests {
     #[test]
     fn owners_are_made_again_only_if_what_they_depend_on_changed() {
         let mut memo = Memo::default();
-        let first = memo.owners(TABLE, contenders());
-        assert!(Arc::ptr_eq(&first, &memo.owners(TABLE, contenders())));
+        let first = memo.owners(TABLE, &contenders());
+        assert!(Arc::ptr_eq(&first, &memo.owners(TABLE, &contenders())));
         let changes: [fn(&mut Vec<Contender>); 5] = [
             |all| all[0].weight = 7,
             |all| all[0].available = false,
@@ -109,18 +103,18 @@ mod tests {
         for change in changes {
             let mut changed = contenders();
             change(&mut changed);
-            let owners = memo.owners(TABLE, changed.clone());
-            assert_eq!(owners, Memo::default().owners(TABLE, changed));
+            let owners = memo.owners(TABLE, &changed);
+            assert_eq!(owners, Memo::default().owners(TABLE, &changed));
             assert_ne!(owners, first);
-            assert_eq!(memo.owners(TABLE, contenders()), first);
+            assert_eq!(memo.owners(TABLE, &contenders()), first);
         }
     }
 
     #[test]
     fn tables_that_are_no_more_are_forgotten() {
         let mut memo = Memo::default();
-        let first = memo.owners(TABLE, contenders());
+        let first = memo.owners(TABLE, &contenders());
         memo.keep(|table| table != TABLE);
-        assert!(!Arc::ptr_eq(&first, &memo.owners(TABLE, contenders())));
+        assert!(!Arc::ptr_eq(&first, &memo.owners(TABLE, &contenders())));
     }
 }

@@ -1,0 +1,76 @@
+//! Which backends contend for the slots of a table, and as what: who lives, and who of them takes new
+//! flows. Those are of the lowest priority number that has anybody with a weight; the others wait,
+//! and keep the flows that they have.
+
+use crate::{
+    model::{Backend, BackendAddress, Family, Forward, Pool},
+    plan::Tables,
+};
+
+use super::{
+    desired::Inputs,
+    ids::{BackendId, PoolFamily},
+};
+
+/// A backend, as the slots of a table depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// Its name.
+    pub name: String,
+    /// Its share of new flows, relative to the others'.
+    pub weight: u16,
+    /// Whether it takes new flows now.
+    pub available: bool,
+    /// Whether its flows are still its own.
+    pub alive: bool,
+    /// Its index.
+    pub index: u32,
+}
+
+/// The backends of a pool that services of a family reach; `tables` holds those that live.
+pub(super) fn contenders(
+    inputs: Inputs<'_>,
+    tables: &Tables,
+    (pool, family): PoolFamily,
+) -> Vec<Contender> {
+    let settings = &inputs.config.pools[pool];
+    let numbered = settings.backends.iter().enumerate();
+    let reached = numbered.filter_map(|(n, backend)| {
+        let index = inputs
+            .ids
+            .backends
+            .get(&reached_at(pool, n, settings, family)?)?;
+        let alive = tables.backends.contains_key(&index.index());
+        Some((backend, index.index(), alive))
+    });
+    let reached: Vec<(&Backend, u32, bool)> = reached.collect();
+    let tier = tier(reached.iter().map(|&(backend, _, alive)| (backend, alive)));
+    let contender = |(backend, index, alive): (&Backend, u32, bool)| Contender {
+        name: backend.name.clone(),
+        weight: backend.weight.value(),
+        available: alive && Some(backend.priority) == tier,
+        alive,
+        index,
+    };
+    reached.into_iter().map(contender).collect()
+}
+
+/// The priority number whose backends take new flows; `None` if nobody does.
+fn tier<'a>(backends: impl Iterator<Item = (&'a Backend, bool)>) -> Option<u8> {
+    let takes = |&(backend, takes): &(&Backend, bool)| takes && backend.weight.value() > 0;
+    backends
+        .filter(takes)
+        .map(|(backend, _)| backend.priority)
+        .min()
+}
+
+/// The address of a pool's backend that a service of `family` reaches. Flows that full-nat records
+/// are of one family, so it does not cross them, though a configuration may ask for it.
+fn reached_at(pool: usize, n: usize, settings: &Pool, family: Family) -> Option<BackendId> {
+    let addresses = &settings.backends[n].addresses;
+    let crosses = settings.forward != Forward::FullNat;
+    let reached = settings.forward.address(family, addresses);
+    let of = reached.map(|address: &BackendAddress| Family::of(address.ip));
+    of.filter(|of| *of == family || crosses)
+        .map(|of| (pool, n, of))
+}
