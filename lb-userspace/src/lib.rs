@@ -13,6 +13,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod flows;
 pub mod host_facts;
 mod http;
 pub mod kernel;

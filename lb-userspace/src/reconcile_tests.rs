@@ -34,6 +34,7 @@ fn with_memo(config: &Config, ids: &Ids, resolved: &[&str], memo: &mut Memo) -> 
         ids,
         links: &links,
         hops: &hops,
+        hertz: 250,
     };
     state::desired(inputs, memo).settled(ids)
 }
@@ -354,6 +355,7 @@ fn new_flows_go_to_the_best_tier_that_has_a_live_backend() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        hertz: 250,
     };
     let desired = state::desired(inputs, &mut Memo::default());
     let standing = desired.contenders[&(1, Family::Ipv4)].iter();
@@ -375,6 +377,7 @@ fn a_next_hop_through_a_foreign_device_is_none() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        hertz: 250,
     };
     let tables = state::desired(inputs, &mut Memo::default()).tables;
     assert!(tables.backends.is_empty() && tables.next_hops.is_empty());
@@ -661,6 +664,7 @@ fn a_pool_of_another_size_has_two_tables_until_one_is_released() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        hertz: 250,
     };
     let desired = state::desired(inputs, &mut Memo::default());
     let key = (1, Family::Ipv4);

@@ -37,9 +37,10 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    control,
+    control, flows,
     kernel::{
-        self, Attachment, ExceptionTables, MapTables, Mode, Program, ProgramLog, WantedNeighbours,
+        self, Attachment, ExceptionTables, FlowTables, MapTables, Mode, Program, ProgramLog,
+        WantedNeighbours,
     },
     model::Config,
     net::{IfIndex, Resolver, Snapshot as NextHops, offload, offload::Offload},
@@ -56,6 +57,9 @@ use view::{Configured, Now, View};
 
 /// How often the agent looks whether slots can go on.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often recorded flows are swept: a full table takes some tenths of a second.
+const FLOW_SWEEP: Duration = Duration::from_secs(10);
 
 /// How long a start waits for next hops before it begins with those that are there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -112,7 +116,10 @@ struct Agent {
     registry: Registry,
     runner: slots::Runner,
     exceptions: ExceptionTables,
+    flows: FlowTables,
     seed: Seed,
+    /// Jiffies in a second.
+    hertz: u32,
     /// What is written, as far as the agent knows.
     tables: Tables,
     answering: Answering,
@@ -175,7 +182,9 @@ impl Agent {
             registry: prepared.registry,
             runner,
             exceptions: program.take_exceptions()?,
+            flows: program.take_flows()?,
             seed,
+            hertz: program.hertz(),
             tables: Tables::default(),
             answering: Answering::new(),
             links: prepared.links,
@@ -261,6 +270,7 @@ impl Agent {
             ids: &configured.ids,
             links: &self.links,
             hops: &hops,
+            hertz: self.hertz,
         };
         let desired = state::desired(inputs, &mut self.owners);
         let wanted = steering::wanted(&configured.config, &configured.ids, &desired);
@@ -280,7 +290,7 @@ impl Agent {
 
     /// Writes the tables with the slots as they are now; returns how many operations that took.
     fn write(&mut self) -> Result<usize, kernel::Error> {
-        self.tables.slots = self.runner.slots();
+        self.tables.slots.extend(self.runner.slots());
         self.tables.old_tables = self.runner.old_tables([self.seed.k0, self.seed.k1]);
         self.reconciler.reconcile(&self.tables)
     }
@@ -337,6 +347,18 @@ impl Agent {
         Ok(())
     }
 
+    /// Deletes flows that have been silent for too long, and counts the others.
+    fn sweep_flows(&mut self, program: &mut Program) -> anyhow::Result<()> {
+        let clock = flows::Clock {
+            now: program.jiffies()?,
+            hertz: self.hertz,
+            timeouts: &self.tables.timeouts,
+        };
+        let swept = self.flows.sweep(clock)?;
+        debug!(entries = ?swept.entries, deleted = swept.deleted, "flows swept");
+        Ok(())
+    }
+
     /// Gives numbers anew to the same configuration, out of `registry`.
     fn renumber(&mut self, registry: &Registry) -> anyhow::Result<()> {
         let configured = self.view.configured();
@@ -381,6 +403,7 @@ impl Agent {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut swept = Instant::now();
+        let mut flows_swept = Instant::now();
         info!(
             "ready: control socket {}, stats {}",
             self.view.agent.control, self.view.agent.stats
@@ -397,6 +420,12 @@ impl Agent {
                     }
                     if let Err(error) = self.tend(program, time) {
                         error!("tending the slots: {error:#}");
+                    }
+                    if flows_swept.elapsed() >= FLOW_SWEEP {
+                        flows_swept = Instant::now();
+                        if let Err(error) = self.sweep_flows(program) {
+                            error!("sweeping flows: {error:#}");
+                        }
                     }
                 }
                 changed = self.hops.changed() => {

@@ -118,7 +118,7 @@ impl Sweeper<'_> {
         };
         let swept = runner.sweep(exceptions, &context, || reconciler.wait_for_readers())?;
         if swept.settled() {
-            tables.slots = runner.slots();
+            tables.slots.extend(runner.slots());
             reconciler.reconcile(tables)?;
         }
         let deleted = swept.finish(exceptions)?;

@@ -9,9 +9,14 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use aya::maps::MapData;
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+};
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 use zerocopy::{FromBytes, Immutable};
+
+use super::error::Error;
 
 /// A hash map whose keys are `K` and values are `V`.
 pub(super) struct Elements<K, V> {
@@ -143,5 +148,35 @@ fn there(result: io::Result<()>) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Takes the elements of a map of this name out of a loaded object.
+pub(super) fn elements<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Elements<K, V>, Error>
+where
+    K: Copy + FromBytes + Immutable + 'static,
+    V: Copy + FromBytes + Immutable + 'static,
+{
+    let Some(Map::HashMap(map) | Map::LruHashMap(map)) = ebpf.take_map(name) else {
+        return Err(Error::Missing(name));
+    };
+    Elements::new(map)
+        .map_err(reading)?
+        .ok_or(Error::Missing(name))
+}
+
+/// That reading elements failed.
+pub(super) fn reading(error: io::Error) -> Error {
+    Error::Elements {
+        what: "reading",
+        error,
+    }
+}
+
+/// That changing elements failed.
+pub(super) fn writing(error: io::Error) -> Error {
+    Error::Elements {
+        what: "changing",
+        error,
     }
 }

@@ -25,9 +25,9 @@ pub enum Error {
         /// What went wrong.
         error: MapError,
     },
-    /// Exceptions can't be read or written.
-    #[error("{what} exceptions: {error}")]
-    Exceptions {
+    /// What is recorded of flows can't be read or written.
+    #[error("{what} recorded flows: {error}")]
+    Elements {
         /// What was tried.
         what: &'static str,
         /// What went wrong.

@@ -1,17 +1,20 @@
 //! The exceptions, as the agent sweeps them: a dump, deletions, corrections; and when packets of a
 //! service last went unrecorded.
 
-use std::io;
-
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData},
+    maps::{Array, MapData},
 };
 use lb_common::abi::{
     BackendRef, Exception, ExceptionState, FlowKey, Ipv4Address, Ipv6Address, Occupancy, Unrecorded,
 };
 
-use super::{elements::Elements, error::Error, tables::take, wire::Wire};
+use super::{
+    elements::{Elements, elements, reading, writing},
+    error::Error,
+    tables::take,
+    wire::Wire,
+};
 
 /// The key of an exception, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,32 +155,5 @@ impl ExceptionTables {
         self.occupancy
             .set(index, before + deleted, 0)
             .map_err(failed)
-    }
-}
-
-fn elements<K, V>(ebpf: &mut Ebpf, name: &'static str) -> Result<Elements<K, V>, Error>
-where
-    K: Copy + zerocopy::FromBytes + zerocopy::Immutable + 'static,
-    V: Copy + zerocopy::FromBytes + zerocopy::Immutable + 'static,
-{
-    let Some(Map::HashMap(map)) = ebpf.take_map(name) else {
-        return Err(Error::Missing(name));
-    };
-    Elements::new(map)
-        .map_err(reading)?
-        .ok_or(Error::Missing(name))
-}
-
-fn reading(error: io::Error) -> Error {
-    Error::Exceptions {
-        what: "reading",
-        error,
-    }
-}
-
-fn writing(error: io::Error) -> Error {
-    Error::Exceptions {
-        what: "changing",
-        error,
     }
 }

@@ -14,6 +14,7 @@ use super::{
     counters::CounterReader,
     error::Error,
     exceptions::ExceptionTables,
+    flows::FlowTables,
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
@@ -119,6 +120,11 @@ impl Program {
     /// Takes the exceptions out. They can be taken once.
     pub fn take_exceptions(&mut self) -> Result<ExceptionTables, Error> {
         ExceptionTables::take(&mut self.ebpf)
+    }
+
+    /// Takes the recorded flows.
+    pub fn take_flows(&mut self) -> Result<FlowTables, Error> {
+        FlowTables::take(&mut self.ebpf)
     }
 
     /// The kernel's counter now, jiffies, as the program stamps entries with.

@@ -7,8 +7,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, DevMap, Map, MapData, MapError},
 };
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, NextHop, OldTable, Reverse, Service,
-    TableId, TableSize,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, Reverse, Service,
+    TableId, TableSize, Timeouts,
 };
 
 use crate::plan::{OfFamily, Operation};
@@ -37,6 +37,8 @@ pub struct MapTables {
     sources_v6: Values<Ipv6Address>,
     reverses_v4: Values<Reverse<Ipv4Address>>,
     reverses_v6: Values<Reverse<Ipv6Address>>,
+    loads: Values<Load>,
+    timeouts: Values<Timeouts>,
     old_tables: Values<OldTable>,
     services_v4: Values<Service<Ipv4Address>>,
     services_v6: Values<Service<Ipv6Address>>,
@@ -60,6 +62,8 @@ impl MapTables {
             sources_v6: take(ebpf, "SOURCES_V6")?,
             reverses_v4: take(ebpf, "REVERSES_V4")?,
             reverses_v6: take(ebpf, "REVERSES_V6")?,
+            loads: take(ebpf, "LOADS")?,
+            timeouts: take(ebpf, "TIMEOUTS")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
             services_v4: take(ebpf, "SERVICES_V4")?,
             services_v6: take(ebpf, "SERVICES_V6")?,
@@ -135,6 +139,10 @@ impl KernelTables for MapTables {
             }
             Operation::SetReverse(n, OfFamily::Ipv6(r)) => {
                 set(&mut self.reverses_v6, "REVERSES_V6", *n, *r)
+            }
+            Operation::SetLoad(n, load) => set(&mut self.loads, "LOADS", *n, *load),
+            Operation::SetTimeouts(n, timeouts) => {
+                set(&mut self.timeouts, "TIMEOUTS", *n, *timeouts)
             }
             Operation::CreateTable(id) => self.create_table(*id),
             Operation::SetOldTable(id, old) => {

@@ -11,7 +11,8 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, Ipv4Address, Ipv6Address, NextHop, OldTable, Reverse, Service, Slot, TableId,
+    Backend, Device, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, Reverse, Service, Slot,
+    TableId, Timeouts,
 };
 
 /// What the tables should hold. Maps leave out what is empty.
@@ -28,6 +29,10 @@ pub struct Tables {
     /// Whom the ports of backends answer for, by index in their family.
     pub reverses:
         Families<BTreeMap<u32, Reverse<Ipv4Address>>, BTreeMap<u32, Reverse<Ipv6Address>>>,
+    /// How much backends are meant to take, by index.
+    pub loads: BTreeMap<u32, Load>,
+    /// How long flows of services may be silent, by number.
+    pub timeouts: BTreeMap<u32, Timeouts>,
     /// What tables replace, where slots still refer to that.
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
@@ -68,6 +73,10 @@ pub enum Operation {
     SetBackend(u32, Backend),
     /// Writes whom a backend's port answers for.
     SetReverse(u32, OfFamily<Reverse<Ipv4Address>, Reverse<Ipv6Address>>),
+    /// Writes how much a backend is meant to take.
+    SetLoad(u32, Load),
+    /// Writes how long flows of a service may be silent.
+    SetTimeouts(u32, Timeouts),
     /// Makes a slot table, all its slots empty.
     CreateTable(TableId),
     /// Writes what a table replaces.
@@ -104,6 +113,12 @@ impl Tables {
             }
             Operation::SetReverse(n, OfFamily::Ipv6(reverse)) => {
                 self.reverses.ipv6.insert(*n, *reverse);
+            }
+            Operation::SetLoad(n, load) => {
+                put(&mut self.loads, *n, *load, Load::default());
+            }
+            Operation::SetTimeouts(n, timeouts) => {
+                put(&mut self.timeouts, *n, *timeouts, Timeouts::default());
             }
             Operation::CreateTable(id) => {
                 let empty = vec![Slot::EMPTY; id.size.slots() as usize];
@@ -166,6 +181,9 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv6(a))));
     plan.extend(changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b)));
     plan.extend(died(&old.backends, &new.backends));
+    plan.extend(changed(&old.loads, &new.loads).map(|(n, load)| Operation::SetLoad(n, load)));
+    let timeouts = changed(&old.timeouts, &new.timeouts);
+    plan.extend(timeouts.map(|(n, timeouts)| Operation::SetTimeouts(n, timeouts)));
     let reverses = changed(&old.reverses.ipv4, &new.reverses.ipv4);
     plan.extend(reverses.map(|(n, r)| Operation::SetReverse(n, OfFamily::Ipv4(r))));
     let reverses = changed(&old.reverses.ipv6, &new.reverses.ipv6);

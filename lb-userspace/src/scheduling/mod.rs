@@ -2,5 +2,7 @@
 //! and availability, so that every node that has the same configuration builds the same table.
 
 mod maglev;
+mod turns;
 
 pub use maglev::{Candidate, assign};
+pub use turns::turns;

@@ -22,6 +22,7 @@ use super::{
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
     replies::Reply,
+    tracking,
 };
 
 /// One of our devices.
@@ -59,12 +60,14 @@ pub struct Inputs<'a> {
     pub links: &'a BTreeMap<String, Link>,
     /// Next hops that are resolved, by the address that they lead to.
     pub hops: &'a BTreeMap<IpAddr, Hop>,
+    /// Jiffies in a second.
+    pub hertz: u32,
 }
 
 /// What the tables should hold.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// All but the slots, and which tables replace which: that is history.
+    /// All but the slots that hashes choose, and which tables replace which: that is history.
     pub tables: Tables,
     /// Who contends for the slots of the tables of each family of a pool.
     pub contenders: BTreeMap<PoolFamily, Vec<Contender>>,
@@ -81,10 +84,9 @@ impl Desired {
         let owners = self.owners.iter().filter(|(id, _)| used.contains(id));
         let settled = |owners: &Owners| owners.iter().map(|&n| Slot::settled(n)).collect();
         let slots = owners.map(|(&id, owners)| (id, settled(owners))).collect();
-        Tables {
-            slots,
-            ..self.tables
-        }
+        let mut tables = self.tables;
+        tables.slots.extend::<BTreeMap<TableId, Vec<Slot>>>(slots);
+        tables
     }
 }
 
@@ -112,6 +114,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     let contenders = contenders.collect();
     let answering = answering(inputs, &contenders);
     services(inputs, &answering, &mut tables);
+    tracking::fill(inputs, &contenders, &mut tables);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -365,16 +368,36 @@ fn services(
             let family = Family::of(listen.address.ip());
             let pool = answering.get(&(n, family)).copied();
             let table_key = (pool.unwrap_or(service.pool), family);
-            let Some(&table) = inputs.ids.tables.get(&table_key) else {
+            let scheduler = tracking::scheduler(service);
+            let by_turns = scheduler == Scheduler::RoundRobin;
+            let tables_of = if by_turns {
+                &inputs.ids.turns
+            } else {
+                &inputs.ids.tables
+            };
+            let Some(&table) = tables_of.get(&table_key) else {
                 continue;
             };
-            let prefix = inputs.ids.prefix(table_key, n);
+            let (recorded, prefix) = match tracked {
+                Some(_) => {
+                    let forward = inputs.config.pools[table_key.0].forward;
+                    let prefix = tracking::prefix(service, family);
+                    (tracking::traits(service, forward), prefix)
+                }
+                None => {
+                    let prefix = inputs.ids.prefix(table_key, n);
+                    (
+                        ServiceTraits::NONE,
+                        prefix.unwrap_or_else(|| hashed(service, family)),
+                    )
+                }
+            };
             let spec = ServiceSpec {
                 id,
                 table,
-                traits: traits(service, listen.protocol, tracked.is_some()),
-                prefix: prefix.unwrap_or_else(|| hashed(service, family)),
-                scheduler: Scheduler::default(),
+                traits: recorded.and(traits(service, listen.protocol)),
+                scheduler,
+                prefix,
             };
             match listen.address.ip() {
                 IpAddr::V4(ip) => {
@@ -398,11 +421,7 @@ fn services(
 
 /// How the flows of a service's address are told apart and kept. The connections of `quic` and the
 /// datagrams of `one_packet` are those of its UDP addresses.
-fn traits(service: &model::Service, protocol: Protocol, tracked: bool) -> ServiceTraits {
-    let recorded = match tracked {
-        true => ServiceTraits::TRACKED,
-        false => ServiceTraits::NONE,
-    };
+fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
     let datagrams = match (protocol, service.udp) {
         (Protocol::Udp, Udp::OnePacket) => ServiceTraits::ONE_PACKET,
         (Protocol::Udp, Udp::Quic) => ServiceTraits::QUIC,
@@ -412,5 +431,5 @@ fn traits(service: &model::Service, protocol: Protocol, tracked: bool) -> Servic
         OnDown::Reset => ServiceTraits::RESETS,
         OnDown::Reschedule | OnDown::Keep { .. } => ServiceTraits::NONE,
     };
-    recorded.and(datagrams).and(down)
+    datagrams.and(down)
 }

@@ -37,7 +37,9 @@ pub struct Ids {
     pub tables: BTreeMap<PoolFamily, TableId>,
     /// How flows find their slots in them.
     pub(super) hashing: BTreeMap<PoolFamily, Hashing>,
-    /// The tables that those replace, until [`Registry::release_table`].
+    /// Tables of slots in turn: one for each family of a pool that a service goes round.
+    pub turns: BTreeMap<PoolFamily, TableId>,
+    /// The tables that those of `tables` replace, until [`Registry::release_table`].
     pub old_tables: BTreeMap<PoolFamily, TableId>,
     /// Tables that nothing leads to once this configuration is applied. Then they are to be
     /// released.

@@ -9,6 +9,7 @@
 //! - `place` finds the services' positions;
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
 //!   while `slots` knows who did;
+//! - `tracking` has what services need that record their flows;
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ports` finds source ports that the host leaves free.
 
@@ -26,6 +27,7 @@ mod ranges;
 mod registry;
 mod replies;
 mod slot_tables;
+mod tracking;
 
 pub use contenders::Contender;
 pub use desired::{Desired, Hop, Inputs, Link, desired, shares};

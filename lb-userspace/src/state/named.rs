@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey};
+use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey, TableSize};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 use super::{
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
-    slot_tables::{Finding, Owner},
+    slot_tables::{Choice, Finding, Owner},
 };
 
 /// All that makes a backend's entry in the tables what it is. Entries are not changed: where any
@@ -156,8 +156,26 @@ pub(super) fn hashed(service: &Service, family: Family) -> u8 {
 }
 
 /// Whose such a table is.
-pub(super) fn table_owner(config: &Config, (pool, family): PoolFamily) -> Owner {
-    (config.pools[pool].name.clone(), family)
+pub(super) fn table_owner(config: &Config, (pool, family): PoolFamily, by: Choice) -> Owner {
+    let pool = config.pools[pool].name.clone();
+    Owner { pool, family, by }
+}
+
+/// The tables of turns that services need, and what size they are: for each backend a few slots, so
+/// that the shares come out.
+pub(super) fn turns(config: &Config) -> impl Iterator<Item = (PoolFamily, TableSize)> {
+    let by_turns = |pool| {
+        let mut services = config.services.iter();
+        services.any(|service| {
+            service.scheduler == Scheduler::RoundRobin && service.pools().any(|used| used == pool)
+        })
+    };
+    let keys = table_keys(config).filter(move |key| by_turns(key.0));
+    keys.map(|key| {
+        let few = 4 * config.pools[key.0].backends.len() as u32;
+        let enough = TableSize::ALL.into_iter().find(|size| size.slots() >= few);
+        (key, enough.unwrap_or(TableSize::Large))
+    })
 }
 
 /// The keys of the service table: where services listen, a mark for each source address, though

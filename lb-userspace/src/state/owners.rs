@@ -57,7 +57,7 @@ fn assign(table: TableId, contenders: &[Contender]) -> Owners {
 }
 
 impl Contender {
-    fn candidate(&self) -> Candidate<'_> {
+    pub(super) fn candidate(&self) -> Candidate<'_> {
         Candidate {
             name: &self.name,
             weight: self.weight,

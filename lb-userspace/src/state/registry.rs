@@ -37,7 +37,7 @@ use super::{
     place::{self, Placement},
     ranges::{Ranges, Sources},
     replies::{self, Replier, Reply},
-    slot_tables::{NoTable, SlotTables, Used},
+    slot_tables::{Choice, Finding, NoTable, Owner, SlotTables, Used},
 };
 
 /// Who has which number. A configuration is assigned on a copy, so that one that does not fit
@@ -95,6 +95,7 @@ impl Registry {
             source_addresses: next.source_addresses(config),
             tables: BTreeMap::new(),
             hashing: BTreeMap::new(),
+            turns: BTreeMap::new(),
             old_tables: BTreeMap::new(),
             abandoned: BTreeSet::new(),
             replies: BTreeMap::new(),
@@ -106,6 +107,7 @@ impl Registry {
             ids.tables.insert(key, used.id);
             ids.hashing.insert(key, Hashing::of(config, used));
         }
+        ids.turns = next.turns(config);
         ids.old_tables = next.old_tables(config);
         ids.abandoned = next.abandoned();
         ids.replies = next.replies(config, &ids)?;
@@ -253,23 +255,45 @@ impl Registry {
 
     fn tables(&mut self, config: &Config) -> Result<BTreeMap<PoolFamily, Used>, Error> {
         let wanted = named::findings(config).map(|(key, finding)| {
-            let owner = named::table_owner(config, key);
+            let owner = named::table_owner(config, key, Choice::Hash);
             (owner, finding)
         });
+        let turns = named::turns(config).map(|(key, size)| {
+            let prefixes = BTreeMap::new();
+            let owner = named::table_owner(config, key, Choice::Turns);
+            (owner, Finding { size, prefixes })
+        });
         self.tables
-            .assign(wanted)
+            .assign(wanted.chain(turns))
             .map_err(|refused| match refused {
                 NoTable::Full => no_room_beside("slot tables of one size", MAX_TABLES),
-                NoTable::Prefixes((pool, family)) => Error::SeveralPrefixes { pool, family },
+                NoTable::Prefixes(Owner { pool, family, .. }) => {
+                    Error::SeveralPrefixes { pool, family }
+                }
             })?;
         let used = self.tables.used();
-        let table = |key| (key, used[&named::table_owner(config, key)].clone());
+        let table = |key| {
+            (
+                key,
+                used[&named::table_owner(config, key, Choice::Hash)].clone(),
+            )
+        };
         Ok(named::table_keys(config).map(table).collect())
+    }
+
+    /// After [`Self::tables`].
+    fn turns(&self, config: &Config) -> BTreeMap<PoolFamily, TableId> {
+        let used = self.tables.used();
+        let table = |(key, _)| {
+            let owner = named::table_owner(config, key, Choice::Turns);
+            (key, used[&owner].id)
+        };
+        named::turns(config).map(table).collect()
     }
 
     fn old_tables(&self, config: &Config) -> BTreeMap<PoolFamily, TableId> {
         let before = |key| {
-            let owner = named::table_owner(config, key);
+            let owner = named::table_owner(config, key, Choice::Hash);
             let mut retiring = self.tables.retiring().iter();
             let (table, _) =
                 retiring.find(|(_, was)| was.owner == owner && was.replaced_by.is_some())?;

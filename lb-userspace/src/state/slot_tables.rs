@@ -7,8 +7,25 @@ use lb_common::abi::{MAX_TABLES, TableId, TableSize};
 
 use crate::model::Family;
 
-/// A pool's name, and the family of the services that its table is for.
-pub(super) type Owner = (String, Family);
+/// Whose a table is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Owner {
+    /// The pool's name.
+    pub(super) pool: String,
+    /// The family of the services that it is for.
+    pub(super) family: Family,
+    /// What chooses a slot.
+    pub(super) by: Choice,
+}
+
+/// What chooses a new flow's slot in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Choice {
+    /// The flow's hash.
+    Hash,
+    /// Whose turn it is: such a table is told nothing of the one before it.
+    Turns,
+}
 
 /// What finds the slots of flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +152,7 @@ impl SlotTables {
 
     fn retire(&mut self, table: TableId, owner: &Owner, replaced_by: Option<TableId>) {
         let owner = owner.clone();
+        let replaced_by = replaced_by.filter(|_| owner.by == Choice::Hash);
         self.retiring.insert(table, Retiring { owner, replaced_by });
     }
 
@@ -211,7 +229,11 @@ mod tests {
     use TableSize::{Large, Medium, Small};
 
     fn owner(pool: &str) -> Owner {
-        (pool.into(), Family::Ipv4)
+        Owner {
+            pool: pool.into(),
+            family: Family::Ipv4,
+            by: Choice::Hash,
+        }
     }
 
     fn table(size: TableSize, index: u32) -> TableId {

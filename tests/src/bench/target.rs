@@ -84,6 +84,7 @@ impl Target {
             ids: &ids,
             links: &links,
             hops: &hops,
+            hertz: sluice.hertz(),
         };
         let desired = state::desired(inputs, &mut Memo::default()).settled(&ids);
         let mut tables = sluice.take_tables()?;
