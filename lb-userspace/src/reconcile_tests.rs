@@ -6,8 +6,8 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind, ServiceTraits,
-    TableId, TableSize,
+    BackendRef, FlowHash, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind,
+    ServiceTraits, TableId, TableSize,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -279,6 +279,34 @@ fn led_to(ids: &Ids, tables: &Tables, address: Ipv4Addr) -> (usize, Family) {
     let entry = found(tables, key).unwrap();
     let mut all = ids.tables.iter();
     *all.find(|(_, table)| **table == entry.table()).unwrap().0
+}
+
+/// An entry is not changed under readers: the source is part of who a backend is.
+#[test]
+fn a_backend_with_another_outer_source_is_another_one() {
+    for (forward, configured) in [(Forward::Ipip, None), (Forward::Gue, Some("198.18.1.9"))] {
+        let mut config = config();
+        let backends = vec![backend("a", 100, &["198.18.1.1"])];
+        let sources: Vec<&str> = configured.into_iter().collect();
+        config.pools[1] = pool("tunnel", forward, &sources, backends);
+        let mut host = Host::default();
+        let mut index = |source: &str| {
+            let sources = [(ip("198.18.1.1"), ip(source))];
+            host.registry.sends_from(sources.into());
+            host.load(&config);
+            let (_, ids) = host.registry.assign(&config).unwrap();
+            let index = ids.backends[&(1, 0, Family::Ipv4)].index();
+            let entry = host.fake.tables.backends[&index];
+            (index, entry.outer_source::<Ipv4Address>(FlowHash(0)))
+        };
+        let (first, from_first) = index("198.18.1.250");
+        let (second, from_second) = index("198.18.1.251");
+        let changes = configured.is_none();
+        assert_eq!(
+            (first != second, from_first != from_second),
+            (changes, changes)
+        );
+    }
 }
 
 #[test]

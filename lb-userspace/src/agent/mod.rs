@@ -128,8 +128,6 @@ struct Agent {
     hops: watch::Receiver<NextHops>,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
-    /// Addresses that the kernel would send from, by destination.
-    sources: BTreeMap<IpAddr, IpAddr>,
     reconciler: Reconciler<MapTables>,
     /// Who owns which slot, while nothing changes it.
     owners: state::Memo,
@@ -190,7 +188,6 @@ impl Agent {
             links: prepared.links,
             hops: resolver.snapshots(),
             addresses: resolver.addresses(),
-            sources: BTreeMap::new(),
             resolver,
             reconciler: Reconciler::new(program.take_tables()?),
             owners: state::Memo::default(),
@@ -263,7 +260,8 @@ impl Agent {
     /// Brings the tables to what configuration and next hops ask for now.
     fn reconcile(&mut self) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
-        let hops = usable(&snapshot, &mut self.sources);
+        self.follow_sources(&snapshot);
+        let hops = usable(&snapshot);
         let configured = self.view.configured();
         let inputs = Inputs {
             config: &configured.config,
@@ -359,8 +357,33 @@ impl Agent {
         Ok(())
     }
 
-    /// Gives numbers anew to the same configuration, out of `registry`.
+    /// Gives numbers anew to the same configuration, out of `registry`, and has the tables follow.
     fn renumber(&mut self, registry: &Registry) -> anyhow::Result<()> {
+        self.number(registry)?;
+        self.reconcile()
+    }
+
+    /// Takes note of the addresses that the kernel would send from. The last one known stays while
+    /// there is no way; where the rest leaves no numbers, those before stay in use.
+    fn follow_sources(&mut self, snapshot: &NextHops) {
+        let mut sources = self.registry.outer_sources().clone();
+        for (&address, resolution) in snapshot.iter() {
+            let hop = resolution.next_hop();
+            if let Some(source) = hop.and_then(|hop| hop.preferred_source) {
+                sources.insert(address, source);
+            }
+        }
+        if sources == *self.registry.outer_sources() {
+            return;
+        }
+        let mut registry = self.registry.clone();
+        registry.sends_from(sources);
+        if let Err(error) = self.number(&registry) {
+            error!("outer headers keep their source addresses: {error:#}");
+        }
+    }
+
+    fn number(&mut self, registry: &Registry) -> anyhow::Result<()> {
         let configured = self.view.configured();
         let (registry, ids) = registry.assign(&configured.config)?;
         self.registry = registry;
@@ -368,7 +391,7 @@ impl Agent {
             ids,
             ..configured.as_ref().clone()
         });
-        self.reconcile()
+        Ok(())
     }
 
     /// Takes note of this host's addresses. Where they have no room beside the rest, those before
@@ -458,16 +481,12 @@ fn addresses(config: &Config) -> BTreeSet<IpAddr> {
     backends.flat_map(|b| &b.addresses).map(|a| a.ip).collect()
 }
 
-/// The next hops that are resolved, as the tables need them. An address that the kernel would send
-/// from is kept as it was first seen, in `sources`: backends that are in the tables don't change.
-fn usable(snapshot: &NextHops, sources: &mut BTreeMap<IpAddr, IpAddr>) -> BTreeMap<IpAddr, Hop> {
+/// The next hops that are resolved, as the tables need them.
+fn usable(snapshot: &NextHops) -> BTreeMap<IpAddr, Hop> {
     let resolved = snapshot.iter().filter_map(|(&address, resolution)| {
         let hop = resolution.next_hop()?;
-        if let Some(source) = hop.preferred_source {
-            sources.entry(address).or_insert(source);
-        }
         let (ifindex, mac, mtu) = (hop.device.0, hop.mac, hop.mtu);
-        let source = sources.get(&address).copied();
+        let source = hop.preferred_source;
         Some((
             address,
             Hop {

@@ -344,7 +344,7 @@ fn change_view(epoch: &EpochStatus) -> ChangeView {
 /// Whether packets can't be sent to a backend since nothing says where from.
 fn lacks_outer_source(pool: &Pool, address: IpAddr, hop: &NextHop) -> bool {
     let family = Family::of(address);
-    pool.forward == Forward::Ipip
+    matches!(pool.forward, Forward::Ipip | Forward::Gue)
         && hop.preferred_source.is_none()
         && !pool.source.iter().any(|ip| Family::of(*ip) == family)
 }

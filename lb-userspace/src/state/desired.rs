@@ -242,7 +242,7 @@ fn sources(ids: &Ids, tables: &mut Tables) {
     }
 }
 
-/// A backend's entry, if its next hop is usable and, in `ipip`, an outer source is known.
+/// A backend's entry, if its next hop is usable and, in `ipip` and `gue`, an outer source is known.
 fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
     let address = settings.backends[n]
@@ -256,7 +256,7 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         pool: settings,
         port: address.port.unwrap_or(0),
         sources: sources.unwrap_or_default(),
-        source: outer_source(settings, family, hop),
+        source: outer_source(settings, address.ip, inputs.ids, hop),
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
         generation,
     };
@@ -315,10 +315,13 @@ impl Entry<'_> {
     }
 }
 
-/// The source address of outer headers: the pool's, or the one that the kernel would send from.
-fn outer_source(pool: &Pool, family: Family, hop: &Hop) -> Option<IpAddr> {
+/// The source address of outer headers: the pool's, or the one that the kernel would send from, as it
+/// was when the backend got its number.
+fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<IpAddr> {
+    let family = Family::of(to);
     let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
-    configured.copied().or(hop.source)
+    let noted = ids.outer.get(&to).copied();
+    configured.copied().or(noted).or(hop.source)
 }
 
 /// Who is to own the slots of each table in use, and of each that one of those replaces.

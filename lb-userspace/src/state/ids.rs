@@ -52,6 +52,9 @@ pub struct Ids {
     pub(super) replies: BTreeMap<ReplyEnd, Reply>,
     /// This host's own addresses, as far as they are told from others.
     pub(super) own: BTreeSet<IpAddr>,
+    /// What outer headers are sent from where the configuration does not say, by backends'
+    /// addresses.
+    pub(super) outer: BTreeMap<IpAddr, IpAddr>,
     /// The service table's salt.
     pub salt: u64,
     /// Positions of services, marks and ends that answer.

@@ -1,6 +1,9 @@
 //! What a configuration names, by names that mean the same in another one.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use lb_common::abi::{Address, Ipv4Address, Ipv6Address, ServiceKey, TableSize};
 use serde::{Deserialize, Serialize};
@@ -35,19 +38,32 @@ pub struct Identity {
     pub forward: String,
     /// What it is sent packets from, if the pool says so.
     pub sources: Vec<IpAddr>,
+    /// `ipip`, `gue`: what the kernel would send from, where the pool does not say.
+    pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
     pub gue: Option<(u16, bool)>,
 }
 
 impl Identity {
-    fn of(pool: &Pool, backend: &Backend, address: &BackendAddress) -> Self {
+    fn of(
+        pool: &Pool,
+        backend: &Backend,
+        address: &BackendAddress,
+        outer: &BTreeMap<IpAddr, IpAddr>,
+    ) -> Self {
+        let sources = sources_of(pool, Family::of(address.ip));
+        let chosen = match pool.forward {
+            Forward::Ipip | Forward::Gue if sources.is_empty() => outer.get(&address.ip).copied(),
+            Forward::Ipip | Forward::Gue | Forward::FullNat | Forward::Nat | Forward::Dsr => None,
+        };
         Self {
             pool: pool.name.clone(),
             backend: backend.name.clone(),
             address: address.ip,
             port: address.port,
             forward: pool.forward.to_string(),
-            sources: sources_of(pool, Family::of(address.ip)),
+            sources,
+            outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
         }
     }
@@ -62,15 +78,19 @@ impl Identity {
     }
 }
 
-/// All addresses of backends, in the order of the files.
-pub(super) fn identities(config: &Config) -> impl Iterator<Item = (BackendId, Identity)> {
+/// All addresses of backends, in the order of the files. `outer` is what the kernel would send from
+/// to each.
+pub(super) fn identities<'a>(
+    config: &'a Config,
+    outer: &'a BTreeMap<IpAddr, IpAddr>,
+) -> impl Iterator<Item = (BackendId, Identity)> + 'a {
     let pools = config.pools.iter().enumerate();
-    pools.flat_map(|(p, pool)| {
+    pools.flat_map(move |(p, pool)| {
         let backends = pool.backends.iter().enumerate();
         backends.flat_map(move |(n, backend)| {
             let identity = move |address: &BackendAddress| {
                 let id = (p, n, Family::of(address.ip));
-                (id, Identity::of(pool, backend, address))
+                (id, Identity::of(pool, backend, address, outer))
             };
             backend.addresses.iter().map(identity)
         })

@@ -53,6 +53,8 @@ pub struct Registry {
     tables: SlotTables,
     /// This host's own addresses.
     own: BTreeSet<IpAddr>,
+    /// What the kernel would send from, by backends' addresses.
+    outer: BTreeMap<IpAddr, IpAddr>,
     /// The salt, once there is one, and the positions.
     service_table: Option<ServiceTable>,
 }
@@ -74,6 +76,7 @@ impl Default for Registry {
             replies: Numbers::new(1, MAX_REVERSES),
             tables: SlotTables::default(),
             own: BTreeSet::new(),
+            outer: BTreeMap::new(),
             service_table: None,
         }
     }
@@ -100,6 +103,7 @@ impl Registry {
             abandoned: BTreeSet::new(),
             replies: BTreeMap::new(),
             own: next.own(config),
+            outer: next.outer.clone(),
             salt: 0,
             positions: Families::default(),
         };
@@ -119,6 +123,17 @@ impl Registry {
     /// what backends send to them is the host's own, not a reply to a client.
     pub fn host_has(&mut self, addresses: BTreeSet<IpAddr>) {
         self.own = addresses;
+    }
+
+    /// The kernel would send from these addresses now, by where to. A backend whose outer headers take
+    /// theirs from here is another one with another.
+    pub fn sends_from(&mut self, sources: BTreeMap<IpAddr, IpAddr>) {
+        self.outer = sources;
+    }
+
+    /// What [`Registry::sends_from`] was told last.
+    pub fn outer_sources(&self) -> &BTreeMap<IpAddr, IpAddr> {
+        &self.outer
     }
 
     /// Nothing refers to a table in [`Ids::old_tables`] or [`Ids::abandoned`] any more: another pool
@@ -153,7 +168,7 @@ impl Registry {
     }
 
     fn backends(&mut self, config: &Config) -> Result<BTreeMap<BackendId, BackendRef>, Error> {
-        let wanted: Vec<(BackendId, Identity)> = named::identities(config).collect();
+        let wanted: Vec<(BackendId, Identity)> = named::identities(config, &self.outer).collect();
         let identities: BTreeSet<&Identity> = wanted.iter().map(|(_, identity)| identity).collect();
         let held = self.backends.assignments().map(|held| held.identity);
         let gone: Vec<Identity> = held.filter(|held| !identities.contains(held)).collect();
@@ -334,7 +349,7 @@ impl Registry {
 
 /// Limits that no configuration may exceed, whatever went before.
 fn check_limits(config: &Config) -> Result<(), Error> {
-    let backends = named::identities(config).count();
+    let backends = named::identities(config, &BTreeMap::new()).count();
     let next_hops: BTreeSet<IpAddr> = named::next_hops(config).collect();
     within("services", config.services.len(), MAX_SERVICES)?;
     within("interfaces", config.agent.interfaces.len(), MAX_DEVICES - 1)?;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::{Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot};
-use crate::config::Severity;
+use crate::{config::Severity, model::Forward};
 
 /// One thing that is wrong, or looks so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,11 +75,15 @@ fn services(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
 }
 
 fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem> {
+    let crosses = matches!(pool.forward, Forward::Ipip | Forward::Gue);
     service.families().filter_map(move |family| {
         let answers = pool.backends.iter().any(|backend| {
             let mut addresses = backend.addresses.iter();
             backend.weight > 0
-                && addresses.any(|address| address.in_tables && address.family() == Some(family))
+                && addresses.any(|address| {
+                    let reaches = address.family() == Some(family) || crosses;
+                    address.in_tables && reaches
+                })
         });
         (!answers).then(|| Problem {
             severity: Severity::Error,
