@@ -45,6 +45,8 @@ pub struct MapTables {
     /// The outer arrays, by size.
     outer: [ArrayOfMaps<MapData>; TableSize::ALL.len()],
     slots: BTreeMap<TableId, SlotTable>,
+    /// A table of empty slots of each size, once one is needed: it stands where tables were removed.
+    vacant: [Option<SlotTable>; TableSize::ALL.len()],
     /// The kernel's number of each device, to clear what it leaves.
     ifindexes: BTreeMap<u16, u32>,
 }
@@ -73,6 +75,7 @@ impl MapTables {
                 take(ebpf, "SLOTS_L")?,
             ],
             slots: BTreeMap::new(),
+            vacant: [const { None }; TableSize::ALL.len()],
             ifindexes: BTreeMap::new(),
         })
     }
@@ -97,13 +100,22 @@ impl MapTables {
 
     fn create_table(&mut self, id: TableId) -> Result<(), Error> {
         let table = SlotTable::new(id.size)?;
-        self.outer[id.size as usize]
-            .set(id.index, table.map(), 0)
-            .map_err(|error| Error::Map {
-                map: "SLOTS",
-                error,
-            })?;
+        place(&mut self.outer, id, &table)?;
         self.slots.insert(id, table);
+        Ok(())
+    }
+
+    /// Puts a vacant table in its place, since the outer array would keep it alive. (The kernel could
+    /// delete the element, aya's arrays of maps can't.)
+    fn remove_table(&mut self, id: TableId) -> Result<(), Error> {
+        let vacant = match self.vacant[id.size as usize].take() {
+            Some(vacant) => vacant,
+            None => SlotTable::new(id.size)?,
+        };
+        let placed = place(&mut self.outer, id, &vacant);
+        self.vacant[id.size as usize] = Some(vacant);
+        placed?;
+        self.slots.remove(&id);
         Ok(())
     }
 }
@@ -115,12 +127,7 @@ impl KernelTables for MapTables {
         let Some((id, table)) = self.slots.iter().next() else {
             return Ok(());
         };
-        self.outer[id.size as usize]
-            .set(id.index, table.map(), 0)
-            .map_err(|error| Error::Map {
-                map: "SLOTS",
-                error,
-            })
+        place(&mut self.outer, *id, table)
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
@@ -149,10 +156,7 @@ impl KernelTables for MapTables {
                 let position = OldTable::position(*id);
                 set(&mut self.old_tables, "OLD_TABLES", position, *old)
             }
-            Operation::RemoveTable(id) => {
-                self.slots.remove(id);
-                Ok(())
-            }
+            Operation::RemoveTable(id) => self.remove_table(*id),
             Operation::SetSlots(id, changes) => {
                 let table = self.slots.get(id).ok_or(Error::NoTable(*id))?;
                 changes
@@ -168,6 +172,20 @@ impl KernelTables for MapTables {
             }
         }
     }
+}
+
+/// Makes a table the one of this number. Returns once no packet is handled any more that may have seen
+/// another one there.
+fn place(
+    outer: &mut [ArrayOfMaps<MapData>; TableSize::ALL.len()],
+    id: TableId,
+    table: &SlotTable,
+) -> Result<(), Error> {
+    let placed = outer[id.size as usize].set(id.index, table.map(), 0);
+    placed.map_err(|error| Error::Map {
+        map: "SLOTS",
+        error,
+    })
 }
 
 /// Takes a map of this name out of a loaded object.
