@@ -5,6 +5,8 @@ mod agent_hops;
 mod agent_host;
 mod agent_interfaces;
 mod agent_nat;
+mod agent_pools;
+mod agent_reload;
 mod agent_start;
 mod live;
 mod net;

@@ -1,8 +1,10 @@
 //! The test network with services of a test's own, which it may change while the agent runs.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -12,10 +14,12 @@ use nix::{
 };
 use serde_json::Value;
 use sluice_tests::{
+    addresses::{BACKENDS, Dual, Family, TUNNEL, client},
     clients::LIMIT,
     http::{self, Request},
     namespace::Namespace,
     network::Network,
+    services::PORT,
     sluice::Sluice,
     surroundings::Surroundings,
     wait,
@@ -37,6 +41,16 @@ impl Site {
     /// The network of this name; `balancing` is the configuration but for `[agent]`. `prepare` may
     /// change the network before the agent starts.
     pub(super) fn start(title: &str, balancing: &str, prepare: impl FnOnce(&Network)) -> Self {
+        Self::start_without(title, balancing, 0, prepare)
+    }
+
+    /// The same where so many next hops can't be resolved.
+    pub(super) fn start_without(
+        title: &str,
+        balancing: &str,
+        unresolved: u32,
+        prepare: impl FnOnce(&Network),
+    ) -> Self {
         let surroundings = surroundings(title);
         prepare(&surroundings.network);
         let sluice = run(&surroundings, balancing);
@@ -44,7 +58,9 @@ impl Site {
             sluice,
             surroundings,
         };
-        site.wait_until_ready();
+        let gateway = &site.surroundings.network.gateway;
+        let ready = site.sluice.wait_until_unresolved(gateway, unresolved);
+        ready.unwrap();
         site
     }
 
@@ -57,6 +73,11 @@ impl Site {
     /// The network.
     pub(super) fn network(&self) -> &Network {
         &self.surroundings.network
+    }
+
+    /// Where the agent's files are.
+    pub(super) fn folder(&self) -> &Path {
+        self.surroundings.stage.folder()
     }
 
     /// Starts another agent in place of the one that was stopped.
@@ -82,10 +103,48 @@ impl Site {
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.sluice.log()))
     }
 
+    /// The server that answers a request to the tunnels' service.
+    pub(super) fn who_answers(&self, family: Family) -> Result<String, String> {
+        let to = SocketAddr::new(TUNNEL.of(family), PORT);
+        let answer = self.answer(client(family, 1), to)?;
+        Ok(answer.split(' ').next().unwrap_or_default().to_owned())
+    }
+
+    /// Requests to the tunnels' service, all of which its servers must answer.
+    pub(super) fn assert_answered(&self, servers: &str, count: u32) {
+        for number in 0..count {
+            for family in Family::ALL {
+                let to = SocketAddr::new(TUNNEL.of(family), PORT);
+                let answer = self.answer(client(family, number), to);
+                let answer =
+                    answer.unwrap_or_else(|error| panic!("{error}\n{}", self.sluice.log()));
+                assert!(answer.starts_with(servers), "{answer}");
+            }
+        }
+    }
+
     /// Who answers a client's request to an address.
     pub(super) fn answer(&self, client: IpAddr, to: SocketAddr) -> Result<String, String> {
         request(&self.network().client, Some(client), to)
     }
+}
+
+/// The tunnels' service: its settle time, and the weights of its backends.
+pub(super) fn tunnel(settle: &str, weights: &[u16]) -> String {
+    let Dual { v4, v6 } = TUNNEL;
+    let mut text = format!(
+        "[[service]]\nname = \"tunnel\"\nlisten = [\"{v4}:{PORT}/tcp\", \"[{v6}]:{PORT}/tcp\"]\n\
+         pool = \"tunnel\"\nsettle = \"{settle}\"\nentry_timeout = \"{settle}\"\n\n\
+         [[pool]]\nname = \"tunnel\"\nforward = \"ipip\"\n"
+    );
+    for ((n, Dual { v4, v6 }), weight) in (1..).zip(BACKENDS).zip(weights) {
+        let _ = write!(
+            text,
+            "\n[[pool.backend]]\nname = \"backend{n}\"\naddress = [\"{v4}\", \"{v6}\"]\n\
+             weight = {weight}\n"
+        );
+    }
+    text
 }
 
 /// The first words of the answer to a request: who answered, for which service, the number, and
