@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    time::Duration,
 };
 
 use lb_common::abi::{
@@ -392,6 +393,42 @@ fn new_flows_go_to_the_best_tier_that_has_a_live_backend() {
         standing,
         [(true, true), (true, false), (true, false), (true, false)]
     );
+}
+
+#[test]
+fn a_backend_that_is_down_keeps_its_flows_for_the_grace() {
+    const GRACE: Duration = Duration::from_secs(30);
+    let mut config = config();
+    let backends = vec![
+        backend("a", 100, &["198.18.1.1"]),
+        backend("b", 100, &["198.18.1.2"]),
+    ];
+    config.pools[1] = pool("tunnel", Forward::Ipip, &[], backends);
+    config.services[1].on_down = OnDown::Keep { grace: GRACE };
+    let ids = Ids::assign(&config).unwrap();
+    let standing = |lost| {
+        let (links, mut hops) = (links(), hops(&ALL));
+        hops.get_mut(&ip("198.18.1.1")).unwrap().lost = lost;
+        let inputs = Inputs {
+            config: &config,
+            ids: &ids,
+            links: &links,
+            hops: &hops,
+        };
+        let desired = state::desired(inputs, &mut Memo::default());
+        // The first pool's services keep nothing.
+        let other = &desired.contenders[&(0, Family::Ipv4)][0];
+        assert_eq!(
+            (other.alive, other.available),
+            (lost.is_none(), lost.is_none())
+        );
+        let own = &desired.contenders[&(1, Family::Ipv4)][0];
+        (own.alive, own.available)
+    };
+    assert_eq!(standing(None), (true, true));
+    assert_eq!(standing(Some(Duration::ZERO)), (true, false));
+    assert_eq!(standing(Some(GRACE / 2)), (true, false));
+    assert_eq!(standing(Some(GRACE)), (false, false));
 }
 
 #[test]

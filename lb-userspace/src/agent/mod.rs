@@ -47,7 +47,7 @@ use crate::{
     plan::Tables,
     reconcile::Reconciler,
     slots::{self, Jiffies},
-    state::{self, Hop, Inputs, Link, Registry},
+    state::{self, Hop, Inputs, Link, Registry, Ways},
     stats::{self, AgentView, Source},
 };
 
@@ -126,6 +126,7 @@ struct Agent {
     links: BTreeMap<String, Link>,
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
+    ways: Ways,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
     reconciler: Reconciler<MapTables>,
@@ -187,6 +188,7 @@ impl Agent {
             answering: Answering::new(),
             links: prepared.links,
             hops: resolver.snapshots(),
+            ways: Ways::default(),
             addresses: resolver.addresses(),
             resolver,
             reconciler: Reconciler::new(program.take_tables()?),
@@ -261,8 +263,11 @@ impl Agent {
     fn reconcile(&mut self) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
         self.follow_sources(&snapshot);
-        let hops = usable(&snapshot);
         let configured = self.view.configured();
+        let now = Instant::now();
+        let grace = |address| configured.config.grace_at(address);
+        self.ways.follow(usable(&snapshot), grace, now);
+        let hops = self.ways.hops(now);
         let inputs = Inputs {
             config: &configured.config,
             ids: &configured.ids,
@@ -309,6 +314,11 @@ impl Agent {
             done.into_iter()
                 .for_each(|table| self.registry.release_table(table));
             self.renumber(&self.registry.clone())?;
+        }
+        let configured = self.view.configured();
+        let grace = |address| configured.config.grace_at(address);
+        if self.ways.is_due(grace, now) {
+            self.reconcile()?;
         }
         self.show_slots();
         Ok(())
@@ -494,6 +504,7 @@ fn usable(snapshot: &NextHops) -> BTreeMap<IpAddr, Hop> {
                 mac,
                 mtu,
                 source,
+                lost: None,
             },
         ))
     });

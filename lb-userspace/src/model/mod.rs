@@ -13,6 +13,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 pub use self::{
@@ -35,6 +36,27 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Pools in the order of the files; names are unique.
     pub pools: Vec<Pool>,
+}
+
+impl Config {
+    /// How long the flows of a pool's backends stay with one that is down: as long as the service that
+    /// keeps them longest says.
+    pub fn grace(&self, pool: PoolIndex) -> Duration {
+        let users = self.services.iter();
+        let users = users.filter(|service| service.pools().any(|used| used == pool));
+        users
+            .map(|service| service.on_down.grace())
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The same of all backends at an address.
+    pub fn grace_at(&self, address: IpAddr) -> Duration {
+        let at = |backend: &Backend| backend.addresses.iter().any(|at| at.ip == address);
+        let pools = self.pools.iter().enumerate();
+        let pools = pools.filter(|(_, pool)| pool.backends.iter().any(at));
+        pools.map(|(n, _)| self.grace(n)).max().unwrap_or_default()
+    }
 }
 
 /// The control socket where nothing else is said.

@@ -185,6 +185,16 @@ impl OnDown {
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 }
 
+impl OnDown {
+    /// How long flows stay with a backend that is down.
+    pub fn grace(self) -> Duration {
+        match self {
+            Self::Reschedule | Self::Reset => Duration::ZERO,
+            Self::Keep { grace } => grace,
+        }
+    }
+}
+
 /// What becomes of packets while a service has no live backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -36,23 +36,49 @@ pub(super) fn contenders(
     let settings = &inputs.config.pools[pool];
     let numbered = settings.backends.iter().enumerate();
     let reached = numbered.filter_map(|(n, backend)| {
-        let index = inputs
-            .ids
-            .backends
-            .get(&reached_at(pool, n, settings, family)?)?;
-        let alive = tables.backends.contains_key(&index.index());
-        Some((backend, index.index(), alive))
+        let id = reached_at(pool, n, settings, family)?;
+        let index = inputs.ids.backends.get(&id)?.index();
+        let standing = Standing {
+            alive: tables.backends.contains_key(&index),
+            lost: is_lost(inputs, backend, id),
+        };
+        Some((backend, index, standing))
     });
-    let reached: Vec<(&Backend, u32, bool)> = reached.collect();
-    let tier = tier(reached.iter().map(|&(backend, _, alive)| (backend, alive)));
-    let contender = |(backend, index, alive): (&Backend, u32, bool)| Contender {
+    let reached: Vec<(&Backend, u32, Standing)> = reached.collect();
+    let tier = tier(
+        reached
+            .iter()
+            .map(|&(backend, _, standing)| (backend, standing.takes())),
+    );
+    let contender = |(backend, index, standing): (&Backend, u32, Standing)| Contender {
         name: backend.name.clone(),
         weight: backend.weight.value(),
-        available: alive && Some(backend.priority) == tier,
-        alive,
+        available: standing.takes() && Some(backend.priority) == tier,
+        alive: standing.alive,
         index,
     };
     reached.into_iter().map(contender).collect()
+}
+
+/// Whether a backend lives, and whether its next hop is lost: then it only keeps what it has.
+#[derive(Clone, Copy)]
+struct Standing {
+    alive: bool,
+    lost: bool,
+}
+
+impl Standing {
+    /// Whether it can take new flows.
+    fn takes(self) -> bool {
+        self.alive && !self.lost
+    }
+}
+
+fn is_lost(inputs: Inputs<'_>, backend: &Backend, (_, _, family): BackendId) -> bool {
+    let mut addresses = backend.addresses.iter();
+    let address = addresses.find(|address| Family::of(address.ip) == family);
+    let hop = address.and_then(|address| inputs.hops.get(&address.ip));
+    hop.is_some_and(|hop| hop.lost.is_some())
 }
 
 /// The priority number whose backends take new flows; `None` if nobody does.

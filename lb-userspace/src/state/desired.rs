@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use lb_common::abi::{
@@ -47,6 +48,8 @@ pub struct Hop {
     pub mtu: u32,
     /// The address that the kernel would send from.
     pub source: Option<IpAddr>,
+    /// How long ago it was lost, if it is the last one known.
+    pub lost: Option<Duration>,
 }
 
 /// All that the tables depend on.
@@ -242,7 +245,7 @@ fn sources(ids: &Ids, tables: &mut Tables) {
     }
 }
 
-/// A backend's entry, if its next hop is usable and, in `ipip` and `gue`, an outer source is known.
+/// A backend's entry, if its next hop is usable, or was until a grace ago, and, in `ipip` and `gue`, an outer source is known.
 fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
     let address = settings.backends[n]
@@ -251,6 +254,12 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         .find(|a| Family::of(a.ip) == family)?;
     usable_hop(inputs, address.ip)?;
     let hop = inputs.hops.get(&address.ip)?;
+    if hop
+        .lost
+        .is_some_and(|lost| lost >= inputs.config.grace(pool))
+    {
+        return None;
+    }
     let sources = inputs.ids.sources.get(&(pool, family)).copied();
     let entry = Entry {
         pool: settings,

@@ -133,6 +133,7 @@ pub(crate) fn hops(addresses: &[&str]) -> BTreeMap<IpAddr, Hop> {
                 mac: [4; 6],
                 mtu: 1480,
                 source,
+                lost: None,
             },
         )
     };

@@ -11,6 +11,7 @@
 //!   while `slots` knows who did;
 //! - `tracking` has what services need that record their flows;
 //! - `replies` says whom the ports of `nat` backends answer for;
+//! - `ways` holds next hops that were lost, while flows are kept that go there;
 //! - `ports` finds source ports that the host leaves free.
 
 mod contenders;
@@ -28,6 +29,7 @@ mod registry;
 mod replies;
 mod slot_tables;
 mod tracking;
+mod ways;
 
 pub use contenders::Contender;
 pub use desired::{Desired, Hop, Inputs, Link, desired, shares};
@@ -36,3 +38,4 @@ pub use named::Identity;
 pub use owners::{Memo, Owners};
 pub use ports::source_ports;
 pub use registry::Registry;
+pub use ways::Ways;
