@@ -414,6 +414,7 @@ fn a_backend_that_is_down_keeps_its_flows_for_the_grace() {
             ids: &ids,
             links: &links,
             hops: &hops,
+            hertz: 250,
         };
         let desired = state::desired(inputs, &mut Memo::default());
         // The first pool's services keep nothing.
@@ -528,6 +529,9 @@ fn losing_one_backend_changes_its_slots_alone() {
             }
             Operation::SetBackend(index, backend) => {
                 assert!(gone.contains(&index) && !backend.is_alive());
+            }
+            Operation::SetLoad(index, load) => {
+                assert!(gone.contains(&index) && load.weight == 0);
             }
             other => panic!("{other:?}"),
         }

@@ -239,9 +239,10 @@ impl<A: Address> Service<A> {
     }
 
     /// A backend's port that answers for the service of number `id`; `index`: where the
-    /// [`Reverse`] is that says more.
-    pub fn reverse(key: ServiceKey<A>, id: u32, index: u32) -> Self {
+    /// [`Reverse`] is that says more, unless flows are recorded (`traits`).
+    pub fn reverse(key: ServiceKey<A>, id: u32, index: u32, traits: ServiceTraits) -> Self {
         Self {
+            traits: traits.0,
             kind: Self::KIND_REVERSE,
             id: id.to_ne_bytes(),
             table: index.to_ne_bytes(),

@@ -97,3 +97,126 @@ fn follows<A: Address>(entry: &FlowEntry<A>, segment: &Segment, answered: bool) 
 fn near(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) < WINDOW || b.wrapping_sub(a) < WINDOW
 }
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use crate::abi::{BackendRef, FlowKey, FlowSpec, HopWord, Ipv4Address};
+
+    use super::*;
+
+    const ISN: u32 = u32::MAX - 1;
+    const PEER: u32 = 5000;
+
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    fn entry(direction: Direction, state: FlowState) -> FlowEntry<Ipv4Address> {
+        let key = FlowKey::new(Ipv4Address::ZERO, Ipv4Address::ZERO, [0; 2], [0; 2], 6);
+        let mut entry = FlowEntry::new_zeroed();
+        let spec = FlowSpec {
+            key: &key,
+            ends: key.ends(),
+            direction,
+            service: 0,
+            backend: BackendRef::new(1, 0),
+            route: HopWord::NONE,
+            sequence: ISN,
+        };
+        entry.fill(spec, 0, 0);
+        entry.set_state(state);
+        entry.peer_isn = PEER;
+        entry
+    }
+
+    fn segment(flags: u8, sequence: u32, acknowledgement: u32) -> Segment {
+        Segment {
+            sequence,
+            acknowledgement,
+            flags: TcpFlags::read_from_bytes(&[flags]).unwrap(),
+            protocol: TcpHeader::PROTOCOL,
+            padding: 0,
+        }
+    }
+
+    fn client(state: FlowState, segment: Segment, one_way: bool) -> Change {
+        change(&entry(Direction::In, state), &segment, one_way)
+    }
+
+    #[test]
+    fn a_handshake_commits() {
+        let answer = segment(SYN | ACK, PEER, ISN.wrapping_add(1));
+        let opening = entry(Direction::Out, FlowState::Opening);
+        let answered = Change::To(FlowState::Answered);
+        assert_eq!(change(&opening, &answer, false), answered);
+        let third = segment(ACK, ISN.wrapping_add(1), PEER + 1);
+        assert_eq!(client(FlowState::Answered, third, false), Change::Commit);
+        assert_eq!(client(FlowState::Established, third, false), Change::None);
+    }
+
+    #[test]
+    fn a_third_packet_with_wrong_numbers_commits_nothing() {
+        let next = ISN.wrapping_add(1);
+        for (sequence, acknowledgement) in [
+            (ISN, PEER + 1),
+            (next.wrapping_add(65_536), PEER + 1),
+            (next, PEER),
+            (next, PEER + 1 + 65_536),
+        ] {
+            let guess = segment(ACK, sequence, acknowledgement);
+            assert_eq!(client(FlowState::Answered, guess, false), Change::None);
+        }
+        let early = segment(ACK, next, PEER + 1);
+        assert_eq!(client(FlowState::Opening, early, false), Change::None);
+    }
+
+    #[test]
+    fn where_answers_pass_elsewhere_the_second_packet_commits() {
+        let second = segment(ACK, ISN.wrapping_add(1), 77);
+        assert_eq!(client(FlowState::Opening, second, true), Change::Commit);
+        let guess = segment(ACK, ISN.wrapping_add(100_000), 77);
+        assert_eq!(client(FlowState::Opening, guess, true), Change::None);
+        let datagram = Segment::default();
+        assert_eq!(client(FlowState::Opening, datagram, true), Change::Commit);
+        assert_eq!(client(FlowState::Opening, datagram, false), Change::None);
+        assert_eq!(client(FlowState::Answered, datagram, false), Change::Commit);
+    }
+
+    #[test]
+    fn a_syn_again_changes_nothing_and_another_one_reopens() {
+        let (same, other) = (segment(SYN, ISN, 0), segment(SYN, 9, 0));
+        for state in [FlowState::Opening, FlowState::Answered] {
+            assert_eq!(client(state, same, false), Change::None);
+            assert_eq!(client(state, other, false), Change::Reopen);
+        }
+        assert_eq!(client(FlowState::Established, other, false), Change::None);
+        for state in [FlowState::Closing, FlowState::Reset] {
+            assert_eq!(client(state, same, false), Change::Reopen);
+        }
+    }
+
+    #[test]
+    fn fin_and_rst_count_near_the_last_number_alone() {
+        for (flags, to) in [
+            (FIN | ACK, FlowState::Closing),
+            (RST, FlowState::Reset),
+            (RST | ACK, FlowState::Reset),
+        ] {
+            for distance in [0, 65_535, 0u32.wrapping_sub(65_535)] {
+                let end = segment(flags, ISN.wrapping_add(distance), 0);
+                let closed = client(FlowState::Established, end, false);
+                assert_eq!(closed, Change::To(to));
+            }
+            for distance in [65_536, 0u32.wrapping_sub(65_536), 1 << 31] {
+                let afar = segment(flags, ISN.wrapping_add(distance), 0);
+                let closed = client(FlowState::Established, afar, false);
+                assert_eq!(closed, Change::None);
+            }
+        }
+        let fin = segment(FIN | ACK, ISN, 0);
+        assert_eq!(client(FlowState::Reset, fin, false), Change::None);
+    }
+}

@@ -199,6 +199,9 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let moves = services::changed(&was.ipv6, &is.ipv6).into_iter();
     plan.extend(moves.map(|(n, service)| ipv6(n, service)));
 
+    plan.extend(gone(&old.loads, &new.loads).map(|n| Operation::SetLoad(n, Load::default())));
+    let timeouts = gone(&old.timeouts, &new.timeouts);
+    plan.extend(timeouts.map(|n| Operation::SetTimeouts(n, Timeouts::default())));
     let old_tables = gone(&old.old_tables, &new.old_tables);
     plan.extend(old_tables.map(|id| Operation::SetOldTable(id, OldTable::default())));
     plan.extend(gone(&old.slots, &new.slots).map(Operation::RemoveTable));

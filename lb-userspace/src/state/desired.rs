@@ -219,7 +219,12 @@ fn entries<A: Address>(key: ServiceKey<A>, address: A, reply: &Reply) -> (Servic
         port: reply.leaves_from.port().to_be_bytes(),
         padding: [0; 2],
     };
-    (Service::reverse(key, reply.service, reply.number), reverse)
+    let traits = match reply.recorded {
+        true => ServiceTraits::TRACKED,
+        false => ServiceTraits::NONE,
+    };
+    let service = Service::reverse(key, reply.service, reply.number, traits);
+    (service, reverse)
 }
 
 fn sources(ids: &Ids, tables: &mut Tables) {

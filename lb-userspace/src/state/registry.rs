@@ -260,6 +260,7 @@ impl Registry {
             let reply = Reply {
                 number: numbers[&(leaves_from, backend)],
                 service: ids.services[replier.service],
+                recorded: replier.recorded,
                 backend,
                 leaves_from,
             };

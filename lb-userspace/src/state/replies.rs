@@ -1,6 +1,6 @@
-//! Whose the replies of `nat` backends are, where no flow is recorded: what a reply says of itself is
-//! the backend's end that it comes from. Ends that several services need tell nothing; those
-//! services record their flows ([`Config::tracked`]), and are none of this file's.
+//! Whose the replies of `nat` backends are: what a reply says of itself is the backend's end that it
+//! comes from. Ends that several services need tell nothing; those services record their flows
+//! ([`Config::tracked`]), and which of them a reply belongs to, its flow says.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -11,8 +11,10 @@ use super::ids::BackendId;
 /// Whom an end answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replier {
-    /// The service.
+    /// The service, or one of those that record their flows.
     pub(super) service: ServiceIndex,
+    /// Whether a reply's flow says whose it is.
+    pub(super) recorded: bool,
     /// The address of it that replies leave with.
     pub(super) listen: Listen,
     /// The backend that they are counted for.
@@ -26,22 +28,25 @@ pub(super) struct Reply {
     pub(super) number: u32,
     /// The service.
     pub(super) service: u32,
+    /// Whether a reply's flow says whose it is.
+    pub(super) recorded: bool,
     /// The backend.
     pub(super) backend: u32,
     /// The address that replies leave with, of the backend's family.
     pub(super) leaves_from: SocketAddr,
 }
 
-/// Every end that answers for one service alone. A backend that is in the service's pool and in its
+/// Every end that answers. A backend that is in the service's pool and in its
 /// fallback counts as the pool's.
 pub(super) fn repliers(config: &Config) -> BTreeMap<ReplyEnd, Replier> {
     let mut repliers = BTreeMap::new();
     let services = config.services.iter().zip(config.tracked()).enumerate();
-    for (n, (service, _)) in services.filter(|(_, (_, tracked))| tracked.is_none()) {
+    for (n, (service, tracked)) in services {
         for pool in service.pools() {
             for (backend, listen, end) in reply_ends(service, &config.pools[pool]) {
                 repliers.entry(end).or_insert(Replier {
                     service: n,
+                    recorded: tracked.is_some(),
                     listen,
                     backend: (pool, backend, Family::of(end.0)),
                 });
@@ -78,6 +83,7 @@ mod tests {
         let repliers = repliers(&config);
         let found = repliers.iter().map(|(end, replier)| {
             let Replier { listen, .. } = replier;
+            assert!(!replier.recorded);
             (*end, (replier.service, listen.address.to_string()))
         });
         let tcp = Protocol::Tcp;
@@ -91,10 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_two_services_need_answers_for_neither() {
+    fn an_end_that_two_services_need_answers_by_what_is_recorded() {
         let config = with_nat(&[("web", "198.18.0.10:80"), ("alias", "198.18.0.11:80")]);
         assert!(config.tracked().iter().all(Option::is_some));
-        assert_eq!(repliers(&config), BTreeMap::new());
+        let repliers = repliers(&config);
+        assert_eq!(repliers.len(), 2, "one for each backend");
+        assert!(repliers.values().all(|replier| replier.recorded));
     }
 
     #[test]

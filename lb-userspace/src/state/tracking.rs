@@ -60,7 +60,9 @@ fn loads(
         };
         (index, load)
     };
-    backends.iter().map(load).collect()
+    let loads = backends.iter().map(load);
+    // Zeros stand for those that are left out.
+    loads.filter(|(_, load)| *load != Load::default()).collect()
 }
 
 /// The slots of a table of turns.

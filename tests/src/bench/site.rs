@@ -175,6 +175,7 @@ impl Site {
             mac: backend_mac(n),
             mtu: link.mtu,
             source: None,
+            lost: None,
         };
         let hops = (1..=BACKENDS)
             .flat_map(|n| [true, false].map(|ipv4| (backend_ip(n, ipv4), hop(n))))

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
     Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, Outer, Scheduler,
-    Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
+    Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId, Timeouts,
 };
 
 use super::{
     places::{BACKEND_PORT, Flavour, GUE_PORT, Interface, Pool, Version},
     reverses::Answering,
-    world::{NEXT_HOP, TIMEOUTS, World, backend_index, service_id, table},
+    world::{HERTZ, NEXT_HOP, TIMEOUTS, World, backend_index, service_id, table},
 };
 
 impl World {
@@ -120,6 +120,31 @@ impl World {
     /// Has a pool's service tell and keep its flows in this way.
     pub fn set_traits(&mut self, flavour: Flavour, pool: Pool, traits: ServiceTraits) {
         self.respecify(flavour, pool, |spec| spec.traits = traits);
+    }
+
+    /// Has a pool's service record its flows, new ones spread in this way.
+    pub fn record_flows(
+        &mut self,
+        flavour: Flavour,
+        pool: Pool,
+        traits: ServiceTraits,
+        scheduler: Scheduler,
+    ) {
+        self.respecify(flavour, pool, |spec| {
+            (spec.traits, spec.scheduler) = (traits, scheduler);
+            if traits.has(ServiceTraits::AFFINITY) {
+                spec.prefix = flavour.version.bits();
+            }
+        });
+    }
+
+    /// Has clients of a pool's service keep to a backend for so many seconds.
+    pub fn set_affinity(&mut self, flavour: Flavour, pool: Pool, seconds: u32) {
+        let timeouts = Timeouts {
+            affinity: seconds * HERTZ,
+            ..TIMEOUTS
+        };
+        self.timeouts.insert(service_id(flavour, pool), timeouts);
     }
 
     /// Has so many bits of a client's address choose the slot, of this table.

@@ -37,6 +37,7 @@ mod one_sided;
 mod one_sided_routes;
 mod outputs;
 mod parse;
+mod recorded;
 mod reverses;
 mod routes;
 mod spread;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
     [
         truncated::rows(),
         parse::rows(),
+        recorded::rows(),
         hashed::rows(),
         tunnels::rows(),
         gue::rows(),

@@ -151,6 +151,14 @@ impl Version {
         }
     }
 
+    /// Bits of an address.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
     /// Length of a plain IP header, bytes.
     pub fn header(self) -> usize {
         match self {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey};
+use lb_common::abi::{Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceTraits};
 
 use super::{
     edits::place_at,
@@ -20,6 +20,8 @@ pub struct Answering {
     pub backend: u32,
     /// Index of the [`Reverse`].
     pub index: u32,
+    /// Whether the replies' flows are recorded.
+    pub traits: ServiceTraits,
     /// Which of its places the entry lies at.
     pub place: usize,
 }
@@ -31,6 +33,7 @@ impl Answering {
             service: service_id(flavour, pool),
             backend: backend_index(flavour.version, pool),
             index: service_id(flavour, pool),
+            traits: ServiceTraits::NONE,
             place: 0,
         }
     }
@@ -50,14 +53,14 @@ impl World {
         match (from.ip(), to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let key = ServiceKey::<Ipv4Address>::reverse(from.into(), ports[0], protocol);
-                let entry = Service::reverse(key, by.service, by.index);
+                let entry = Service::reverse(key, by.service, by.index, by.traits);
                 place_at(&mut self.services_v4, key.positions(salt)[by.place], entry);
                 let reverse = reverse(to.into(), ports[1], by);
                 self.reverses_v4.insert(by.index, reverse);
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let key = ServiceKey::<Ipv6Address>::reverse(from.into(), ports[0], protocol);
-                let entry = Service::reverse(key, by.service, by.index);
+                let entry = Service::reverse(key, by.service, by.index, by.traits);
                 place_at(&mut self.services_v6, key.positions(salt)[by.place], entry);
                 let reverse = reverse(to.into(), ports[1], by);
                 self.reverses_v6.insert(by.index, reverse);

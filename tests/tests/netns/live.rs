@@ -52,6 +52,16 @@ fn serial_no_flow_breaks_in_full_nat() {
     no_flow_breaks("full-nat");
 }
 
+#[test]
+fn serial_no_flow_breaks_in_tracked_ipip() {
+    no_flow_breaks("ipip-tracked");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_tracked_nat() {
+    no_flow_breaks("nat-tracked");
+}
+
 /// Flows of a backend that is taken away do break: the judgement sees it.
 #[test]
 fn serial_a_backend_that_is_taken_away_breaks_its_flows() {

@@ -1,0 +1,303 @@
+//! Services whose flows are recorded though their mode does not need it, or for what only records
+//! know: schedulers, caps, affinity, and what becomes of the flows of a backend that is gone. (Flows
+//! that are rewritten: `flows`, `full_nat`.) Most rows use `dsr`, where backends look the same from
+//! outside: what tells them apart is for whom a packet is counted.
+
+use std::net::SocketAddr;
+
+use lb_common::{
+    abi::{Load, Scheduler, ServiceTraits, Slot},
+    datapath::DropReason,
+};
+
+use super::{
+    case::{Case, Expected},
+    frame::{ACK, FIN, Frame, RST, SYN},
+    outputs::{forwarded, opened},
+    places::{Flavour, Pool, Way},
+    world::{NEXT_HOP, World, backend_index, table},
+};
+
+const POOL: Pool = Pool::Dsr;
+
+/// A second backend of the pool.
+const OTHER: u32 = 200;
+
+pub(super) fn rows() -> Vec<Case> {
+    let mut rows = Vec::new();
+    for flavour in Flavour::ALL {
+        for pool in [Pool::Ipip, Pool::Dsr, Pool::Gue, Pool::IpipAcross] {
+            rows.push(recorded(flavour, pool, ServiceTraits::STEERED));
+        }
+        rows.push(recorded(flavour, Pool::OneSided, ServiceTraits::NONE));
+        rows.extend(kept(flavour));
+        rows.extend(gone(flavour));
+        rows.extend(scheduled(flavour));
+        rows.extend(capped(flavour));
+        rows.extend(affine(flavour));
+    }
+    for flavour in Flavour::TCP {
+        rows.extend(tcp(flavour));
+    }
+    rows
+}
+
+fn recorded(flavour: Flavour, pool: Pool, traits: ServiceTraits) -> Case {
+    let frame = flavour.request(pool);
+    let traits = ServiceTraits::TRACKED.and(traits);
+    Case::new(format!("{pool} {flavour}, recorded: a flow opens once"))
+        .world(|world| world.set_traits(flavour, pool, traits))
+        .frame(&frame, opened(flavour, pool, &frame))
+        .frame(&frame, forwarded(flavour, pool, &frame))
+        .frame(&frame, forwarded(flavour, pool, &frame))
+}
+
+/// A row whose pool has a second backend, which takes no new flows at first.
+fn row(flavour: Flavour, what: &str, scheduler: Scheduler, traits: ServiceTraits) -> Case {
+    let traits = ServiceTraits::TRACKED
+        .and(ServiceTraits::STEERED)
+        .and(traits);
+    Case::new(format!("{POOL} {flavour}, recorded: {what}")).world(|world| {
+        world.record_flows(flavour, POOL, traits, scheduler);
+        world.add_backend_at(OTHER, POOL, flavour.version.inner(200), NEXT_HOP);
+    })
+}
+
+fn plain(flavour: Flavour, what: &str) -> Case {
+    row(flavour, what, Scheduler::Hash, ServiceTraits::NONE)
+}
+
+/// A packet of another client.
+fn another(flavour: Flavour) -> Frame {
+    let client = SocketAddr::new(flavour.version.client_number(Way::Router, 8), 50_008);
+    flavour.packet(client, flavour.service(POOL))
+}
+
+/// A packet of the usual client, from its next port.
+fn again(flavour: Flavour) -> Frame {
+    let mut client = flavour.client(Way::Router);
+    client.set_port(client.port() + 1);
+    flavour.packet(client, flavour.service(POOL))
+}
+
+fn first(flavour: Flavour) -> u32 {
+    backend_index(flavour.version, POOL)
+}
+
+/// The frame opens a flow to a backend.
+fn opens(flavour: Flavour, frame: &Frame, backend: u32) -> Expected {
+    opened(flavour, POOL, frame).backend(backend)
+}
+
+/// The frame is of a flow that a backend has.
+fn goes_on(flavour: Flavour, frame: &Frame, backend: u32) -> Expected {
+    forwarded(flavour, POOL, frame).backend(backend)
+}
+
+fn give(world: &mut World, flavour: Flavour, backends: &[u32]) {
+    let slots = backends.iter().map(|&index| Slot::settled(index));
+    let slots = slots.collect();
+    world.slots.insert(table(flavour.version, POOL), slots);
+}
+
+/// A flow stays where it is, whatever its slot says.
+fn kept(flavour: Flavour) -> Vec<Case> {
+    let (a, b) = (flavour.request(POOL), another(flavour));
+    vec![
+        plain(flavour, "a change of slots moves new flows alone")
+            .frame(&a, opens(flavour, &a, first(flavour)))
+            .world(|world| give(world, flavour, &[OTHER]))
+            .frame(&a, goes_on(flavour, &a, first(flavour)))
+            .frame(&b, opens(flavour, &b, OTHER))
+            .world(|world| give(world, flavour, &[first(flavour)]))
+            .frame(&b, goes_on(flavour, &b, OTHER)),
+    ]
+}
+
+/// The flow's backend is gone.
+fn gone(flavour: Flavour) -> Vec<Case> {
+    let a = flavour.request(POOL);
+    let dies = |world: &mut World| {
+        world.kill_backend(first(flavour));
+        give(world, flavour, &[OTHER]);
+    };
+    let resets = ServiceTraits::RESETS;
+    vec![
+        plain(
+            flavour,
+            "the flow of a backend that is gone opens elsewhere",
+        )
+        .frame(&a, opens(flavour, &a, first(flavour)))
+        .world(dies)
+        .frame(&a, opens(flavour, &a, OTHER))
+        .frame(&a, goes_on(flavour, &a, OTHER)),
+        row(
+            flavour,
+            "the flow of a backend that is gone is reset",
+            Scheduler::Hash,
+            resets,
+        )
+        .frame(&a, opens(flavour, &a, first(flavour)))
+        .world(dies)
+        .frame(&a, Expected::dropped(DropReason::BackendGone)),
+        plain(flavour, "no slot has a backend that lives")
+            .world(|world| world.kill_backend(first(flavour)))
+            .frame(&a, Expected::dropped(DropReason::NoBackend)),
+        plain(
+            flavour,
+            "the backend of another slot takes the flow of a dead one",
+        )
+        .world(|world| {
+            world.kill_backend(first(flavour));
+            let slots = [first(flavour), OTHER, OTHER, OTHER, OTHER];
+            give(world, flavour, &slots);
+        })
+        .frame(&a, opens(flavour, &a, OTHER)),
+    ]
+}
+
+fn scheduled(flavour: Flavour) -> Vec<Case> {
+    let (a, b, c) = (flavour.request(POOL), another(flavour), again(flavour));
+    let none = ServiceTraits::NONE;
+    let both = |world: &mut World| give(world, flavour, &[first(flavour), OTHER]);
+    let weighs = |world: &mut World, index, weight| {
+        let max_flows = 0;
+        world.loads.insert(index, Load { weight, max_flows });
+    };
+    vec![
+        row(flavour, "in turn", Scheduler::RoundRobin, none)
+            .world(both)
+            .frame(&a, opens(flavour, &a, first(flavour)))
+            .frame(&b, opens(flavour, &b, OTHER))
+            .frame(&a, goes_on(flavour, &a, first(flavour)))
+            .frame(&c, opens(flavour, &c, first(flavour))),
+        row(flavour, "in turn, one dead", Scheduler::RoundRobin, none)
+            .world(both)
+            .world(|world| world.kill_backend(first(flavour)))
+            .frame(&a, opens(flavour, &a, OTHER))
+            .frame(&b, opens(flavour, &b, OTHER)),
+        row(
+            flavour,
+            "the less loaded",
+            Scheduler::LeastConnections,
+            none,
+        )
+        .world(both)
+        .world(|world| weighs(world, OTHER, 3))
+        .frame(&a, opens(flavour, &a, OTHER))
+        .frame(&b, opens(flavour, &b, OTHER))
+        .world(|world| weighs(world, OTHER, 1))
+        .frame(&c, opens(flavour, &c, first(flavour))),
+        row(
+            flavour,
+            "the less loaded where there is one",
+            Scheduler::LeastConnections,
+            none,
+        )
+        .frame(&a, opens(flavour, &a, first(flavour)))
+        .frame(&b, opens(flavour, &b, first(flavour))),
+    ]
+}
+
+fn capped(flavour: Flavour) -> Vec<Case> {
+    let (a, b) = (flavour.request(POOL), another(flavour));
+    let one = |world: &mut World, index| {
+        let load = Load {
+            weight: 1,
+            max_flows: 1,
+        };
+        world.loads.insert(index, load);
+    };
+    let none = ServiceTraits::NONE;
+    vec![
+        plain(flavour, "no more flows than the cap")
+            .world(|world| one(world, first(flavour)))
+            .frame(&a, opens(flavour, &a, first(flavour)))
+            .frame(&a, goes_on(flavour, &a, first(flavour)))
+            .frame(&b, Expected::dropped(DropReason::MaxFlows)),
+        row(
+            flavour,
+            "a capped backend is passed over",
+            Scheduler::RoundRobin,
+            none,
+        )
+        .world(|world| {
+            give(world, flavour, &[first(flavour), first(flavour), OTHER]);
+            one(world, first(flavour));
+        })
+        .frame(&a, opens(flavour, &a, first(flavour)))
+        .frame(&b, opens(flavour, &b, OTHER)),
+    ]
+}
+
+fn affine(flavour: Flavour) -> Vec<Case> {
+    const SECONDS: u32 = 100;
+    let (a, b, c) = (flavour.request(POOL), another(flavour), again(flavour));
+    let start = |what| {
+        row(flavour, what, Scheduler::Hash, ServiceTraits::AFFINITY)
+            .world(|world| world.set_affinity(flavour, POOL, SECONDS))
+            .frame(&a, opens(flavour, &a, first(flavour)))
+            .world(|world| give(world, flavour, &[OTHER]))
+    };
+    vec![
+        start("a client keeps its backend, another does not")
+            .frame(&c, opens(flavour, &c, first(flavour)))
+            .frame(&b, opens(flavour, &b, OTHER)),
+        start("a client keeps its backend for a while")
+            .advance(SECONDS - 1)
+            .frame(&c, opens(flavour, &c, first(flavour))),
+        start("a client comes back too late")
+            .advance(SECONDS)
+            .frame(&c, opens(flavour, &c, OTHER)),
+        start("a client's backend is gone")
+            .world(|world| world.kill_backend(first(flavour)))
+            .frame(&c, opens(flavour, &c, OTHER)),
+        start("a client's backend is drained")
+            .world(|world| {
+                world.loads.insert(first(flavour), Load::default());
+            })
+            .frame(&c, opens(flavour, &c, OTHER)),
+    ]
+}
+
+fn tcp(flavour: Flavour) -> Vec<Case> {
+    let ack = flavour.request(POOL);
+    let with = |flags| ack.clone().flags(flags);
+    let (syn, fin, rst) = (with(SYN), with(FIN | ACK), with(RST));
+    let home = first(flavour);
+    let cap = |world: &mut World| {
+        let load = Load {
+            weight: 1,
+            max_flows: 1,
+        };
+        world.loads.insert(home, load);
+    };
+    let b = another(flavour);
+    let mut rows = vec![
+        plain(flavour, "a RST of no flow")
+            .frame(&rst, Expected::dropped(DropReason::ResetWithoutFlow)),
+        plain(flavour, "a SYN opens a closing flow once more")
+            .frame(&syn, opens(flavour, &syn, home))
+            .frame(&fin, goes_on(flavour, &fin, home))
+            .frame(&syn, opens(flavour, &syn, home))
+            .frame(&syn, goes_on(flavour, &syn, home)),
+    ];
+    for (name, end) in [("FIN", &fin), ("RST", &rst)] {
+        rows.push(
+            plain(flavour, &format!("{name} makes room below a cap"))
+                .world(cap)
+                .frame(&syn, opens(flavour, &syn, home))
+                .frame(end, goes_on(flavour, end, home))
+                .frame(&b, opens(flavour, &b, home)),
+        );
+        let afar = end.clone().sequence(0x7000_0000);
+        rows.push(
+            plain(flavour, &format!("{name} from afar ends nothing"))
+                .world(cap)
+                .frame(&syn, opens(flavour, &syn, home))
+                .frame(&afar, goes_on(flavour, &afar, home))
+                .frame(&b, Expected::dropped(DropReason::MaxFlows)),
+        );
+    }
+    rows
+}
