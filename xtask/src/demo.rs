@@ -39,7 +39,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Command> {
     process::run(
         workspace
             .cargo()
-            .args(["build", "--release", "--bins"])
+            .args(["build", "--release", "--bin", "sluice", "--bin", "demo"])
             .args(["--package", PRODUCT, "--package", TESTS]),
     )?;
     root::acquire(workspace, "the demo (network namespaces, BPF programs)")?;

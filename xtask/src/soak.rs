@@ -29,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     process::run(
         workspace
             .cargo()
-            .args(["build", "--release", "--bins"])
+            .args(["build", "--release", "--bin", "sluice", "--bin", "soak"])
             .args(["--package", PRODUCT, "--package", TESTS]),
     )?;
     let program = workspace.released("soak");

@@ -3,8 +3,11 @@
 //!
 //! bpftool loads the object, since aya keeps no log of a load that went well. It does so in a mount
 //! namespace with a BPF file system of its own: what it pins is gone when it ends, however it ends.
+//! What is too much, `accepted` says.
 
-use std::{fmt, path::Path};
+mod accepted;
+
+use std::{fmt, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use bpf_build::Tools;
@@ -13,7 +16,8 @@ use crate::{executable, process, root, setup, workspace::Workspace};
 
 /// Load the packet program and print the verifier's instruction count and stack depth
 ///
-/// Needs root (by sudo if this is not root). Nothing stays loaded.
+/// Fails if more instructions were walked than lb-ebpf/verified.txt accepts. Needs root (by sudo if
+/// this is not root). Nothing stays loaded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
 
@@ -26,8 +30,15 @@ exec "$1" --debug prog loadall "$2" /sys/fs/bpf/verify
 /// Builds the object, loads it, prints what the log says.
 pub(crate) fn run(workspace: &Workspace, _: &Arguments) -> Result<()> {
     let tools = setup::everything(workspace)?;
-    for program in verified(workspace, &tools)? {
+    let programs = verified(workspace, &tools)?;
+    for program in &programs {
         println!("{program}");
+    }
+    let file = workspace.root().join("lb-ebpf/verified.txt");
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    for program in &programs {
+        accepted::check(&text, &program.name, program.instructions)
+            .with_context(|| format!("{}", file.display()))?;
     }
     Ok(())
 }
