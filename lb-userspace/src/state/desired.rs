@@ -437,16 +437,18 @@ fn services(
 }
 
 /// How the flows of a service's address are told apart and kept. The connections of `quic` and the
-/// datagrams of `one_packet` are those of its UDP addresses.
+/// datagrams of `one_packet` are those of its UDP addresses; only TCP has a reset.
 fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
     let datagrams = match (protocol, service.udp) {
         (Protocol::Udp, Udp::OnePacket) => ServiceTraits::ONE_PACKET,
         (Protocol::Udp, Udp::Quic) => ServiceTraits::QUIC,
         (Protocol::Udp, Udp::Flows) | (Protocol::Tcp, _) => ServiceTraits::NONE,
     };
-    let down = match service.on_down {
-        OnDown::Reset => ServiceTraits::RESETS,
-        OnDown::Reschedule | OnDown::Keep { .. } => ServiceTraits::NONE,
+    let down = match (protocol, service.on_down) {
+        (Protocol::Tcp, OnDown::Reset) => ServiceTraits::RESETS,
+        (Protocol::Tcp, OnDown::Reschedule | OnDown::Keep { .. }) | (Protocol::Udp, _) => {
+            ServiceTraits::NONE
+        }
     };
     datagrams.and(down)
 }
