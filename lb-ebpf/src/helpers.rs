@@ -43,6 +43,21 @@ pub(crate) unsafe fn atomic_add(word: *mut u64, n: u64) {
         .fetch_add(n, core::sync::atomic::Ordering::Relaxed);
 }
 
+/// The same number, of which the compiler knows nothing: so it keeps the comparison that follows, on
+/// the register that is used then, which is where the verifier looks for bounds.
+#[inline(always)]
+pub(crate) fn opaque(number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let number = {
+        let mut number = number;
+        // SAFETY: moves a register onto itself. (Without an instruction two line numbers have one
+        // address, which the verifier refuses.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
+        number
+    };
+    number
+}
+
 /// The kernel's number of the device that the packet came from.
 #[inline(always)]
 pub(crate) fn ingress_ifindex(ctx: &XdpContext) -> u32 {

@@ -10,19 +10,47 @@ mod helpers;
 mod log;
 mod packet;
 mod tables;
+mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
-use lb_common::datapath::{self, Egress, Outcome};
+use lb_common::{
+    abi::UNCOMMON,
+    datapath::{self, Egress, Outcome},
+};
 
 pub use helpers::jiffies;
-use packet::XdpPacket;
-use tables::KernelTables;
 
-/// Handles one packet; the answer is an XDP action.
+use packet::XdpPacket;
+use tables::{KernelTables, PROGRAMS};
+use window::XdpWindow;
+
+/// Handles one packet; the answer is an XDP action. One that is not plain goes on to the program of
+/// [`handle_uncommon`].
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
-    let outcome = datapath::handle(&mut XdpPacket::new(ctx), &tables);
+    if let Some(outcome) = datapath::handle(&mut XdpPacket::new(ctx), &tables) {
+        return answer(ctx, outcome);
+    }
+    // SAFETY: nothing here has to be dropped. If the call succeeds it does not return.
+    unsafe { PROGRAMS.tail_call(ctx, UNCOMMON) };
+    answer(ctx, datapath::leave_unread(&tables))
+}
+
+/// Handles one packet of any shape; the answer is an XDP action.
+#[inline(always)]
+pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
+    let tables = KernelTables::new(ctx);
+    let outcome = match XdpWindow::new(ctx) {
+        Some(mut window) => datapath::handle_uncommon(&mut window, &tables),
+        None => datapath::leave_unread(&tables),
+    };
+    answer(ctx, outcome)
+}
+
+/// The XDP action for an outcome.
+#[inline(always)]
+fn answer(ctx: &XdpContext, outcome: Outcome) -> u32 {
     if tables::DEBUG.load() != 0 {
         log::outcome(helpers::ingress_ifindex(ctx), outcome);
     }

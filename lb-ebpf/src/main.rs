@@ -14,6 +14,12 @@ mod entry {
         lb_ebpf::handle(&ctx)
     }
 
+    /// The program for packets that are not plain. The one above calls it.
+    #[xdp(frags)]
+    fn uncommon(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_uncommon(&ctx)
+    }
+
     /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of
     /// entries from. Run by `BPF_PROG_TEST_RUN` alone.
     #[xdp]

@@ -7,7 +7,9 @@ use core::ptr::NonNull;
 use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_NOEXIST},
-    btf_maps::{Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{
+        Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf,
+    },
     macros::btf_map,
     programs::XdpContext,
 };
@@ -16,9 +18,9 @@ use lb_common::{
         Address, Affinity, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState,
         FlowTable, HopWord, Ipv4Address, Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX,
         MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted,
-        NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite,
-        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId, TableSize,
-        Timeouts, Traffic, Unrecorded,
+        NextHop, Occupancy, OldTable, PROGRAM_COUNT, RecordBudget, RecordLimits, Recorded, Reverse,
+        Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId,
+        TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Route,
@@ -63,6 +65,9 @@ pub(crate) static DEBUG: Global<u8> = Global::new(0);
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 type SlotTable<const SLOTS: usize> = Array<Slot, SLOTS, MMAPABLE>;
 
+/// The programs that the packet program goes on to.
+#[btf_map]
+pub(crate) static PROGRAMS: ProgramArray<{ PROGRAM_COUNT as usize }> = ProgramArray::new();
 /// MAC address and index of our devices, by the kernel's number.
 #[btf_map]
 static INGRESS: Array<HopWord, { MAX_IFINDEX as usize }> = Array::new();

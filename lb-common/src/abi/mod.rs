@@ -59,6 +59,12 @@ pub const MAX_REVERSES: u32 = 1 << 16;
 /// Source addresses of each family.
 pub const MAX_SOURCES: u32 = 1 << 12;
 
+/// Programs that the packet program goes on to by a tail call.
+pub const PROGRAM_COUNT: u32 = 4;
+
+/// Number of the one for packets that are not plain.
+pub const UNCOMMON: u32 = 0;
+
 const _: () = {
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);

@@ -9,6 +9,10 @@
 //!              └──────────┴───────────┴──────────┴───────────┴──► Pass or Drop, with a reason
 //! ```
 //!
+//! Plain packets have their headers at constant offsets. All others (tags, options, extension
+//! headers, fragments, frames in parts) are left to a second program, which runs the same stages
+//! behind a stage `uncommon` that finds the headers.
+//!
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
@@ -26,6 +30,7 @@ mod service;
 mod state;
 mod steer;
 mod tables;
+mod uncommon;
 mod unsettled;
 
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
@@ -33,15 +38,19 @@ pub use outcome::{DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
     FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
 };
+pub use uncommon::handle_uncommon;
 
 use crate::{
     abi::{HopWord, ServiceKind},
     net::{Family, Ipv4, Ipv6, Packet},
 };
 
-/// Decides on a packet, rewrites it if it is forwarded, and counts what became of it.
+use parse::Parsed;
+
+/// Decides on a packet, rewrites it if it is forwarded, and counts what became of it. `None`: it is
+/// not plain, nothing was changed or counted, and [`handle_uncommon`] decides.
 #[inline(always)]
-pub fn handle<P, T>(packet: &mut P, tables: &T) -> Outcome
+pub fn handle<P, T>(packet: &mut P, tables: &T) -> Option<Outcome>
 where
     P: Packet,
     T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
@@ -49,9 +58,19 @@ where
     let ingress = tables.ingress();
     let outcome = match judge(packet, tables, ingress) {
         Ok(egress) => Outcome::Forward(egress),
-        Err(stop) => stop.into(),
+        Err(Stop::Pass(reason)) => Outcome::Pass(reason),
+        Err(Stop::Drop(reason)) => Outcome::Drop(reason),
+        Err(Stop::Uncommon) => return None,
     };
     tables.count_outcome(ingress.device(), outcome);
+    Some(outcome)
+}
+
+/// Counts a packet that is not plain and that nobody is there to read.
+#[inline(always)]
+pub fn leave_unread<T: Tables>(tables: &T) -> Outcome {
+    let outcome = Outcome::Pass(PassReason::NotRead);
+    tables.count_outcome(tables.ingress().device(), outcome);
     outcome
 }
 
@@ -75,16 +94,32 @@ where
     T: FamilyTables<F>,
 {
     let parsed = parse::network::<F, P>(packet)?;
+    judge_parsed::<F, P, T>(packet, tables, ingress, &parsed)
+}
+
+/// Decides on a packet whose ends are known.
+#[inline(always)]
+fn judge_parsed<F, P, T>(
+    packet: &mut P,
+    tables: &T,
+    ingress: HopWord,
+    parsed: &Parsed<F::Address>,
+) -> Result<Egress, Stop>
+where
+    F: Family,
+    P: Packet,
+    T: FamilyTables<F>,
+{
     let service = service::find::<F, T>(tables, &parsed.key)?;
     match service.kind() {
         ServiceKind::Service if service.is_steered() => {
-            decide::steered::<F, P, T>(packet, tables, ingress, &parsed, service)
+            decide::steered::<F, P, T>(packet, tables, ingress, parsed, service)
         }
         ServiceKind::Reverse if !service.tracked() => {
-            answer::answer::<F, P, T>(packet, tables, &parsed, service)
+            answer::answer::<F, P, T>(packet, tables, parsed, service)
         }
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
-            flow::tracked::<F, P, T>(packet, tables, ingress, &parsed, service)
+            flow::tracked::<F, P, T>(packet, tables, ingress, parsed, service)
         }
         ServiceKind::Own | ServiceKind::Empty => Err(PassReason::NoService.into()),
     }

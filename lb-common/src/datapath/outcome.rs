@@ -28,6 +28,8 @@ pub enum Stop {
     Pass(PassReason),
     /// It ends here.
     Drop(DropReason),
+    /// It is not plain: the program that reads every shape decides.
+    Uncommon,
 }
 
 macro_rules! reasons {
@@ -73,9 +75,9 @@ reasons! {
         BadVersion = "bad_version",
         /// An IPv4 header length below 20 bytes.
         BadHeaderLength = "bad_header_length",
-        /// IPv4 options.
+        /// IPv4 options that send the packet elsewhere first (source route), or that are malformed.
         IpOptions = "ip_options",
-        /// An IPv6 extension header.
+        /// IPv6 extension headers that are encrypted, authenticated, for mobility, too many, too long, or that send the packet elsewhere first.
         ExtensionHeader = "extension_header",
         /// A fragment.
         Fragment = "fragment",
@@ -87,6 +89,8 @@ reasons! {
         NoService = "no_service",
         /// For one of our source addresses, but of no flow: the host's own, or one long gone.
         NoFlow = "no_flow",
+        /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called: a fault of ours.
+        NotRead = "not_read",
     }
 }
 
@@ -117,7 +121,7 @@ reasons! {
         NoSourcePort = "no_source_port",
         /// The kernel refused a flow entry.
         FlowTableFull = "flow_table_full",
-        /// The flow's entry was evicted while this packet was handled.
+        /// The flow's entry was evicted while this packet, or another fragment of it, was handled.
         FlowEvicted = "flow_evicted",
         /// A TCP reset for a flow that is not recorded.
         ResetWithoutFlow = "reset_without_flow",
@@ -164,16 +168,6 @@ const _: () = {
     assert!((PassReason::ALL.len() as u32) < Outcome::FIRST_DROP);
     assert!(Outcome::FIRST_DROP + DropReason::ALL.len() as u32 <= Outcome::CODES);
 };
-
-impl From<Stop> for Outcome {
-    #[inline(always)]
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Pass(reason) => Self::Pass(reason),
-            Stop::Drop(reason) => Self::Drop(reason),
-        }
-    }
-}
 
 impl From<PassReason> for Stop {
     #[inline(always)]

@@ -5,7 +5,7 @@
 use crate::{
     abi::{FlowKey, HopWord},
     net::{
-        EtherType, EthernetHeader, Family, IpHeader, Packet, Ports, QuicHeader, QuicPacket,
+        EtherType, EthernetHeader, Family, IpHeader, Packet, Piece, Ports, QuicHeader, QuicPacket,
         TcpFlags, TcpHeader, UdpHeader, Unreadable,
     },
 };
@@ -50,13 +50,13 @@ pub(super) fn link<P: Packet>(packet: &P, ingress: HopWord) -> Result<Link, Stop
         return Err(PassReason::UnknownInterface.into());
     }
     let Some(ethernet) = packet.header::<EthernetHeader>(0) else {
-        return Err(PassReason::Truncated.into());
+        return Err(unread::<P>(PassReason::Truncated));
     };
     let link = match ethernet.ethertype() {
         EtherType::Ipv4 => Link::Ipv4,
         EtherType::Ipv6 => Link::Ipv6,
         EtherType::Arp => return Err(PassReason::Arp.into()),
-        EtherType::Vlan => return Err(PassReason::Vlan.into()),
+        EtherType::Vlan => return Err(unread::<P>(PassReason::Vlan)),
         EtherType::Other => return Err(PassReason::OtherEthertype.into()),
     };
     if !ingress.has_mac(ethernet.destination) {
@@ -69,13 +69,19 @@ pub(super) fn link<P: Packet>(packet: &P, ingress: HopWord) -> Result<Link, Stop
 #[inline(always)]
 pub(super) fn network<F: Family, P: Packet>(packet: &P) -> Result<Parsed<F::Address>, Stop> {
     let Some(ip) = packet.header::<F::Header>(EthernetHeader::LEN) else {
-        return Err(PassReason::Truncated.into());
+        return Err(unread::<P>(PassReason::Truncated));
     };
-    let protocol = ip.transport().map_err(unreadable)?;
+    let protocol = ip.transport().map_err(unreadable::<P>)?;
     let Some(ports) = packet.header::<Ports>(F::TRANSPORT) else {
-        return Err(PassReason::Truncated.into());
+        return Err(unread::<P>(PassReason::Truncated));
     };
-    Ok(Parsed {
+    Ok(parsed::<F>(ip, *ports, protocol))
+}
+
+/// What an IP header, ports and protocol come to.
+#[inline(always)]
+pub(super) fn parsed<F: Family>(ip: &F::Header, ports: Ports, protocol: u8) -> Parsed<F::Address> {
+    Parsed {
         key: FlowKey::new(
             ip.source(),
             ip.destination(),
@@ -89,7 +95,7 @@ pub(super) fn network<F: Family, P: Packet>(packet: &P) -> Result<Parsed<F::Addr
             hops: ip.hops(),
             traffic_class: ip.traffic_class(),
         },
-    })
+    }
 }
 
 /// Checks a packet that is for a service: its lengths agree and its hops are not used up.
@@ -97,11 +103,14 @@ pub(super) fn network<F: Family, P: Packet>(packet: &P) -> Result<Parsed<F::Addr
 #[inline(always)]
 pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<TcpFlags, Stop> {
     // A frame may be longer than its packet (Ethernet pads to 60 bytes), never shorter.
-    if facts.length < F::HEADER_LEN || !packet.holds(EthernetHeader::LEN + facts.length) {
+    let headers = packet.transport::<F>() - EthernetHeader::LEN;
+    if facts.length < headers || !packet.holds(EthernetHeader::LEN + facts.length) {
         return Err(DropReason::BadIpLength.into());
     }
-    let payload = facts.length - F::HEADER_LEN;
-    let flags = if facts.protocol == TcpHeader::PROTOCOL {
+    let payload = facts.length - headers;
+    let flags = if packet.piece() == Piece::Later {
+        TcpFlags::default()
+    } else if facts.protocol == TcpHeader::PROTOCOL {
         tcp::<F, P>(packet, payload)?
     } else {
         udp::<F, P>(packet, payload)?
@@ -116,7 +125,7 @@ pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<Tc
 #[inline(always)]
 pub(super) fn segment<F: Family, P: Packet>(packet: &P, facts: Facts) -> Segment {
     let tcp = facts.protocol == TcpHeader::PROTOCOL;
-    match packet.header::<TcpHeader>(F::TRANSPORT) {
+    match packet.header::<TcpHeader>(packet.transport::<F>()) {
         Some(header) if tcp => Segment {
             protocol: facts.protocol,
             flags: header.flags(),
@@ -143,14 +152,18 @@ pub(super) fn sighting<F: Family, P: Packet>(
         sequence: 0,
         now,
     };
-    if facts.protocol == TcpHeader::PROTOCOL {
-        if let Some(tcp) = packet.header::<TcpHeader>(F::TRANSPORT) {
+    if packet.piece() == Piece::Later {
+        sighting.kind = Kind::Peek;
+    } else if facts.protocol == TcpHeader::PROTOCOL {
+        if let Some(tcp) = packet.header::<TcpHeader>(packet.transport::<F>()) {
             (sighting.proof, sighting.sequence) = (Proof::Sequence, tcp.sequence());
             sighting.kind = tcp_kind(tcp.flags());
         }
-    } else if quic && let Some(header) = packet.header::<QuicHeader>(F::TRANSPORT + UdpHeader::LEN)
+    } else if quic
+        && let payload = packet.transport::<F>() + UdpHeader::LEN
+        && let Some(header) = packet.header::<QuicHeader>(payload)
     {
-        match header.packet(facts.length - F::HEADER_LEN - UdpHeader::LEN) {
+        match header.packet(EthernetHeader::LEN + facts.length - payload) {
             QuicPacket::Initial => sighting.kind = Kind::Open,
             QuicPacket::Handshake => sighting.proof = Proof::Handshake,
             QuicPacket::Other => {}
@@ -172,30 +185,52 @@ fn tcp_kind(flags: TcpFlags) -> Kind {
 
 #[inline(always)]
 fn tcp<F: Family, P: Packet>(packet: &P, payload: usize) -> Result<TcpFlags, Stop> {
-    match packet.header::<TcpHeader>(F::TRANSPORT) {
+    match packet.header::<TcpHeader>(packet.transport::<F>()) {
         Some(tcp) if (TcpHeader::LEN..=payload).contains(&tcp.payload()) => Ok(tcp.flags()),
-        _ => Err(DropReason::BadTcpHeader.into()),
+        Some(_) => Err(DropReason::BadTcpHeader.into()),
+        None => Err(unread::<P>(DropReason::BadTcpHeader)),
     }
 }
 
 #[inline(always)]
 fn udp<F: Family, P: Packet>(packet: &P, payload: usize) -> Result<TcpFlags, Stop> {
-    match packet.header::<UdpHeader>(F::TRANSPORT) {
-        Some(udp) if (UdpHeader::LEN..=payload).contains(&udp.length()) => Ok(TcpFlags::default()),
-        _ => Err(DropReason::BadUdpLength.into()),
+    let Some(udp) = packet.header::<UdpHeader>(packet.transport::<F>()) else {
+        return Err(unread::<P>(DropReason::BadUdpLength));
+    };
+    let whole = match packet.piece() {
+        Piece::Whole => payload,
+        // The length is the datagram's, of which this is a part.
+        Piece::First | Piece::Later => usize::MAX,
+    };
+    if (UdpHeader::LEN..=whole).contains(&udp.length()) {
+        Ok(TcpFlags::default())
+    } else {
+        Err(DropReason::BadUdpLength.into())
     }
 }
 
+/// What becomes of a packet whose headers can't be read, as their IP header says.
 #[inline(always)]
-fn unreadable(why: Unreadable) -> Stop {
-    let reason = match why {
-        Unreadable::Version => PassReason::BadVersion,
-        Unreadable::HeaderLength => PassReason::BadHeaderLength,
-        Unreadable::Options => PassReason::IpOptions,
-        Unreadable::ExtensionHeader => PassReason::ExtensionHeader,
-        Unreadable::Fragment => PassReason::Fragment,
-        Unreadable::Icmp => PassReason::Icmp,
-        Unreadable::Protocol => PassReason::OtherProtocol,
-    };
-    reason.into()
+pub(super) fn unreadable<P: Packet>(why: Unreadable) -> Stop {
+    match why {
+        Unreadable::Truncated => PassReason::Truncated.into(),
+        Unreadable::Version => PassReason::BadVersion.into(),
+        Unreadable::HeaderLength => PassReason::BadHeaderLength.into(),
+        Unreadable::Options => unread::<P>(PassReason::IpOptions),
+        Unreadable::ExtensionHeader => unread::<P>(PassReason::ExtensionHeader),
+        Unreadable::Fragment => unread::<P>(PassReason::Fragment),
+        Unreadable::Icmp => PassReason::Icmp.into(),
+        Unreadable::Protocol => PassReason::OtherProtocol.into(),
+    }
+}
+
+/// What becomes of a packet that can't be read: that is for the program to say that reads every
+/// shape.
+#[inline(always)]
+fn unread<P: Packet>(stop: impl Into<Stop>) -> Stop {
+    if P::PLAIN {
+        Stop::Uncommon
+    } else {
+        stop.into()
+    }
 }

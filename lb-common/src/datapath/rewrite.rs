@@ -3,8 +3,8 @@
 use crate::{
     abi::{Address, Backend, FlowEntry, FlowHash, FlowKey, NextHop, Rewrite},
     net::{
-        Delta, EthernetHeader, EthernetWords, Family, IpHeader, Ipv4, Ipv6, Packet, Payload, Ports,
-        TcpHeader, Transport, UdpHeader,
+        Delta, EthernetHeader, EthernetWords, Family, IpHeader, Ipv4, Ipv6, Packet, Payload, Piece,
+        Ports, TcpHeader, Transport, UdpHeader,
     },
 };
 
@@ -116,10 +116,14 @@ fn take_hop<F: Family, P: Packet>(
     facts: Facts,
     checked: bool,
 ) -> Result<Option<Delta>, Stop> {
+    let transport = packet.transport::<F>();
+    // Nothing is known of what other headers and fragments add.
+    let plain = transport == F::TRANSPORT && packet.piece() == Piece::Whole;
     let checked = checked
+        && plain
         && (facts.protocol == TcpHeader::PROTOCOL
             || packet
-                .header::<UdpHeader>(F::TRANSPORT)
+                .header::<UdpHeader>(transport)
                 // Its checksum says nothing of bytes behind the datagram.
                 .is_some_and(|udp| {
                     udp.is_checked() && udp.length() == facts.length - F::HEADER_LEN
@@ -246,7 +250,9 @@ pub(super) fn translate<F: Family, P: Packet, T: Tables>(
         destination: ends.destination_port,
     };
     let delta = translation.transport;
-    if facts.protocol == TcpHeader::PROTOCOL {
+    if packet.piece() == Piece::Later {
+        // The checksum of the whole packet is in the first fragment.
+    } else if facts.protocol == TcpHeader::PROTOCOL {
         transport::<TcpHeader, F, P>(packet, ports, delta)?;
     } else {
         transport::<UdpHeader, F, P>(packet, ports, delta)?;
@@ -262,7 +268,7 @@ where
     P: Packet,
 {
     let header = packet
-        .header_mut::<H>(F::TRANSPORT)
+        .header_mut::<H>(packet.transport::<F>())
         .ok_or(DropReason::Inconsistent)?;
     header.set_ports(ports, delta);
     Ok(())

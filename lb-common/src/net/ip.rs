@@ -1,11 +1,16 @@
 //! IPv4 and IPv6 behind one trait, so that every stage is written once.
 //!
 //! A header is read where its length is the plain one. Options, extension headers and fragments
-//! are told apart here ([`Unreadable`]); what becomes of them is the caller's.
+//! are told apart here ([`Unreadable`]); what lies behind them is found by `shape`.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{checksum::Delta, ethernet::EthernetHeader, packet::Header};
+use super::{
+    checksum::Delta,
+    ethernet::EthernetHeader,
+    packet::{AnyShape, Header},
+    shape::{self, Shape},
+};
 use crate::abi::{Address, Ipv4Address, Ipv6Address};
 
 /// An address family.
@@ -25,6 +30,9 @@ pub trait Family: Copy + 'static {
     const TRANSPORT: usize = EthernetHeader::LEN + Self::HEADER_LEN;
     /// 4 or 6.
     const VERSION: u8;
+
+    /// Walks to the transport header of a packet that need not be plain.
+    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable>;
 }
 
 /// IPv4.
@@ -42,6 +50,11 @@ impl Family for Ipv4 {
     const ETHERTYPE: [u8; 2] = [0x08, 0x00];
     const HEADER_LEN: usize = 20;
     const VERSION: u8 = 4;
+
+    #[inline(always)]
+    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+        shape::ipv4(packet)
+    }
 }
 
 impl Family for Ipv6 {
@@ -51,11 +64,18 @@ impl Family for Ipv6 {
     const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
     const HEADER_LEN: usize = 40;
     const VERSION: u8 = 6;
+
+    #[inline(always)]
+    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+        shape::ipv6(packet)
+    }
 }
 
 /// Why the transport header can't be read behind an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
+    /// The frame ends too early.
+    Truncated,
     /// The version is not the one that the Ethernet type says.
     Version,
     /// An IPv4 header length below 20 bytes.
@@ -129,13 +149,13 @@ pub struct Payload {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Ipv4Header {
-    version_ihl: u8,
+    pub(super) version_ihl: u8,
     tos: u8,
     total_length: [u8; 2],
-    id: [u8; 2],
-    fragment: [u8; 2],
+    pub(super) id: [u8; 2],
+    pub(super) fragment: [u8; 2],
     ttl: u8,
-    protocol: u8,
+    pub(super) protocol: u8,
     checksum: [u8; 2],
     source: [u8; 4],
     destination: [u8; 4],
@@ -259,9 +279,9 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Ipv6Header {
-    version_class_label: [u8; 4],
+    pub(super) version_class_label: [u8; 4],
     payload_length: [u8; 2],
-    next_header: u8,
+    pub(super) next_header: u8,
     hop_limit: u8,
     source: [u8; 16],
     destination: [u8; 16],

@@ -6,11 +6,13 @@ mod ethernet;
 mod ip;
 mod packet;
 mod quic;
+mod shape;
 mod transport;
 
 pub use checksum::Delta;
 pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
-pub use packet::{Header, Packet};
+pub use packet::{AnyShape, Header, Packet, Piece};
 pub use quic::{QuicHeader, QuicPacket};
+pub use shape::Shape;
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

@@ -1,14 +1,47 @@
-//! The packet path's only way to a frame: bounded views of headers at fixed offsets.
+//! The packet path's only way to a frame: bounded views of its headers.
+//!
+//! There are two kinds of view. A plain one reads frames whose headers lie at constant offsets, and
+//! leaves all others to one that reads every shape ([`AnyShape`]): tags, options, extension headers,
+//! fragments, frames in several parts.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::ip::Family;
 
 /// A header: plain bytes of any alignment.
 pub trait Header: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned {}
 
 impl<T: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned> Header for T {}
 
+/// What of an IP packet a frame holds (RFC 791, section 3.2; RFC 8200, section 4.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Piece {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its first fragment, which has the transport header.
+    First,
+    /// Another fragment, which has none.
+    Later,
+}
+
 /// A received frame.
 pub trait Packet {
+    /// Whether it is only shown where its headers lie at constant offsets.
+    const PLAIN: bool = true;
+
+    /// Where its transport header starts, or the data of a later fragment.
+    #[inline(always)]
+    fn transport<F: Family>(&self) -> usize {
+        F::TRANSPORT
+    }
+
+    /// What of an IP packet it holds.
+    #[inline(always)]
+    fn piece(&self) -> Piece {
+        Piece::Whole
+    }
+
     /// Its length in bytes, the Ethernet header included.
     fn len(&self) -> usize;
 
@@ -32,4 +65,14 @@ pub trait Packet {
     /// Puts `bytes` undefined bytes in front of the frame; offsets count from the new start.
     /// `false`, and nothing is changed, if there is no room.
     fn grow(&mut self, bytes: usize) -> bool;
+}
+
+/// A received frame of any shape. What is written to it counts only once it is
+/// [committed](AnyShape::commit), so that one that passes is untouched.
+pub trait AnyShape: Packet {
+    /// Says where its transport header starts, as far as is known yet, and what it holds.
+    fn set_layout(&mut self, transport: usize, piece: Piece);
+
+    /// Makes the frame as it is shown the one that leaves; `false` if that can't be done.
+    fn commit(&mut self) -> bool;
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, RingBuf},
+    maps::{MapData, ProgramArray, RingBuf},
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use aya_log::EbpfLogger;
-use lb_common::abi::{MAX_IFINDEX, RecordLimits, Seed, SourcePorts};
+use lb_common::abi::{MAX_IFINDEX, RecordLimits, Seed, SourcePorts, UNCOMMON};
 
 use super::{
     counters::CounterReader,
@@ -104,6 +104,7 @@ impl Program {
         let mut ebpf = load(constants, hertz)?;
         program(&mut ebpf, "sluice")?.load()?;
         program(&mut ebpf, "clock")?.load()?;
+        link_programs(&mut ebpf)?;
         Ok(Self { ebpf, hertz })
     }
 
@@ -197,7 +198,7 @@ impl Program {
         Ok(xdp.test_run(options)?)
     }
 
-    /// Instructions that the verifier walked, where the kernel says so.
+    /// Instructions that the verifier walked in the packet program, where the kernel says so.
     pub fn verified_instructions(&self) -> Option<u32> {
         let xdp: &Xdp = self.ebpf.program("sluice")?.try_into().ok()?;
         xdp.info().ok()?.verified_instruction_count()
@@ -267,6 +268,20 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
         .program_mut(name)
         .ok_or(Error::Missing(name))?
         .try_into()?)
+}
+
+/// Loads the programs that the packet program goes on to, and tells it where they are. It finds them
+/// for as long as this process holds the map, which the kernel empties then
+/// (`prog_array_map_clear`, kernel/bpf/arraymap.c).
+pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    const MAP: &str = "PROGRAMS";
+    let failed = |error| Error::Map { map: MAP, error };
+    let uncommon = program(ebpf, "uncommon")?;
+    uncommon.load()?;
+    let uncommon = uncommon.fd()?.try_clone().map_err(ProgramError::from)?;
+    let map = ebpf.map_mut(MAP).ok_or(Error::Missing(MAP))?;
+    let mut programs = ProgramArray::try_from(map).map_err(failed)?;
+    programs.set(UNCOMMON, &uncommon, 0).map_err(failed)
 }
 
 /// Jiffies in a second (HZ), from two readings of the kernel's counter: once more if something kept

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{IpNumber, Ipv6FlowLabel, TcpHeader, TcpOptions, UdpHeader};
+use etherparse::{IpNumber, Ipv4Options, Ipv6FlowLabel, TcpHeader, TcpOptions, UdpHeader};
 
 use super::{
     headers::{IpHeader, ip_header},
@@ -41,6 +41,8 @@ pub struct Frame {
     hops: u8,
     class: u8,
     dont_fragment: bool,
+    extras: Vec<u8>,
+    next_header: Option<u8>,
     payload: Vec<u8>,
     surplus: Vec<u8>,
     patches: Vec<(usize, Vec<u8>)>,
@@ -96,6 +98,8 @@ impl Frame {
             hops: 64,
             class: 0,
             dont_fragment: false,
+            extras: Vec::new(),
+            next_header: None,
             payload: b"ping".to_vec(),
             surplus: Vec::new(),
             patches: Vec::new(),
@@ -172,6 +176,26 @@ impl Frame {
     /// With DF set; IPv6 has no such bit.
     pub fn dont_fragment(mut self) -> Self {
         self.dont_fragment = true;
+        self
+    }
+
+    /// With these IPv4 options, a whole number of words.
+    pub fn ip_options(mut self, options: &[u8]) -> Self {
+        self.extras = options.to_vec();
+        self
+    }
+
+    /// With these IPv6 extension headers: the number of the first and its bytes, of whose next header
+    /// only that of the last is put in place. Each is a number, and a body behind the next header.
+    pub fn extensions(mut self, headers: &[(u8, &[u8])]) -> Self {
+        let numbers = headers.iter().map(|(number, _)| *number).skip(1);
+        let numbers: Vec<_> = numbers.chain([self.protocol().0]).collect();
+        self.extras = headers
+            .iter()
+            .zip(numbers)
+            .flat_map(|((_, body), next)| [&[next], *body].concat())
+            .collect();
+        self.next_header = headers.first().map(|(number, _)| *number);
         self
     }
 
@@ -296,13 +320,26 @@ impl Frame {
         matches!(self.transport, Transport::Udp { checksum: false })
     }
 
+    /// Whether its transport header is where it usually is.
+    pub fn is_plain(&self) -> bool {
+        self.extras.is_empty()
+    }
+
     /// Where it comes from.
     pub fn source(&self) -> SocketAddr {
         self.source
     }
 
+    fn protocol(&self) -> IpNumber {
+        match self.transport {
+            Transport::Tcp { .. } => IpNumber::TCP,
+            Transport::Udp { .. } => IpNumber::UDP,
+        }
+    }
+
     fn ip_header_length(&self) -> usize {
-        if self.source.is_ipv4() { 20 } else { 40 }
+        let plain = if self.source.is_ipv4() { 20 } else { 40 };
+        plain + self.extras.len()
     }
 
     /// The frame's bytes.
@@ -349,15 +386,14 @@ impl Frame {
     }
 
     fn ip_packet(&self) -> Vec<u8> {
-        let protocol = match self.transport {
-            Transport::Tcp { .. } => IpNumber::TCP,
-            Transport::Udp { .. } => IpNumber::UDP,
-        };
+        let protocol = self.protocol();
         let (source, destination) = (self.source.ip(), self.destination.ip());
         let length = self.ip_length() - self.ip_header_length();
         let mut ip = ip_header(source, destination, protocol, self.class, self.hops, length);
         if let IpHeader::V4(header) = &mut ip {
             header.dont_fragment = self.dont_fragment;
+            header.options = Ipv4Options::try_from(&self.extras[..]).expect("whole words");
+            header.total_len += self.extras.len() as u16;
         }
         let transport = match self.transport {
             Transport::Tcp { flags, options } => self.tcp_header(&ip, flags, options),
@@ -370,7 +406,22 @@ impl Frame {
                 udp.to_bytes().to_vec()
             }
         };
-        [&ip.bytes()[..], &transport, &self.payload, &self.surplus].concat()
+        if let IpHeader::V6(header) = &mut ip {
+            header.payload_length += self.extras.len() as u16;
+            header.next_header = self.next_header.map_or(protocol, IpNumber);
+        }
+        let extensions = match ip {
+            IpHeader::V4(_) => &[][..],
+            IpHeader::V6(_) => &self.extras,
+        };
+        [
+            &ip.bytes()[..],
+            extensions,
+            &transport,
+            &self.payload,
+            &self.surplus,
+        ]
+        .concat()
     }
 
     fn tcp_header(&self, ip: &IpHeader, flags: u8, options: bool) -> Vec<u8> {

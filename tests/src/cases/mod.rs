@@ -6,6 +6,7 @@
 //!        │                                 hashes            slots of flows, by siphasher
 //!        └──────────┬───────────────────────────┘
 //!   truncated, parse, faults            what is no sound packet of a service
+//!   shapes                              options and extension headers
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   full_nat, checksums, flows, routes, spread
@@ -40,6 +41,7 @@ mod parse;
 mod recorded;
 mod reverses;
 mod routes;
+mod shapes;
 mod spread;
 mod truncated;
 mod tunnels;
@@ -53,6 +55,7 @@ pub fn all() -> Vec<Case> {
         truncated::rows(),
         parse::rows(),
         recorded::rows(),
+        shapes::rows(),
         hashed::rows(),
         tunnels::rows(),
         gue::rows(),

@@ -27,7 +27,7 @@ pub(super) fn output(flavour: Flavour, pool: Pool, input: &Frame) -> Frame {
         Pool::Ipip | Pool::IpipAcross => there.inside(own, backend),
         Pool::Gue | Pool::GueAcross => {
             let source = outer_port(hash(flavour, pool, input));
-            let unchecked = there.is_unchecked();
+            let unchecked = there.is_unchecked() || !there.is_plain();
             let around = there.inside_udp((own, source).into(), (backend, GUE_PORT).into());
             if unchecked {
                 around.unchecked_outside()

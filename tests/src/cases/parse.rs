@@ -125,7 +125,8 @@ fn ipv4_first_byte() -> impl Iterator<Item = Case> {
     bytes.map(|byte| {
         let reason = match byte {
             0x40..=0x44 => PassReason::BadHeaderLength,
-            0x46..=0x4f => PassReason::IpOptions,
+            // The ports are taken from behind the options, as they would be.
+            0x46..=0x4f => PassReason::NoService,
             _ => PassReason::BadVersion,
         };
         let frame = Flavour::ALL[0]

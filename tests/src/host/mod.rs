@@ -8,18 +8,31 @@ mod flows;
 mod packet;
 mod routes;
 mod tables;
+mod window;
 
 pub use flows::Key;
 pub use packet::HostPacket;
 pub use tables::HostTables;
+pub use window::HostWindow;
 
-use lb_common::datapath;
+use lb_common::datapath::{self, Outcome};
 
 use crate::cases::{
     case::{Arrival, Ends},
     ring::{Counts, Ring, Seen},
     world::World,
 };
+
+/// What becomes of a packet, and the frame afterwards: as the two programs decide, one after the
+/// other.
+pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
+    if let Some(outcome) = datapath::handle(&mut packet, tables) {
+        return (outcome, packet.frame().to_vec());
+    }
+    let mut window = HostWindow::new(packet);
+    let outcome = datapath::handle_uncommon(&mut window, tables);
+    (outcome, window.frame().to_vec())
+}
 
 /// The packet path on the host, for rows.
 #[derive(Default)]
@@ -37,12 +50,12 @@ impl Ring for HostRing {
     }
 
     fn handle(&mut self, arrival: &Arrival) -> Seen {
-        let mut packet = HostPacket::new(&arrival.bytes, arrival.headroom);
         self.tables.arrive(arrival.ingress.ifindex);
-        let outcome = datapath::handle(&mut packet, &self.tables);
+        let packet = HostPacket::new(&arrival.bytes, arrival.headroom);
+        let (outcome, frame) = decide(packet, &self.tables);
         Seen {
             verdict: outcome.into(),
-            frame: packet.frame().to_vec(),
+            frame,
             device: self.tables.leaves(outcome),
             wanted: self.tables.take_wanted(),
             unrecorded: self.tables.take_unrecorded(),

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{
-    abi::SourcePorts,
-    datapath::{self, Outcome},
-    net::Packet as _,
-};
+use lb_common::{abi::SourcePorts, datapath::Outcome};
 use proptest::{collection::vec, prelude::*};
 use sluice_tests::{
     cases::{case::HEADROOM, world::World},
-    host::{HostPacket, HostTables},
+    host::{HostPacket, HostTables, decide},
 };
 
 use crate::{
@@ -30,11 +26,8 @@ fn tables() -> HostTables {
 
 /// Handles a frame: what becomes of it, and how it looks afterwards.
 fn handle(tables: &mut HostTables, (ingress, bytes): &Incoming) -> (Outcome, Vec<u8>) {
-    let mut packet = HostPacket::new(bytes, HEADROOM);
     tables.arrive(ingress.ifindex);
-    let outcome = datapath::handle(&mut packet, tables);
-    assert!(packet.len() >= bytes.len(), "a frame got shorter");
-    (outcome, packet.frame().to_vec())
+    decide(HostPacket::new(bytes, HEADROOM), tables)
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use lb_common::abi::{
     Affinity, Exception, FlowTable, Ipv4Address, Ipv6Address, OldTable, Service, Slot, TableId,
     TableSize,
 };
-use lb_userspace::kernel::{OBJECT, Wire};
+use lb_userspace::kernel::{OBJECT, Wire, link_programs};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
 use zerocopy::{FromBytes, Immutable};
 
@@ -59,6 +59,7 @@ impl Program {
         xdp(&mut ebpf)
             .load()
             .expect("a program that the verifier takes");
+        link_programs(&mut ebpf).expect("the programs that it calls");
         let mut world = World::without_services();
         world.constants = constants;
         world.ingress.clear();

@@ -1,0 +1,83 @@
+//! A frame of any shape, as the kernel's window shows it: its first bytes, and nothing is changed
+//! until the change is committed.
+
+use lb_common::net::{AnyShape, Family, Header, Packet, Piece};
+
+use super::packet::HostPacket;
+
+/// Bytes of a frame that are shown.
+const SHOWN: usize = 256;
+
+/// A received frame of any shape on the host.
+#[derive(Clone, Debug)]
+pub struct HostWindow {
+    packet: HostPacket,
+    shown: HostPacket,
+    /// Bytes behind those shown.
+    hidden: usize,
+    transport: usize,
+    piece: Piece,
+}
+
+impl HostWindow {
+    /// A window on this frame.
+    pub fn new(packet: HostPacket) -> Self {
+        Self {
+            shown: packet.clone(),
+            hidden: packet.len().saturating_sub(SHOWN),
+            packet,
+            transport: 0,
+            piece: Piece::Whole,
+        }
+    }
+
+    /// The frame as it leaves or passes.
+    pub fn frame(&self) -> &[u8] {
+        self.packet.frame()
+    }
+
+    fn shows<T>(&self, offset: usize) -> bool {
+        offset + size_of::<T>() + self.hidden <= self.shown.len()
+    }
+}
+
+impl Packet for HostWindow {
+    const PLAIN: bool = false;
+
+    fn transport<F: Family>(&self) -> usize {
+        self.transport
+    }
+
+    fn piece(&self) -> Piece {
+        self.piece
+    }
+
+    fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    fn header<T: Header>(&self, offset: usize) -> Option<&T> {
+        let shown = self.shows::<T>(offset);
+        self.shown.header(offset).filter(|_| shown)
+    }
+
+    fn header_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
+        let shown = self.shows::<T>(offset);
+        self.shown.header_mut(offset).filter(|_| shown)
+    }
+
+    fn grow(&mut self, bytes: usize) -> bool {
+        self.shown.grow(bytes)
+    }
+}
+
+impl AnyShape for HostWindow {
+    fn set_layout(&mut self, transport: usize, piece: Piece) {
+        (self.transport, self.piece) = (transport, piece);
+    }
+
+    fn commit(&mut self) -> bool {
+        self.packet = self.shown.clone();
+        true
+    }
+}
