@@ -16,7 +16,8 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         Address, Affinity, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState,
-        FlowTable, HopWord, Ipv4Address, Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES, MAX_IFINDEX,
+        FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Load,
+        MAX_BACKENDS, MAX_DEVICES, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX,
         MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted,
         NextHop, Occupancy, OldTable, PROGRAM_COUNT, RecordBudget, RecordLimits, Recorded, Reverse,
         Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId,
@@ -148,6 +149,24 @@ static AFFINITIES_V4: LruHashMap<FlowKey<Ipv4Address>, Affinity, 1024> = LruHash
 /// Whom clients keep to. Size: at load.
 #[btf_map]
 static AFFINITIES_V6: LruHashMap<FlowKey<Ipv6Address>, Affinity, 1024> = LruHashMap::new();
+#[btf_map]
+static FRAGMENTED_V4: LruHashMap<FlowKey<Ipv4Address>, Fragmented, { MAX_FRAGMENTED as usize }> =
+    LruHashMap::new();
+#[btf_map]
+static FRAGMENTED_V6: LruHashMap<FlowKey<Ipv6Address>, Fragmented, { MAX_FRAGMENTED as usize }> =
+    LruHashMap::new();
+#[btf_map]
+static FRAGMENT_SOURCES_V4: LruHashMap<
+    Ipv4Address,
+    FragmentBudget,
+    { MAX_FRAGMENT_SOURCES as usize },
+> = LruHashMap::new();
+#[btf_map]
+static FRAGMENT_SOURCES_V6: LruHashMap<
+    Ipv6Address,
+    FragmentBudget,
+    { MAX_FRAGMENT_SOURCES as usize },
+> = LruHashMap::new();
 #[btf_map]
 static SCRATCH_V4: PerCpuArray<Scratch<Ipv4Address>, 1> = PerCpuArray::new();
 #[btf_map]
@@ -353,7 +372,7 @@ fn by_ifindex(ifindex: u32) -> HopWord {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $occupancy:literal) => {
+    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $occupancy:literal, $fragmented:ident, $fragment_sources:ident) => {
         impl FamilyTables<$family> for KernelTables<'_> {
             type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
@@ -482,6 +501,46 @@ macro_rules! family_tables {
             }
 
             #[inline(always)]
+            fn fragmented(&self, id: &FlowKey<<$family as Family>::Address>) -> Option<Fragmented> {
+                read_fragmented($fragmented.get_ptr(id)?)
+            }
+
+            #[inline(always)]
+            fn insert_fragmented(
+                &self,
+                id: &FlowKey<<$family as Family>::Address>,
+                entry: &Fragmented,
+            ) -> Result<(), InsertError> {
+                $fragmented
+                    .insert(id, entry, u64::from(BPF_NOEXIST))
+                    .map_err(refused)
+            }
+
+            #[inline(always)]
+            fn remove_fragmented(&self, id: &FlowKey<<$family as Family>::Address>) {
+                // That it is gone already is as good.
+                let _ = $fragmented.remove(id);
+            }
+
+            #[inline(always)]
+            fn with_fragment_budget<R>(
+                &self,
+                source: &<$family as Family>::Address,
+                work: impl FnOnce(&mut FragmentBudget) -> R,
+            ) -> Option<R> {
+                if $fragment_sources.get_ptr(source).is_none() {
+                    let none = FragmentBudget::default();
+                    // Another CPU may have been faster.
+                    let _ = $fragment_sources.insert(source, &none, u64::from(BPF_NOEXIST));
+                }
+                let budget = $fragment_sources.get_ptr_mut(source)?;
+                // SAFETY: an aligned value whose memory the kernel keeps while the program runs.
+                // Other CPUs may write it, and it may be recycled for another source: then a few
+                // are counted wrong, which is all that hangs on it.
+                Some(work(unsafe { &mut *budget }))
+            }
+
+            #[inline(always)]
             fn route(
                 &self,
                 ends: &Rewrite<<$family as Family>::Address>,
@@ -508,7 +567,9 @@ family_tables!(
     AFFINITIES_V4,
     SCRATCH_V4,
     EXCEPTIONS_V4,
-    0
+    0,
+    FRAGMENTED_V4,
+    FRAGMENT_SOURCES_V4
 );
 family_tables!(
     Ipv6,
@@ -520,7 +581,9 @@ family_tables!(
     AFFINITIES_V6,
     SCRATCH_V6,
     EXCEPTIONS_V6,
-    1
+    1,
+    FRAGMENTED_V6,
+    FRAGMENT_SOURCES_V6
 );
 
 /// Counts an exception, on whichever CPU.
@@ -530,6 +593,22 @@ fn count_inserted(family: u32) {
         // SAFETY: an aligned map value, which all CPUs add to only in this way.
         unsafe { helpers::atomic_add(inserted, 1) }
     }
+}
+
+/// Copies an entry out, its fingerprint last: an element that is recycled meanwhile for another
+/// packet is found by it.
+#[inline(always)]
+fn read_fragmented(from: *const Fragmented) -> Option<Fragmented> {
+    let mut entry = Fragmented::default();
+    // SAFETY: aligned fields of an element whose memory the kernel keeps while the program runs.
+    unsafe {
+        entry.seen = (&raw const (*from).seen).read_volatile();
+        entry.source_port = (&raw const (*from).source_port).read_volatile();
+        entry.destination_port = (&raw const (*from).destination_port).read_volatile();
+        entry.protocol = (&raw const (*from).protocol).read_volatile();
+        entry.fingerprint = (&raw const (*from).fingerprint).read_volatile();
+    }
+    Some(entry)
 }
 
 /// Why a map did not take an entry.

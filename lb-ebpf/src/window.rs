@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::btf_map,
     programs::XdpContext,
 };
-use lb_common::net::{AnyShape, Family, Header, Packet, Piece};
+use lb_common::net::{AnyShape, Family, Header, Layout, Packet, Piece};
 
 use crate::helpers;
 
@@ -38,9 +38,8 @@ struct Window {
     end: u32,
     /// Length of the frame as it came.
     length: u32,
-    /// Where its transport header starts, from `start` on.
-    transport: u32,
-    piece: Piece,
+    /// What is known of it; `transport` counts from `start`.
+    layout: Layout,
     bytes: [u8; SIZE],
 }
 
@@ -59,7 +58,7 @@ impl<'a> XdpWindow<'a> {
     pub(crate) fn new(ctx: &'a XdpContext) -> Option<Self> {
         let window = WINDOW.get_ptr_mut(0)?;
         // SAFETY: this CPU's own element, which no other program uses meanwhile. It holds zeros at
-        // first and then what is written here, so that `piece` is a valid one.
+        // first and then what is written here, so that its layout is a valid one.
         let window = unsafe { &mut *window };
         // SAFETY: the context is the one that the kernel passed in.
         let length = unsafe { bpf_xdp_get_buff_len(ctx.as_ptr().cast()) };
@@ -78,8 +77,7 @@ impl<'a> XdpWindow<'a> {
         window.start = FRONT;
         window.end = FRONT + copied as u32;
         window.length = length as u32;
-        window.transport = 0;
-        window.piece = Piece::Whole;
+        window.layout = Layout::default();
         Some(Self { ctx, window })
     }
 
@@ -98,15 +96,12 @@ impl Packet for XdpWindow<'_> {
 
     #[inline(always)]
     fn transport<F: Family>(&self) -> usize {
-        // SAFETY: a field by reference. Volatile, so that the verifier sees memory of which it knows
-        // nothing, and not what was stored last.
-        unsafe { (&raw const self.window.transport).read_volatile() as usize }
+        self.layout().transport
     }
 
     #[inline(always)]
     fn piece(&self) -> Piece {
-        // SAFETY: as in `transport`.
-        unsafe { (&raw const self.window.piece).read_volatile() }
+        self.layout().piece
     }
 
     #[inline(always)]
@@ -146,9 +141,23 @@ impl Packet for XdpWindow<'_> {
 
 impl AnyShape for XdpWindow<'_> {
     #[inline(always)]
-    fn set_layout(&mut self, transport: usize, piece: Piece) {
-        self.window.transport = transport as u32;
-        self.window.piece = piece;
+    fn layout(&self) -> Layout {
+        let layout = &raw const self.window.layout;
+        // SAFETY: fields by reference. Volatile, so that the verifier sees memory of which it knows
+        // nothing, and not what was stored last.
+        unsafe {
+            Layout {
+                transport: (&raw const (*layout).transport).read_volatile(),
+                protocol: (&raw const (*layout).protocol).read_volatile(),
+                piece: (&raw const (*layout).piece).read_volatile(),
+                id: (&raw const (*layout).id).read_volatile(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn set_layout(&mut self, layout: Layout) {
+        self.window.layout = layout;
     }
 
     #[inline(always)]

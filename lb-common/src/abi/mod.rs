@@ -10,6 +10,7 @@ mod counters;
 mod event;
 mod exception;
 mod flow;
+mod fragment;
 mod hash;
 mod next_hop;
 mod service;
@@ -24,6 +25,10 @@ pub use exception::{
     Recorded, Unrecorded,
 };
 pub use flow::{Affinity, FlowEntry, FlowKey, FlowSpec, FlowState, FlowTable, Rewrite, Timeouts};
+pub use fragment::{
+    FRAGMENT_SECONDS, FRAGMENTED_PER_SOURCE, FragmentBudget, Fragmented, MAX_FRAGMENT_SOURCES,
+    MAX_FRAGMENTED,
+};
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use service::{
@@ -79,6 +84,8 @@ const _: () = {
     assert!(size_of::<FlowEntry<Ipv4Address>>() == 64);
     assert!(size_of::<FlowEntry<Ipv6Address>>() == 88);
     assert!(size_of::<Exception>() == 40);
+    assert!(size_of::<Fragmented>() == 24);
+    assert!(size_of::<FragmentBudget>() == 8);
     assert!(size_of::<OldTable>() == 24);
     assert!(size_of::<RecordBudget>() == 12);
     assert!(size_of::<Timeouts>() == 24);

@@ -10,7 +10,7 @@ use crate::{
         FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Service, ServiceKind, ServiceTraits,
         Traffic,
     },
-    net::{EthernetHeader, Family, Packet},
+    net::{EthernetHeader, Family, Packet, Piece},
 };
 
 use super::{
@@ -76,6 +76,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
             scratch.young = u32::from(table == FlowTable::Young);
             return Ok(held);
         }
+    }
+    if packet.piece() == Piece::Later {
+        return Err(DropReason::FlowEvicted.into());
     }
     if flags.resets() {
         return Err(DropReason::ResetWithoutFlow.into());
@@ -144,8 +147,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     let translation = Translation::of(entry);
     rewrite::translate::<F, P, T>(packet, tables, *facts, &translation, next)?;
     let egress = forward::send(tables, scratch.back, next.hop.device())?;
-    held.set_seen(now, scratch.segment.sequence);
-    let change = state::change(entry, &scratch.segment, false);
+    let change = note::<F, P, T>(packet, held, scratch, now, false);
     let reopens = change == Change::Reopen && !entry.state().is_active();
     let traffic = Traffic {
         direction: entry.direction(),
@@ -158,6 +160,23 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
         apply::<F, T>(tables, held, scratch, change);
     }
     Ok(egress)
+}
+
+/// Notes a packet in the entry of its flow; tells what it makes of that. `one_way`: answers do not
+/// pass here. A later fragment only looks: it has no numbers, and proves nothing.
+#[inline(always)]
+pub(super) fn note<F: Family, P: Packet, T: FamilyTables<F>>(
+    packet: &P,
+    held: &T::Flow,
+    scratch: &Scratch<F::Address>,
+    now: u32,
+    one_way: bool,
+) -> Change {
+    if packet.piece() == Piece::Later {
+        return Change::None;
+    }
+    held.set_seen(now, scratch.segment.sequence);
+    state::change(&scratch.entry, &scratch.segment, one_way)
 }
 
 /// Brings both of a flow's entries to what a packet made of it. A function of its own in the kernel:

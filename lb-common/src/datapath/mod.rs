@@ -22,6 +22,7 @@ mod decide;
 pub mod exceptions;
 mod flow;
 mod forward;
+mod fragments;
 mod open;
 mod outcome;
 mod parse;

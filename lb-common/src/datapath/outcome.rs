@@ -79,8 +79,8 @@ reasons! {
         IpOptions = "ip_options",
         /// IPv6 extension headers that are encrypted, authenticated, for mobility, too many, too long, or that send the packet elsewhere first.
         ExtensionHeader = "extension_header",
-        /// A fragment.
-        Fragment = "fragment",
+        /// A later fragment of a packet whose first one was not forwarded here in the last 30 seconds.
+        FragmentWithoutFirst = "fragment_without_first",
         /// ICMP or ICMPv6.
         Icmp = "icmp",
         /// Neither TCP, UDP nor ICMP.
@@ -89,7 +89,7 @@ reasons! {
         NoService = "no_service",
         /// For one of our source addresses, but of no flow: the host's own, or one long gone.
         NoFlow = "no_flow",
-        /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called: a fault of ours.
+        /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called or not read the frame: a fault of ours.
         NotRead = "not_read",
     }
 }

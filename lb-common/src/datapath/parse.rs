@@ -121,10 +121,10 @@ pub(super) fn sound<F: Family, P: Packet>(packet: &P, facts: Facts) -> Result<Tc
     Ok(flags)
 }
 
-/// What a recorded flow wants to know of a sound packet. Zeros where it is no TCP.
+/// What a recorded flow wants to know of a sound packet. Zeros where there is no TCP header.
 #[inline(always)]
 pub(super) fn segment<F: Family, P: Packet>(packet: &P, facts: Facts) -> Segment {
-    let tcp = facts.protocol == TcpHeader::PROTOCOL;
+    let tcp = facts.protocol == TcpHeader::PROTOCOL && packet.piece() != Piece::Later;
     match packet.header::<TcpHeader>(packet.transport::<F>()) {
         Some(header) if tcp => Segment {
             protocol: facts.protocol,
@@ -218,7 +218,7 @@ pub(super) fn unreadable<P: Packet>(why: Unreadable) -> Stop {
         Unreadable::HeaderLength => PassReason::BadHeaderLength.into(),
         Unreadable::Options => unread::<P>(PassReason::IpOptions),
         Unreadable::ExtensionHeader => unread::<P>(PassReason::ExtensionHeader),
-        Unreadable::Fragment => unread::<P>(PassReason::Fragment),
+        Unreadable::Fragment => unread::<P>(PassReason::FragmentWithoutFirst),
         Unreadable::Icmp => PassReason::Icmp.into(),
         Unreadable::Protocol => PassReason::OtherProtocol.into(),
     }

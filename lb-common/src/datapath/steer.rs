@@ -3,15 +3,15 @@
 
 use crate::{
     abi::{BackendRef, Direction, FlowSpec, FlowState, FlowTable, HopWord, Service, ServiceTraits},
-    net::{Family, Packet},
+    net::{Family, Packet, Piece},
 };
 
 use super::{
     choose,
-    flow::{count_active, either, forget, lookup},
+    flow::{count_active, either, forget, lookup, note},
     outcome::{DropReason, Stop},
     parse::{self, Parsed},
-    state::{self, Change},
+    state::Change,
     tables::{FamilyTables, HeldFlow, InsertError, Scratch},
 };
 
@@ -35,8 +35,9 @@ pub(super) fn owner<F: Family, P: Packet, T: FamilyTables<F>>(
     let work = |scratch: &mut Scratch<F::Address>| {
         scratch.key = parsed.key;
         scratch.segment = parse::segment::<F, P>(packet, parsed.facts);
-        match known::<F, T>(tables, scratch, service)? {
+        match known::<F, P, T>(packet, tables, scratch, service)? {
             Some(steered) => Ok(steered),
+            None if packet.piece() == Piece::Later => Err(DropReason::FlowEvicted.into()),
             None => record::<F, T>(tables, scratch, service),
         }
     };
@@ -47,7 +48,8 @@ pub(super) fn owner<F: Family, P: Packet, T: FamilyTables<F>>(
 
 /// Whose a recorded flow's packet is, if its backend lives.
 #[inline(always)]
-fn known<F: Family, T: FamilyTables<F>>(
+fn known<F: Family, P: Packet, T: FamilyTables<F>>(
+    packet: &P,
     tables: &T,
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
@@ -67,8 +69,7 @@ fn known<F: Family, T: FamilyTables<F>>(
         forget::<F, T>(tables, &scratch.key);
         return Ok(None);
     }
-    held.set_seen(tables.now(), scratch.segment.sequence);
-    let change = state::change(&scratch.entry, &scratch.segment, true);
+    let change = note::<F, P, T>(packet, &held, scratch, tables.now(), true);
     let opens = change == Change::Reopen && !scratch.entry.state().is_active();
     apply::<F, T>(tables, &held, table, scratch, change);
     let index = backend.index();

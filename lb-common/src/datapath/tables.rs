@@ -5,8 +5,9 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 use crate::{
     abi::{
         Address, Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, FlowTable,
-        HopWord, Load, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, Reverse,
-        Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        FragmentBudget, Fragmented, HopWord, Load, NextHop, Occupancy, OldTable, RecordBudget,
+        RecordLimits, Recorded, Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId,
+        Timeouts, Traffic,
     },
     net::Family,
 };
@@ -153,6 +154,26 @@ pub trait FamilyTables<F: Family>: Tables {
         key: &FlowKey<F::Address>,
         entry: &Exception,
     ) -> Result<(), InsertError>;
+
+    /// What is remembered of a packet in fragments.
+    fn fragmented(&self, id: &FlowKey<F::Address>) -> Option<Fragmented>;
+
+    /// Remembers a packet in fragments unless its key is there.
+    fn insert_fragmented(
+        &self,
+        id: &FlowKey<F::Address>,
+        entry: &Fragmented,
+    ) -> Result<(), InsertError>;
+
+    /// Forgets a packet in fragments.
+    fn remove_fragmented(&self, id: &FlowKey<F::Address>);
+
+    /// Lends what a source has had remembered of late.
+    fn with_fragment_budget<R>(
+        &self,
+        source: &F::Address,
+        work: impl FnOnce(&mut FragmentBudget) -> R,
+    ) -> Option<R>;
 
     /// The kernel's route for a packet that leaves with these ends.
     fn route(&self, ends: &Rewrite<F::Address>, leaving: Leaving) -> Route<F::Address>;

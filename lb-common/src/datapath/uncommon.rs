@@ -1,6 +1,6 @@
 //! First stage of packets that are not plain: where are their headers? Behind IPv4 options, behind
-//! IPv6 extension headers, or not in the first part of a frame's buffer. Once they are found, the
-//! other stages go on as with any packet.
+//! IPv6 extension headers, or not in the first part of a frame's buffer; a later fragment has none,
+//! but follows the first one. Once that is known, the other stages go on as with any packet.
 
 use crate::{
     abi::HopWord,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    judge_parsed,
+    fragments, judge_parsed,
     outcome::{DropReason, Egress, Outcome, PassReason, Stop},
     parse::{self, Parsed},
     tables::FamilyTables,
@@ -53,20 +53,36 @@ where
     P: AnyShape,
     T: FamilyTables<F>,
 {
-    let parsed = network::<F, P>(packet)?;
-    judge_parsed::<F, P, T>(packet, tables, ingress, &parsed)
+    F::walk(packet).map_err(parse::unreadable::<P>)?;
+    let mut parsed = network::<F, P>(packet)?;
+    if packet.piece() == Piece::Later {
+        let mut layout = packet.layout();
+        if !fragments::follow::<F, T>(tables, &mut parsed.key, layout.id) {
+            return Err(PassReason::FragmentWithoutFirst.into());
+        }
+        layout.protocol = parsed.key.protocol;
+        packet.set_layout(layout);
+    }
+    // Read anew for all, so that to the verifier all are alike from here on.
+    parsed.key.protocol = packet.layout().protocol;
+    parsed.facts.protocol = parsed.key.protocol;
+    let egress = judge_parsed::<F, P, T>(packet, tables, ingress, &parsed)?;
+    if packet.piece() == Piece::First {
+        fragments::remember::<F, T>(tables, &parsed.key, packet.layout().id);
+    }
+    Ok(egress)
 }
 
-/// Reads the IP header, walks to the transport header, and reads the ports.
+/// Reads the IP header, and the ports where there are any.
 #[inline(always)]
-fn network<F: Family, P: AnyShape>(packet: &mut P) -> Result<Parsed<F::Address>, Stop> {
-    let shape = F::shape(packet).map_err(parse::unreadable::<P>)?;
-    if packet.piece() != Piece::Whole {
-        return Err(PassReason::Fragment.into());
-    }
+fn network<F: Family, P: AnyShape>(packet: &P) -> Result<Parsed<F::Address>, Stop> {
+    let protocol = packet.layout().protocol;
     let ip = packet.header::<F::Header>(EthernetHeader::LEN);
     let ip = ip.ok_or(PassReason::Truncated)?;
+    if packet.piece() == Piece::Later {
+        return Ok(parse::parsed::<F>(ip, Ports::default(), protocol));
+    }
     let ports = packet.header::<Ports>(packet.transport::<F>());
     let ports = ports.ok_or(PassReason::Truncated)?;
-    Ok(parse::parsed::<F>(ip, *ports, shape.protocol))
+    Ok(parse::parsed::<F>(ip, *ports, protocol))
 }

@@ -9,7 +9,7 @@ use super::{
     checksum::Delta,
     ethernet::EthernetHeader,
     packet::{AnyShape, Header},
-    shape::{self, Shape},
+    shape,
 };
 use crate::abi::{Address, Ipv4Address, Ipv6Address};
 
@@ -31,8 +31,8 @@ pub trait Family: Copy + 'static {
     /// 4 or 6.
     const VERSION: u8;
 
-    /// Walks to the transport header of a packet that need not be plain.
-    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable>;
+    /// Walks to the transport header of a packet that need not be plain: sets its layout.
+    fn walk<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable>;
 }
 
 /// IPv4.
@@ -52,7 +52,7 @@ impl Family for Ipv4 {
     const VERSION: u8 = 4;
 
     #[inline(always)]
-    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+    fn walk<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
         shape::ipv4(packet)
     }
 }
@@ -66,7 +66,7 @@ impl Family for Ipv6 {
     const VERSION: u8 = 6;
 
     #[inline(always)]
-    fn shape<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+    fn walk<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
         shape::ipv6(packet)
     }
 }

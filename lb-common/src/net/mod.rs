@@ -12,7 +12,6 @@ mod transport;
 pub use checksum::Delta;
 pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
-pub use packet::{AnyShape, Header, Packet, Piece};
+pub use packet::{AnyShape, Header, Layout, Packet, Piece};
 pub use quic::{QuicHeader, QuicPacket};
-pub use shape::Shape;
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

@@ -25,6 +25,22 @@ pub enum Piece {
     Later,
 }
 
+/// What the headers of an IP packet say beside its ends, as far as they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Where the next header starts in the frame: the transport header in the end, or the data of a
+    /// later fragment.
+    pub transport: usize,
+    /// That header's protocol number. In a later fragment over IPv6: the number of whatever the
+    /// fragmented part begins with.
+    pub protocol: u8,
+    /// What of the packet is there.
+    pub piece: Piece,
+    /// The number that a packet's fragments have in common (16 bits over IPv4), as it lies in
+    /// memory.
+    pub id: u32,
+}
+
 /// A received frame.
 pub trait Packet {
     /// Whether it is only shown where its headers lie at constant offsets.
@@ -70,8 +86,11 @@ pub trait Packet {
 /// A received frame of any shape. What is written to it counts only once it is
 /// [committed](AnyShape::commit), so that one that passes is untouched.
 pub trait AnyShape: Packet {
-    /// Says where its transport header starts, as far as is known yet, and what it holds.
-    fn set_layout(&mut self, transport: usize, piece: Piece);
+    /// What is known of it so far.
+    fn layout(&self) -> Layout;
+
+    /// Sets what is known of it.
+    fn set_layout(&mut self, layout: Layout);
 
     /// Makes the frame as it is shown the one that leaves; `false` if that can't be done.
     fn commit(&mut self) -> bool;

@@ -12,23 +12,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::{
     ethernet::EthernetHeader,
     ip::{Family, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Unreadable},
-    packet::{AnyShape, Piece},
+    packet::{AnyShape, Layout, Piece},
 };
-
-/// What a packet's IP headers say beside its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Protocol of the transport header. In a later fragment over IPv6: of whatever the fragmented
-    /// part begins with.
-    pub protocol: u8,
-    /// The number that a packet's fragments have in common (16 bits over IPv4), as it lies in
-    /// memory; nothing if this is no fragment.
-    pub id: u32,
-}
 
 /// Walks an IPv4 packet.
 #[inline(always)]
-pub(super) fn ipv4<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+pub(super) fn ipv4<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
     let header = packet.header::<Ipv4Header>(EthernetHeader::LEN);
     let header = header.ok_or(Unreadable::Truncated)?;
     let length = match (header.version_ihl >> 4, header.version_ihl & 0xf) {
@@ -37,7 +26,8 @@ pub(super) fn ipv4<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
         _ => return Err(Unreadable::Version),
     };
     let fragment = u16::from_be_bytes(header.fragment);
-    let (protocol, id) = (header.protocol, u16::from_ne_bytes(header.id).into());
+    let protocol = header.protocol;
+    let id = u16::from_ne_bytes(header.id).into();
     let piece = match (fragment & 0x1fff, fragment & 0x2000) {
         (0, 0) => Piece::Whole,
         (0, _) => Piece::First,
@@ -48,10 +38,15 @@ pub(super) fn ipv4<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
         1 => return Err(Unreadable::Icmp),
         _ => return Err(Unreadable::Protocol),
     }
-    let end = EthernetHeader::LEN + length;
-    options(packet, end)?;
-    packet.set_layout(end, piece);
-    Ok(Shape { protocol, id })
+    let transport = EthernetHeader::LEN + length;
+    options(packet, transport)?;
+    packet.set_layout(Layout {
+        transport,
+        protocol,
+        piece,
+        id,
+    });
+    Ok(())
 }
 
 /// Walks the options before `end` (RFC 791, section 3.1). Source routes can't be followed.
@@ -62,7 +57,7 @@ fn options<P: AnyShape>(packet: &mut P, end: usize) -> Result<(), Unreadable> {
     const NO_OPERATION: u8 = 1;
     const LOOSE_ROUTE: u8 = 131;
     const STRICT_ROUTE: u8 = 137;
-    packet.set_layout(Ipv4::TRANSPORT, Piece::Whole);
+    go_to(packet, Ipv4::TRANSPORT);
     for _ in 0..MAX {
         let at = packet.transport::<Ipv4>();
         if at >= end {
@@ -78,9 +73,17 @@ fn options<P: AnyShape>(packet: &mut P, end: usize) -> Result<(), Unreadable> {
             _ if *length < 2 => return Err(Unreadable::Options),
             _ => usize::from(*length),
         };
-        packet.set_layout(at + length, Piece::Whole);
+        go_to(packet, at + length);
     }
     Ok(())
+}
+
+#[inline(always)]
+fn go_to<P: AnyShape>(packet: &mut P, transport: usize) {
+    packet.set_layout(Layout {
+        transport,
+        ..Layout::default()
+    });
 }
 
 /// The start of an extension header (RFC 8200, sections 4.3, 4.4, 4.6).
@@ -129,32 +132,33 @@ const START: usize = Ipv6::TRANSPORT;
 
 /// Walks an IPv6 packet.
 #[inline(always)]
-pub(super) fn ipv6<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
+pub(super) fn ipv6<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
     let header = packet.header::<Ipv6Header>(EthernetHeader::LEN);
     let header = header.ok_or(Unreadable::Truncated)?;
     if header.version_class_label[0] >> 4 != 6 {
         return Err(Unreadable::Version);
     }
-    let mut shape = Shape {
-        protocol: header.next_header,
-        id: 0,
-    };
-    packet.set_layout(START, Piece::Whole);
+    let protocol = header.next_header;
+    packet.set_layout(Layout {
+        transport: START,
+        protocol,
+        ..Layout::default()
+    });
     for n in 0..EXTENSION_HEADERS {
-        match shape.protocol {
-            6 | 17 => return Ok(shape),
+        match packet.layout().protocol {
+            6 | 17 => return Ok(()),
             58 => return Err(Unreadable::Icmp),
             // Hop-by-hop options, which come first or not at all.
             0 if n > 0 => return Err(Unreadable::ExtensionHeader),
             // Those, routing, destination options.
-            0 | 43 | 60 => extension(packet, &mut shape)?,
-            44 => fragment(packet, &mut shape)?,
+            0 | 43 | 60 => extension(packet)?,
+            44 => fragment(packet)?,
             // ESP, AH, no next header, mobility, HIP, shim6.
             50 | 51 | 59 | 135 | 139 | 140 => return Err(Unreadable::ExtensionHeader),
             _ => return Err(Unreadable::Protocol),
         }
         if packet.piece() == Piece::Later {
-            return Ok(shape);
+            return Ok(());
         }
         if packet.transport::<Ipv6>() > START + EXTENSION_BYTES {
             return Err(Unreadable::ExtensionHeader);
@@ -165,34 +169,35 @@ pub(super) fn ipv6<P: AnyShape>(packet: &mut P) -> Result<Shape, Unreadable> {
 
 /// Walks on behind options or a routing header, which must have led the packet to its end.
 #[inline(always)]
-fn extension<P: AnyShape>(packet: &mut P, shape: &mut Shape) -> Result<(), Unreadable> {
-    let at = packet.transport::<Ipv6>();
-    let header = packet.header::<ExtensionHeader>(at);
+fn extension<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
+    let mut layout = packet.layout();
+    let header = packet.header::<ExtensionHeader>(layout.transport);
     let header = header.ok_or(Unreadable::Truncated)?;
-    if shape.protocol == 43 && header.segments_left != 0 {
+    if layout.protocol == 43 && header.segments_left != 0 {
         return Err(Unreadable::ExtensionHeader);
     }
-    shape.protocol = header.next;
-    let length = 8 * (1 + usize::from(header.length));
-    packet.set_layout(at + length, packet.piece());
+    layout.protocol = header.next;
+    layout.transport += 8 * (1 + usize::from(header.length));
+    packet.set_layout(layout);
     Ok(())
 }
 
 /// Walks on behind a fragment header. One that says it is all of its packet is handled as if it
 /// were not there (RFC 6946).
 #[inline(always)]
-fn fragment<P: AnyShape>(packet: &mut P, shape: &mut Shape) -> Result<(), Unreadable> {
-    let at = packet.transport::<Ipv6>();
-    let header = packet.header::<FragmentHeader>(at);
+fn fragment<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
+    let mut layout = packet.layout();
+    let header = packet.header::<FragmentHeader>(layout.transport);
     let header = header.ok_or(Unreadable::Truncated)?;
     let offset = u16::from_be_bytes(header.offset);
-    shape.protocol = header.next;
-    shape.id = u32::from_ne_bytes(header.id);
-    let piece = match (offset & 0xfff8, offset & 1) {
-        (0, 0) => packet.piece(),
-        (0, _) => Piece::First,
-        _ => Piece::Later,
-    };
-    packet.set_layout(at + size_of::<FragmentHeader>(), piece);
+    layout.protocol = header.next;
+    layout.id = u32::from_ne_bytes(header.id);
+    match (offset & 0xfff8, offset & 1) {
+        (0, 0) => {}
+        (0, _) => layout.piece = Piece::First,
+        _ => layout.piece = Piece::Later,
+    }
+    layout.transport += size_of::<FragmentHeader>();
+    packet.set_layout(layout);
     Ok(())
 }

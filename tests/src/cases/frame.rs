@@ -4,9 +4,15 @@
 //! A [`Frame`] is a description; a method changes one thing about it. So a row says how the output
 //! differs from the input: `input.clone().ends(a, b).hop().link(c, d)`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
 
-use etherparse::{IpNumber, Ipv4Options, Ipv6FlowLabel, TcpHeader, TcpOptions, UdpHeader};
+use etherparse::{
+    IpFragOffset, IpNumber, Ipv4Options, Ipv6FlowLabel, Ipv6FragmentHeader, TcpHeader, TcpOptions,
+    UdpHeader,
+};
 
 use super::{
     headers::{IpHeader, ip_header},
@@ -43,6 +49,7 @@ pub struct Frame {
     dont_fragment: bool,
     extras: Vec<u8>,
     next_header: Option<u8>,
+    fragment: Option<Fragment>,
     payload: Vec<u8>,
     surplus: Vec<u8>,
     patches: Vec<(usize, Vec<u8>)>,
@@ -54,6 +61,14 @@ pub struct Frame {
 enum Transport {
     Tcp { flags: u8, options: bool },
     Udp { checksum: bool },
+}
+
+/// A part of what is behind a packet's IP header.
+#[derive(Clone, Debug)]
+struct Fragment {
+    range: Range<usize>,
+    id: u16,
+    next_header: Option<u8>,
 }
 
 /// The headers around a packet.
@@ -100,6 +115,7 @@ impl Frame {
             dont_fragment: false,
             extras: Vec::new(),
             next_header: None,
+            fragment: None,
             payload: b"ping".to_vec(),
             surplus: Vec::new(),
             patches: Vec::new(),
@@ -199,6 +215,26 @@ impl Frame {
         self
     }
 
+    /// Only these bytes of what is behind the IP header, as a fragment of a packet of this number.
+    /// Not with options or extension headers.
+    pub fn fragment(mut self, range: Range<usize>, id: u16) -> Self {
+        let next_header = None;
+        self.fragment = Some(Fragment {
+            range,
+            id,
+            next_header,
+        });
+        self
+    }
+
+    /// With another next header in its fragment header.
+    pub fn next_header_in_fragment(mut self, number: u8) -> Self {
+        if let Some(fragment) = &mut self.fragment {
+            fragment.next_header = Some(number);
+        }
+        self
+    }
+
     /// With this payload.
     pub fn payload(mut self, payload: &[u8]) -> Self {
         self.payload = payload.to_vec();
@@ -215,7 +251,7 @@ impl Frame {
     /// With a payload that makes the IP packet `length` bytes long.
     pub fn sized(mut self, length: usize) -> Self {
         self.payload.clear();
-        let payload = length - self.ip_length();
+        let payload = length - self.whole_length();
         self.payload = (0..payload).map(|n| n as u8).collect();
         self
     }
@@ -301,6 +337,14 @@ impl Frame {
 
     /// Length of the IP packet, without an outer header, as it should be.
     pub fn ip_length(&self) -> usize {
+        match &self.fragment {
+            None => self.whole_length(),
+            Some(fragment) if self.source.is_ipv4() => 20 + fragment.range.len(),
+            Some(fragment) => 40 + 8 + fragment.range.len(),
+        }
+    }
+
+    fn whole_length(&self) -> usize {
         let transport = match self.transport {
             Transport::Tcp { options: false, .. } => 20,
             Transport::Tcp { options: true, .. } => 24,
@@ -322,7 +366,7 @@ impl Frame {
 
     /// Whether its transport header is where it usually is.
     pub fn is_plain(&self) -> bool {
-        self.extras.is_empty()
+        self.extras.is_empty() && self.fragment.is_none()
     }
 
     /// Where it comes from.
@@ -346,6 +390,9 @@ impl Frame {
     pub fn bytes(&self) -> Vec<u8> {
         let mut ipv4 = self.source.is_ipv4();
         let mut packet = self.ip_packet();
+        if let Some(fragment) = &self.fragment {
+            packet = self.piece(fragment, &packet);
+        }
         if let Some(outer) = self.outer {
             packet = self.wrapped(outer, packet);
             ipv4 = outer.source.is_ipv4();
@@ -388,7 +435,7 @@ impl Frame {
     fn ip_packet(&self) -> Vec<u8> {
         let protocol = self.protocol();
         let (source, destination) = (self.source.ip(), self.destination.ip());
-        let length = self.ip_length() - self.ip_header_length();
+        let length = self.whole_length() - self.ip_header_length();
         let mut ip = ip_header(source, destination, protocol, self.class, self.hops, length);
         if let IpHeader::V4(header) = &mut ip {
             header.dont_fragment = self.dont_fragment;
@@ -422,6 +469,34 @@ impl Frame {
             &self.surplus,
         ]
         .concat()
+    }
+
+    /// A fragment of `packet`.
+    fn piece(&self, fragment: &Fragment, packet: &[u8]) -> Vec<u8> {
+        let whole = &packet[self.ip_header_length()..];
+        let data = &whole[fragment.range.clone()];
+        let more = fragment.range.end < whole.len();
+        let offset = IpFragOffset::try_new(fragment.range.start as u16 / 8).expect("13 bits");
+        let protocol = self.protocol();
+        let (source, destination) = (self.source.ip(), self.destination.ip());
+        let (class, hops, length) = (self.class, self.hops, data.len());
+        let mut ip = ip_header(source, destination, protocol, class, hops, length);
+        let mut between = Vec::new();
+        match &mut ip {
+            IpHeader::V4(header) => {
+                header.identification = fragment.id;
+                (header.more_fragments, header.fragment_offset) = (more, offset);
+            }
+            IpHeader::V6(header) => {
+                (header.next_header, header.payload_length) =
+                    (IpNumber::IPV6_FRAGMENTATION_HEADER, length as u16 + 8);
+                let next = fragment.next_header.map_or(protocol, IpNumber);
+                let id = u32::from(fragment.id) << 16 | 0x0505;
+                let fragment = Ipv6FragmentHeader::new(next, offset, more, id);
+                between = fragment.to_bytes().to_vec();
+            }
+        }
+        [&ip.bytes()[..], &between, data].concat()
     }
 
     fn tcp_header(&self, ip: &IpHeader, flags: u8, options: bool) -> Vec<u8> {

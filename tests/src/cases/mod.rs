@@ -6,7 +6,7 @@
 //!        │                                 hashes            slots of flows, by siphasher
 //!        └──────────┬───────────────────────────┘
 //!   truncated, parse, faults            what is no sound packet of a service
-//!   shapes                              options and extension headers
+//!   shapes, fragments                   options and extension headers; packets in fragments
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   full_nat, checksums, flows, routes, spread
@@ -28,6 +28,7 @@ mod checksums;
 mod edits;
 mod faults;
 mod flows;
+mod fragments;
 mod full_nat;
 mod golden;
 mod gue;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Case> {
         parse::rows(),
         recorded::rows(),
         shapes::rows(),
+        fragments::rows(),
         hashed::rows(),
         tunnels::rows(),
         gue::rows(),

@@ -5,6 +5,7 @@
 
 mod exceptions;
 mod flows;
+mod fragments;
 mod packet;
 mod routes;
 mod tables;

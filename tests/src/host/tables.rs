@@ -8,11 +8,11 @@ use std::{
 
 use lb_common::{
     abi::{
-        Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowTable, HopWord, Ipv4Address,
-        Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES,
-        MAX_SOURCES, MAX_TABLES, NextHop, Occupancy, OldTable, RecordBudget, RecordLimits,
-        Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId,
-        Timeouts, Traffic, Unrecorded,
+        Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget,
+        Fragmented, HopWord, Ipv4Address, Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES,
+        MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, Occupancy,
+        OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed,
+        Service, Slot, SourcePorts, TableId, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -24,6 +24,7 @@ use zerocopy::FromZeros;
 use super::{
     exceptions::{Exceptions, HostException},
     flows::{FlowTables, HostFlow, Key, rubbish},
+    fragments::Fragments,
     routes::look_up,
 };
 use crate::cases::{
@@ -44,6 +45,8 @@ pub struct HostTables {
     turns: RefCell<BTreeMap<u32, u32>>,
     exceptions_v4: Exceptions<Ipv4Address>,
     exceptions_v6: Exceptions<Ipv6Address>,
+    fragments_v4: Fragments<Ipv4Address>,
+    fragments_v6: Fragments<Ipv6Address>,
     budget: Cell<RecordBudget>,
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
@@ -78,6 +81,8 @@ impl HostTables {
             turns: RefCell::default(),
             exceptions_v4: Exceptions::default(),
             exceptions_v6: Exceptions::default(),
+            fragments_v4: Fragments::default(),
+            fragments_v6: Fragments::default(),
             budget: Cell::default(),
             unrecorded: RefCell::default(),
             newly_unrecorded: RefCell::default(),
@@ -314,7 +319,7 @@ impl Tables for HostTables {
 }
 
 macro_rules! family_tables {
-    ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident, $no_reverse:ident) => {
+    ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident, $no_reverse:ident, $fragments:ident) => {
         impl FamilyTables<$family> for HostTables {
             type Exception = HostException;
             type Flow = HostFlow<<$family as Family>::Address>;
@@ -404,6 +409,30 @@ macro_rules! family_tables {
                 self.$exceptions.insert(key, entry, capacity as usize)
             }
 
+            fn fragmented(&self, id: &FlowKey<<$family as Family>::Address>) -> Option<Fragmented> {
+                self.$fragments.find(id)
+            }
+
+            fn insert_fragmented(
+                &self,
+                id: &FlowKey<<$family as Family>::Address>,
+                entry: &Fragmented,
+            ) -> Result<(), InsertError> {
+                self.$fragments.insert(id, entry)
+            }
+
+            fn remove_fragmented(&self, id: &FlowKey<<$family as Family>::Address>) {
+                self.$fragments.remove(id);
+            }
+
+            fn with_fragment_budget<R>(
+                &self,
+                source: &<$family as Family>::Address,
+                work: impl FnOnce(&mut FragmentBudget) -> R,
+            ) -> Option<R> {
+                Some(self.$fragments.with_budget(*source, work))
+            }
+
             fn route(
                 &self,
                 ends: &Rewrite<<$family as Family>::Address>,
@@ -442,7 +471,8 @@ family_tables!(
     flows_v4,
     exceptions_v4,
     no_service_v4,
-    no_reverse_v4
+    no_reverse_v4,
+    fragments_v4
 );
 family_tables!(
     Ipv6,
@@ -450,5 +480,6 @@ family_tables!(
     flows_v6,
     exceptions_v6,
     no_service_v6,
-    no_reverse_v6
+    no_reverse_v6,
+    fragments_v6
 );

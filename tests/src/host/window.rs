@@ -1,7 +1,7 @@
 //! A frame of any shape, as the kernel's window shows it: its first bytes, and nothing is changed
 //! until the change is committed.
 
-use lb_common::net::{AnyShape, Family, Header, Packet, Piece};
+use lb_common::net::{AnyShape, Family, Header, Layout, Packet, Piece};
 
 use super::packet::HostPacket;
 
@@ -15,8 +15,7 @@ pub struct HostWindow {
     shown: HostPacket,
     /// Bytes behind those shown.
     hidden: usize,
-    transport: usize,
-    piece: Piece,
+    layout: Layout,
 }
 
 impl HostWindow {
@@ -26,8 +25,7 @@ impl HostWindow {
             shown: packet.clone(),
             hidden: packet.len().saturating_sub(SHOWN),
             packet,
-            transport: 0,
-            piece: Piece::Whole,
+            layout: Layout::default(),
         }
     }
 
@@ -45,11 +43,11 @@ impl Packet for HostWindow {
     const PLAIN: bool = false;
 
     fn transport<F: Family>(&self) -> usize {
-        self.transport
+        self.layout.transport
     }
 
     fn piece(&self) -> Piece {
-        self.piece
+        self.layout.piece
     }
 
     fn len(&self) -> usize {
@@ -72,8 +70,12 @@ impl Packet for HostWindow {
 }
 
 impl AnyShape for HostWindow {
-    fn set_layout(&mut self, transport: usize, piece: Piece) {
-        (self.transport, self.piece) = (transport, piece);
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn set_layout(&mut self, layout: Layout) {
+        self.layout = layout;
     }
 
     fn commit(&mut self) -> bool {

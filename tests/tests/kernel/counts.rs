@@ -6,13 +6,13 @@ use std::{
 };
 
 use aya::{
-    maps::{Array, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
     util::nr_cpus,
 };
 use lb_common::{
     abi::{
-        Address as _, Counters, FlowKey, FlowTable, Ipv4Address, Ipv6Address, NeighbourWanted,
-        Occupancy, RecordBudget, Recorded, Unrecorded,
+        Address as _, Counters, FlowKey, FlowTable, FragmentBudget, Ipv4Address, Ipv6Address,
+        NeighbourWanted, Occupancy, RecordBudget, Recorded, Unrecorded,
     },
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
@@ -21,7 +21,7 @@ use sluice_tests::cases::{
     ring::Counts,
     world::HERTZ,
 };
-use zerocopy::FromBytes as _;
+use zerocopy::{FromBytes, Immutable};
 
 use crate::program::Program;
 use lb_userspace::kernel::Wire;
@@ -40,6 +40,9 @@ impl Program {
         self.affinities_v6().clear();
         self.exceptions_v4().clear();
         self.exceptions_v6().clear();
+        self.fragmented_v4().clear();
+        self.fragmented_v6().clear();
+        self.change_fragment_budgets(|budget| *budget = FragmentBudget::default());
         let mut occupancy: Array<_, u64> = self.map("OCCUPANCY");
         for position in 0..Occupancy::POSITIONS {
             occupancy.set(position, 0, 0).expect("a number");
@@ -81,7 +84,16 @@ impl Program {
 
     /// Makes what CPUs have recorded of late older.
     pub(crate) fn age_budgets(&mut self, seconds: u32) {
-        self.change_budgets(|budget| budget.since = budget.since.wrapping_sub(seconds * HERTZ));
+        let ago = seconds * HERTZ;
+        self.change_budgets(|budget| budget.since = budget.since.wrapping_sub(ago));
+        self.change_fragment_budgets(|budget| budget.since = budget.since.wrapping_sub(ago));
+    }
+
+    fn change_fragment_budgets(&mut self, change: impl Fn(&mut FragmentBudget)) {
+        let sources = self.map("FRAGMENT_SOURCES_V4");
+        change_all::<Ipv4Address>(sources, &change);
+        let sources = self.map("FRAGMENT_SOURCES_V6");
+        change_all::<Ipv6Address>(sources, &change);
     }
 
     fn change_budgets(&mut self, change: impl Fn(&mut RecordBudget)) {
@@ -207,4 +219,19 @@ fn outcomes() -> impl Iterator<Item = (u16, Outcome)> {
 /// Where an outcome is counted.
 fn place(device: u16, outcome: Outcome) -> u32 {
     u32::from(device) * Outcome::CODES + outcome.code()
+}
+
+/// Changes the budget of every source.
+fn change_all<A>(
+    mut sources: HashMap<&mut MapData, Wire<A>, Wire<FragmentBudget>>,
+    change: impl Fn(&mut FragmentBudget),
+) where
+    A: Copy + FromBytes + Immutable + 'static,
+{
+    let keys: Vec<_> = sources.keys().map(|key| key.expect("a source")).collect();
+    for key in keys {
+        let Wire(mut budget) = sources.get(&key, 0).expect("a source's budget");
+        change(&mut budget);
+        sources.insert(key, Wire(budget), 0).expect("a budget");
+    }
 }

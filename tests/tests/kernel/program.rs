@@ -8,8 +8,8 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::abi::{
-    Affinity, Exception, FlowTable, Ipv4Address, Ipv6Address, OldTable, Service, Slot, TableId,
-    TableSize,
+    Affinity, Exception, FlowTable, Fragmented, Ipv4Address, Ipv6Address, OldTable, Service, Slot,
+    TableId, TableSize,
 };
 use lb_userspace::kernel::{OBJECT, Wire, link_programs};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
@@ -241,6 +241,16 @@ impl Program {
     /// The exceptions of IPv6.
     pub(crate) fn exceptions_v6(&mut self) -> Flows<'_, Ipv6Address, Exception> {
         Flows(self.map("EXCEPTIONS_V6"))
+    }
+
+    /// The packets in fragments of IPv4.
+    pub(crate) fn fragmented_v4(&mut self) -> Flows<'_, Ipv4Address, Fragmented> {
+        Flows(self.map("FRAGMENTED_V4"))
+    }
+
+    /// The packets in fragments of IPv6.
+    pub(crate) fn fragmented_v6(&mut self) -> Flows<'_, Ipv6Address, Fragmented> {
+        Flows(self.map("FRAGMENTED_V6"))
     }
 
     /// A map of this name.

@@ -3,7 +3,7 @@
 //! Time passes by making every flow and every budget older. Between frames of a row nothing else
 //! ages: the program is told that a second has [`HERTZ`] jiffies, which takes the kernel minutes.
 
-use lb_common::abi::{Address, Affinity, FlowEntry, FlowTable};
+use lb_common::abi::{Address, Affinity, FlowEntry, FlowTable, Fragmented};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -105,6 +105,9 @@ impl Ring for KernelRing<'_> {
         let age = |affinity: &mut Affinity| before(&mut affinity.last_seen, seconds);
         program.affinities_v4().update_all(age);
         program.affinities_v6().update_all(age);
+        let age = |first: &mut Fragmented| before(&mut first.seen, seconds);
+        program.fragmented_v4().update_all(age);
+        program.fragmented_v6().update_all(age);
         program.age_budgets(seconds);
     }
 
