@@ -38,7 +38,7 @@ pub(super) fn rows() -> Vec<Case> {
 }
 
 /// The three fragments of a packet with 60 bytes behind its IP header.
-fn pieces(whole: &Frame, id: u16) -> [Frame; 3] {
+pub(super) fn pieces(whole: &Frame, id: u16) -> [Frame; 3] {
     let header = whole.transport() - IP;
     let whole = whole.clone().sized(header + 60);
     [(0, 24), (24, 48), (48, 60)].map(|(from, to)| whole.clone().fragment(from..to, id))

@@ -11,7 +11,8 @@ use lb_common::{
 };
 
 use super::{
-    case::{Case, Expected},
+    case::{Case, Ends, Expected},
+    fragments::pieces,
     frame::{ACK, FIN, Frame, RST, SYN},
     outputs::{forwarded, opened},
     places::{Flavour, Pool, Way},
@@ -28,8 +29,11 @@ pub(super) fn rows() -> Vec<Case> {
     for flavour in Flavour::ALL {
         for pool in [Pool::Ipip, Pool::Dsr, Pool::Gue, Pool::IpipAcross] {
             rows.push(recorded(flavour, pool, ServiceTraits::STEERED));
+            rows.push(pieced(flavour, pool, ServiceTraits::STEERED));
         }
         rows.push(recorded(flavour, Pool::OneSided, ServiceTraits::NONE));
+        rows.push(pieced(flavour, Pool::OneSided, ServiceTraits::NONE));
+        rows.extend(fragmented(flavour));
         rows.extend(kept(flavour));
         rows.extend(gone(flavour));
         rows.extend(scheduled(flavour));
@@ -50,6 +54,22 @@ fn recorded(flavour: Flavour, pool: Pool, traits: ServiceTraits) -> Case {
         .frame(&frame, opened(flavour, pool, &frame))
         .frame(&frame, forwarded(flavour, pool, &frame))
         .frame(&frame, forwarded(flavour, pool, &frame))
+}
+
+/// Later fragments follow the first one, and record nothing.
+fn pieced(flavour: Flavour, pool: Pool, traits: ServiceTraits) -> Case {
+    let [first, middle, last] = pieces(&flavour.request(pool), 7);
+    let flow = Ends::request(flavour, pool, flavour.client(Way::Router));
+    let traits = ServiceTraits::TRACKED.and(traits);
+    Case::new(format!("{pool} {flavour}, recorded: fragments"))
+        .world(|world| world.set_traits(flavour, pool, traits))
+        .frame(&first, opened(flavour, pool, &first))
+        .frame(&middle, forwarded(flavour, pool, &middle))
+        .frame(&last, forwarded(flavour, pool, &last))
+        .evict(flow)
+        .frame(&middle, Expected::dropped(DropReason::FlowEvicted))
+        .frame(&first, opened(flavour, pool, &first))
+        .frame(&middle, forwarded(flavour, pool, &middle))
 }
 
 /// A row whose pool has a second backend, which takes no new flows at first.
@@ -153,6 +173,28 @@ fn gone(flavour: Flavour) -> Vec<Case> {
             give(world, flavour, &slots);
         })
         .frame(&a, opens(flavour, &a, OTHER)),
+    ]
+}
+
+/// Later fragments go where their flow goes, which they do not change.
+fn fragmented(flavour: Flavour) -> Vec<Case> {
+    let [a, its_middle, its_last] = pieces(&flavour.request(POOL), 7);
+    let home = first(flavour);
+    vec![
+        plain(flavour, "fragments stay where their flow is")
+            .frame(&a, opens(flavour, &a, home))
+            .world(|world| give(world, flavour, &[OTHER]))
+            .frame(&its_middle, goes_on(flavour, &its_middle, home))
+            .frame(&its_last, goes_on(flavour, &its_last, home)),
+        plain(flavour, "a later fragment whose backend is gone")
+            .frame(&a, opens(flavour, &a, home))
+            .world(|world| {
+                world.kill_backend(home);
+                give(world, flavour, &[OTHER]);
+            })
+            .frame(&its_middle, Expected::dropped(DropReason::FlowEvicted))
+            .frame(&a, opens(flavour, &a, OTHER))
+            .frame(&its_middle, goes_on(flavour, &its_middle, OTHER)),
     ]
 }
 
@@ -273,6 +315,9 @@ fn tcp(flavour: Flavour) -> Vec<Case> {
         world.loads.insert(home, load);
     };
     let b = another(flavour);
+    let there = ack.clone().sequence(0x7000_0000);
+    let [piece, its_middle, _] = pieces(&there, 7);
+    let end = there.flags(FIN | ACK);
     let mut rows = vec![
         plain(flavour, "a RST of no flow")
             .frame(&rst, Expected::dropped(DropReason::ResetWithoutFlow)),
@@ -281,6 +326,13 @@ fn tcp(flavour: Flavour) -> Vec<Case> {
             .frame(&fin, goes_on(flavour, &fin, home))
             .frame(&syn, opens(flavour, &syn, home))
             .frame(&syn, goes_on(flavour, &syn, home)),
+        // A later fragment has no sequence number for FIN to be far from.
+        plain(flavour, "FIN ends a flow behind fragments")
+            .world(cap)
+            .frame(&piece, opens(flavour, &piece, home))
+            .frame(&its_middle, goes_on(flavour, &its_middle, home))
+            .frame(&end, goes_on(flavour, &end, home))
+            .frame(&b, opens(flavour, &b, home)),
     ];
     for (name, end) in [("FIN", &fin), ("RST", &rst)] {
         rows.push(
