@@ -18,6 +18,7 @@
 //!             tests/kernel)
 //! bench       what a packet costs, beside floors of the same run
 //! live        thousands of live connections while backends come, go and die
+//! conservation  is every packet accounted for, and is what comes out sound
 //! ```
 //!
 //! Everything that is made here goes when its owner is dropped. Everything but `cases` and `host`
@@ -28,6 +29,7 @@ pub mod bench;
 pub mod cases;
 pub mod clients;
 pub mod command;
+pub mod conservation;
 pub mod decapsulator;
 pub mod host;
 pub mod http;

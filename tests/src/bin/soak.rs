@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
-    interrupt,
+    conservation, interrupt,
     live::{self, Mode, Order, Plan, Programs},
     progress::Progress,
     slots::{soak, trace::Load},
@@ -50,6 +50,9 @@ struct Run {
     /// `connections`: only this mode; may be given several times
     #[arg(long, value_name = "MODE")]
     mode: Vec<Mode>,
+    /// `conservation`: the packets of an earlier run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// `connections`: change nothing
     #[arg(long)]
     static_pool: bool,
@@ -66,12 +69,18 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 2] = [
+const SOAKS: [Soak; 3] = [
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
         length: |run| plan(run).length() * modes(run).len() as u32,
         run: connections,
+    },
+    Soak {
+        name: "conservation",
+        about: "5,000,000 packets, sound, hostile and random: each must be accounted for",
+        length: |_| CONSERVATION,
+        run: conserve,
     },
     Soak {
         name: "slots",
@@ -80,6 +89,9 @@ const SOAKS: [Soak; 2] = [
         run: slots,
     },
 ];
+
+/// How long `conservation` takes on two cores.
+const CONSERVATION: Duration = Duration::from_secs(120);
 
 /// How long `slots` takes on two cores.
 const SLOTS: Duration = Duration::from_secs(120);
@@ -120,6 +132,7 @@ fn list() {
         sluice: None,
         output: None,
         mode: Vec::new(),
+        seed: None,
         static_pool: false,
     };
     for Soak {
@@ -172,10 +185,7 @@ impl Summary {
 
 fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
     let programs = Programs {
-        sluice: match &run.sluice {
-            Some(path) => path.clone(),
-            None => sluice::binary()?,
-        },
+        sluice: agent(run)?,
         soak: std::env::current_exe().context("where am I?")?,
     };
     let progress = Progress::new();
@@ -194,6 +204,28 @@ fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
         good &= fine;
     }
     Ok(good)
+}
+
+fn agent(run: &Run) -> Result<PathBuf> {
+    match &run.sluice {
+        Some(path) => Ok(path.clone()),
+        None => sluice::binary(),
+    }
+}
+
+fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let seed = run.seed.unwrap_or_else(|| {
+        let since = std::time::UNIX_EPOCH.elapsed();
+        since.map_or(0, |since| since.as_nanos() as u64)
+    });
+    let plan = conservation::Plan {
+        packets: 5_000_000,
+        seed,
+    };
+    summary.tell(&format!("conservation, --seed {seed}\n"))?;
+    let ledger = conservation::run(TITLE, plan, &agent(run)?, &Progress::new())?;
+    summary.tell(&ledger.to_string())?;
+    Ok(ledger.problems().is_empty())
 }
 
 fn slots(_: &Run, summary: &mut Summary) -> Result<bool> {

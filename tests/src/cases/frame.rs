@@ -374,6 +374,11 @@ impl Frame {
         self.source
     }
 
+    /// Where it goes to.
+    pub fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
     fn protocol(&self) -> IpNumber {
         match self.transport {
             Transport::Tcp { .. } => IpNumber::TCP,

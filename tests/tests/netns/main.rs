@@ -9,6 +9,7 @@ mod agent_pools;
 mod agent_reload;
 mod agent_schedulers;
 mod agent_start;
+mod conservation;
 mod live;
 mod net;
 mod receiver;
