@@ -60,8 +60,11 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     }
     let found = either(tables, &scratch.key);
     scratch.opens = u32::from(found.is_none());
-    if from_backend && found.is_none() {
-        return Err(PassReason::NoFlow.into());
+    match (target.kind(), &found) {
+        (ServiceKind::Service, _) | (_, Some(_)) => {}
+        // The kernel would reset a connection that its client's next packet may save.
+        (ServiceKind::Source, None) => return Err(DropReason::UnknownFlow.into()),
+        (_, None) => return Err(PassReason::NoFlow.into()),
     }
     let flags = parse::sound::<F, P>(packet, facts)?;
     let came_from = packet
@@ -72,8 +75,8 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     scratch.segment = parse::segment::<F, P>(packet, facts);
     if let Some((held, table)) = found {
         held.read(&mut scratch.entry);
+        scratch.young = u32::from(table == FlowTable::Young);
         if from_backend || keeps::<F, T>(tables, scratch, target)? {
-            scratch.young = u32::from(table == FlowTable::Young);
             return Ok(held);
         }
     }
@@ -94,7 +97,8 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
 /// Whether a client's flow goes on as its entry, in `scratch.entry`, says. If not, both entries are
 /// removed, and the flow is recorded anew. One that has lost the entry of its replies does not (the
 /// table's full, and the kernel evicts one by one): its source port may be another flow's by now. That
-/// is looked after once a second, which also keeps the replies' entry from being the oldest.
+/// is looked after when a second has passed, which also keeps the replies' entry from being the oldest,
+/// and always while the flow is young, since floods evict those.
 #[inline(always)]
 fn keeps<F: Family, T: FamilyTables<F>>(
     tables: &T,
@@ -106,7 +110,7 @@ fn keeps<F: Family, T: FamilyTables<F>>(
         return Err(DropReason::BackendGone.into());
     }
     let recent = tables.now().wrapping_sub(scratch.entry.last_seen) < tables.hertz();
-    if lives && recent {
+    if lives && recent && scratch.young == 0 {
         return Ok(true);
     }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
@@ -197,19 +201,21 @@ fn apply<F: Family, T: FamilyTables<F>>(
     count_active(tables, &scratch.entry, state);
     held.set_state(state);
     if change == Change::Reopen {
-        held.set_isn(scratch.segment.sequence);
+        held.set_isn(scratch.segment.initial());
     }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
     let Some((twin, _)) = either(tables, &scratch.answers) else {
         return;
     };
     twin.read(&mut scratch.found);
-    if scratch.found.fingerprint != scratch.answers.fingerprint() {
+    // Recycled, or of a flow that took the port since.
+    let other = scratch.found.rewrite() != scratch.key.reply();
+    if other || scratch.found.fingerprint != scratch.answers.fingerprint() {
         return;
     }
     twin.set_state(state);
     if change == Change::To(FlowState::Answered) {
-        twin.set_peer_isn(scratch.segment.sequence);
+        twin.set_peer_isn(scratch.segment.initial());
     }
     if change == Change::Commit && scratch.young != 0 {
         scratch.found.set_state(state);

@@ -48,7 +48,7 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
         chosen,
         backend,
         back: scratch.back,
-        sequence: scratch.segment.sequence,
+        sequence: scratch.segment.initial(),
     };
     let hash = scratch.key.hash(tables.seed());
     for n in 0..CANDIDATE_PORTS {

@@ -87,7 +87,7 @@ reasons! {
         OtherProtocol = "other_protocol",
         /// No service has this address, port and protocol.
         NoService = "no_service",
-        /// For one of our source addresses, but of no flow: the host's own, or one long gone.
+        /// Of no flow, but for one of our source addresses and none of our ports there, or from a backend's port: the host's own.
         NoFlow = "no_flow",
         /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called or not read the frame: a fault of ours.
         NotRead = "not_read",
@@ -123,6 +123,8 @@ reasons! {
         FlowTableFull = "flow_table_full",
         /// The flow's entry was evicted while this packet, or another fragment of it, was handled.
         FlowEvicted = "flow_evicted",
+        /// For one of our source addresses and ports, but of no flow that is recorded. (The kernel would reset a connection that its client's next packet may save.)
+        UnknownFlow = "unknown_flow",
         /// A TCP reset for a flow that is not recorded.
         ResetWithoutFlow = "reset_without_flow",
         /// The kernel has no route back to the client, or one that forbids or can't be followed here.

@@ -94,7 +94,7 @@ fn apply<F: Family, T: FamilyTables<F>>(
     count_active(tables, &scratch.entry, state);
     held.set_state(state);
     if change == Change::Reopen {
-        held.set_isn(scratch.segment.sequence);
+        held.set_isn(scratch.segment.initial());
     }
     if change == Change::Commit && table == FlowTable::Young {
         scratch.entry.set_state(state);
@@ -135,7 +135,7 @@ fn insert<F: Family, T: FamilyTables<F>>(
         service,
         backend: chosen,
         route: HopWord::NONE,
-        sequence: scratch.segment.sequence,
+        sequence: scratch.segment.initial(),
     };
     let now = tables.now();
     scratch.entry.fill(spec, now, now);

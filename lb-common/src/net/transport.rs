@@ -93,6 +93,12 @@ impl TcpFlags {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
+    /// SYN, of either end.
+    #[inline(always)]
+    pub fn synchronizes(self) -> bool {
+        self.0 & Self::SYN != 0
+    }
+
     /// FIN or RST: the connection ends.
     #[inline(always)]
     pub fn closes(self) -> bool {

@@ -3,10 +3,7 @@
 
 use std::net::SocketAddr;
 
-use lb_common::{
-    abi::Direction,
-    datapath::{DropReason, PassReason},
-};
+use lb_common::{abi::Direction, datapath::DropReason};
 
 use super::{
     case::{Case, Ends, Expected},
@@ -245,12 +242,20 @@ fn evicted(flavour: Flavour) -> Vec<Case> {
             .frame(&second, opened(flavour, POOL, &second)),
         start("a reply whose entry is evicted")
             .evict(replies(flavour))
-            .frame(&reply, Expected::passed(PassReason::NoFlow)),
+            .frame(&reply, Expected::dropped(DropReason::UnknownFlow)),
         start("a reply's entry that was evicted comes back within a second")
             .evict(replies(flavour))
             .advance(1)
             .frame(&first, forwarded(flavour, POOL, &first))
             .frame(&reply, answered(flavour, POOL, &reply)),
+        start("a young flow's reply entry that was evicted comes back with the next packet")
+            .evict(replies(flavour))
+            .frame(&first, forwarded(flavour, POOL, &first))
+            .frame(&reply, answered(flavour, POOL, &reply)),
+        start("a young flow's port that another took meanwhile is not used by two")
+            .evict(replies(flavour))
+            .frame(&second, opened(flavour, POOL, &second))
+            .frame(&first, taken_port()),
         start("a port that another took meanwhile is not used by two")
             .evict(replies(flavour))
             .frame(&second, opened(flavour, POOL, &second))
@@ -259,7 +264,7 @@ fn evicted(flavour: Flavour) -> Vec<Case> {
         start("both entries evicted")
             .evict(clients)
             .evict(replies(flavour))
-            .frame(&reply, Expected::passed(PassReason::NoFlow))
+            .frame(&reply, Expected::dropped(DropReason::UnknownFlow))
             .frame(&first, opened(flavour, POOL, &first))
             .frame(&reply, answered(flavour, POOL, &reply)),
     ]
@@ -297,7 +302,10 @@ fn full(flavour: Flavour) -> Vec<Case> {
             .host_only(why)
             .world(|world| world.flow_capacity = 1)
             .frame(&first, full())
-            .frame(&flavour.reply(POOL), Expected::passed(PassReason::NoFlow))
+            .frame(
+                &flavour.reply(POOL),
+                Expected::dropped(DropReason::UnknownFlow),
+            )
             .world(|world| world.flow_capacity = 2)
             .frame(&first, opened(flavour, POOL, &first)),
     ]
