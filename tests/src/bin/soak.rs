@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
     conservation, interrupt,
-    live::{self, Mode, Order, Plan, Programs},
+    live::{self, FloodOrders, Mode, Order, Plan, Programs},
     progress::Progress,
     slots::{soak, trace::Load},
     sluice, stage,
@@ -32,6 +32,9 @@ enum What {
         name: String,
         addresses: Vec<SocketAddr>,
     },
+    /// The flood, as runs start it
+    #[command(hide = true)]
+    Flood(FloodOrders),
     /// The clients, as runs start them
     #[command(hide = true)]
     Client { order: PathBuf },
@@ -47,7 +50,7 @@ struct Run {
     /// Write the summary there, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// `connections`: only this mode; may be given several times
+    /// `connections`, `flood`: only this mode; may be given several times
     #[arg(long, value_name = "MODE")]
     mode: Vec<Mode>,
     /// `conservation`: the packets of an earlier run
@@ -69,7 +72,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
@@ -81,6 +84,12 @@ const SOAKS: [Soak; 3] = [
         about: "5,000,000 packets, sound, hostile and random: each must be accounted for",
         length: |_| CONSERVATION,
         run: conserve,
+    },
+    Soak {
+        name: "flood",
+        about: "live connections under a flood of others' SYNs and ACKs, and the same without",
+        length: |run| 2 * Plan::middling().length() * modes(run).len() as u32,
+        run: flood,
     },
     Soak {
         name: "slots",
@@ -118,6 +127,7 @@ fn run(what: &What) -> Result<bool> {
         }
         What::Run(run) => run_named(run),
         What::Echo { name, addresses } => live::run_echo(name, addresses).map(|()| true),
+        What::Flood(orders) => live::run_flood(orders).map(|()| true),
         What::Client { order } => {
             let text = fs::read(order).with_context(|| format!("no {}", order.display()))?;
             let order: Order = serde_json::from_slice(&text)?;
@@ -184,14 +194,25 @@ impl Summary {
 }
 
 fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
+    live_connections(run, &[plan(run)], summary)
+}
+
+fn flood(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let quiet = Plan::middling();
+    live_connections(run, &[quiet.clone(), quiet.flooded()], summary)
+}
+
+/// Live connections by each plan, in each mode.
+fn live_connections(run: &Run, plans: &[Plan], summary: &mut Summary) -> Result<bool> {
     let programs = Programs {
         sluice: agent(run)?,
         soak: std::env::current_exe().context("where am I?")?,
     };
     let progress = Progress::new();
     let mut good = true;
-    for mode in modes(run) {
-        let found = live::run(TITLE, mode, &plan(run), &programs, &progress);
+    let runs = modes(run).into_iter();
+    for (mode, plan) in runs.flat_map(|mode| plans.iter().map(move |plan| (mode, plan))) {
+        let found = live::run(TITLE, mode, plan, &programs, &progress);
         // The other modes are of interest even so.
         let (told, fine) = match found {
             Ok(found) => (found.to_string(), found.is_good()),
