@@ -270,18 +270,18 @@ pub(super) fn lookup<F: Family, T: FamilyTables<F>>(
     (entry.fingerprint == key.fingerprint()).then_some(table)
 }
 
-/// The entry of a key in either table. A flow is put in the one before it leaves the other.
+/// The entry of a key in either table. A flow is put in the one before it leaves the other: one that
+/// another CPU commits meanwhile is found where it was missed at first.
 #[inline(always)]
 pub(super) fn either<F: Family, T: FamilyTables<F>>(
     tables: &T,
     key: &FlowKey<F::Address>,
 ) -> Option<(T::Flow, FlowTable)> {
-    if let Some(held) = tables.flow(FlowTable::Committed, key) {
-        return Some((held, FlowTable::Committed));
-    }
-    tables
-        .flow(FlowTable::Young, key)
-        .map(|held| (held, FlowTable::Young))
+    let (young, committed) = (FlowTable::Young, FlowTable::Committed);
+    let find = |table| Some((tables.flow(table, key)?, table));
+    find(committed)
+        .or_else(|| find(young))
+        .or_else(|| find(committed))
 }
 
 /// Forgets a flow's entry.

@@ -172,7 +172,8 @@ impl NewFlow<'_> {
                 Ok(())
             }
             Err(InsertError::Exists) => {
-                // Another CPU was faster: its port counts.
+                // Another CPU was faster: its port counts, and it has counted the flow.
+                scratch.opens = 0;
                 let winner = lookup::<F, T>(tables, &scratch.key, &mut scratch.found);
                 if winner.is_some() && scratch.found.rewrite() != ends {
                     forget::<F, T>(tables, &scratch.answers);

@@ -44,6 +44,7 @@ pub struct Frame {
     destination: SocketAddr,
     transport: Transport,
     sequence: u32,
+    acknowledgement: u32,
     hops: u8,
     class: u8,
     dont_fragment: bool,
@@ -110,6 +111,7 @@ impl Frame {
             destination,
             transport,
             sequence: 0x0102_0304,
+            acknowledgement: 0,
             hops: 64,
             class: 0,
             dont_fragment: false,
@@ -135,6 +137,12 @@ impl Frame {
     /// With this sequence number. UDP has none.
     pub fn sequence(mut self, sequence: u32) -> Self {
         self.sequence = sequence;
+        self
+    }
+
+    /// With this acknowledgement number. UDP has none.
+    pub fn acknowledgement(mut self, acknowledgement: u32) -> Self {
+        self.acknowledgement = acknowledgement;
         self
     }
 
@@ -511,6 +519,7 @@ impl Frame {
             self.sequence,
             4096,
         );
+        tcp.acknowledgment_number = self.acknowledgement;
         (tcp.fin, tcp.syn, tcp.rst) = (flags & FIN != 0, flags & SYN != 0, flags & RST != 0);
         (tcp.psh, tcp.ack) = (flags & PSH != 0, flags & ACK != 0);
         if options {
