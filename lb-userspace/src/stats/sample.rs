@@ -129,6 +129,7 @@ fn service(name: &str, listen: &[&str], forward: Forward) -> ServiceView {
         scheduler: Scheduler::Maglev,
         forward,
         tracked: forward == Forward::FullNat,
+        fallback: None,
         counters: counters(forward, 3),
     }
 }

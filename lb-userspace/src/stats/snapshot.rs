@@ -200,11 +200,29 @@ pub struct ServiceView {
     pub forward: Forward,
     /// Whether each of its flows is recorded.
     pub tracked: bool,
+    /// Its other pool, if it has one.
+    pub fallback: Option<FallbackView>,
     /// Its traffic.
     pub counters: CountersView,
 }
 
+/// The pool that answers for a service while no backend of its own pool is live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackView {
+    /// Its name.
+    pub pool: String,
+    /// The families that it answers for now.
+    pub answers: Vec<Family>,
+}
+
 impl ServiceView {
+    /// The fallback pool, if it answers for a family now.
+    pub fn answering_fallback(&self, family: Family) -> Option<&str> {
+        let fallback = self.fallback.as_ref()?;
+        let answers = fallback.answers.contains(&family);
+        answers.then_some(fallback.pool.as_str())
+    }
+
     /// The families of the addresses that it listens on.
     pub fn families(&self) -> impl Iterator<Item = Family> {
         let families = self.listen.iter().filter_map(|listen| family(listen));
