@@ -14,7 +14,7 @@ use super::{
     forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
-    rewrite::{self, Tunnel},
+    rewrite::{self, Towards, Tunnel},
     steer,
     tables::{FamilyTables, Tables},
     unsettled,
@@ -67,7 +67,8 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
         }
         Forward::Dsr => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,
         Forward::Nat => {
-            rewrite::redirect::<F, P, T>(packet, tables, parsed, backend, &next)?;
+            let to = Towards { backend, next };
+            rewrite::redirect::<F, P, T>(packet, tables, parsed, &to)?;
         }
         // full-nat needs a port per flow, so its services are tracked.
         Forward::FullNat => return Err(DropReason::Inconsistent.into()),

@@ -26,9 +26,7 @@ where
     let outcome = match judge(packet, tables, ingress) {
         Ok(egress) if packet.commit() => Outcome::Forward(egress),
         Ok(_) => Outcome::Drop(DropReason::NoHeadroom),
-        Err(Stop::Pass(reason)) => Outcome::Pass(reason),
-        Err(Stop::Drop(reason)) => Outcome::Drop(reason),
-        Err(Stop::Uncommon) => Outcome::Pass(PassReason::NotRead),
+        Err(stop) => stop.into(),
     };
     tables.count_outcome(ingress.device(), outcome);
     outcome

@@ -83,6 +83,17 @@ pub trait Packet {
     fn grow(&mut self, bytes: usize) -> bool;
 }
 
+/// A received frame that another one is made of, in which parts of it are left out.
+pub trait Trim: Packet {
+    /// Takes the first `bytes` bytes away; offsets count from the new start. `false`, and nothing is
+    /// changed, if that can't be.
+    fn strip(&mut self, bytes: usize) -> bool;
+
+    /// Cuts the frame off behind its first `length` bytes. `false`, and nothing is changed, if it has
+    /// no more or that can't be.
+    fn cut(&mut self, length: usize) -> bool;
+}
+
 /// A received frame of any shape. What is written to it counts only once it is
 /// [committed](AnyShape::commit), so that one that passes is untouched.
 pub trait AnyShape: Packet {

@@ -73,6 +73,22 @@ impl Value for ExceptionRate {
     }
 }
 
+/// Frames made here in a second; 0: none at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyRate(pub u32);
+
+impl Value for ReplyRate {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 0 to 10000000";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 0..=10_000_000) => Ok(Self(n)),
+            _ => Err(format!("{number} packets a second can't be")),
+        }
+    }
+}
+
 /// The most live flows of a backend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaxFlows(pub u32);

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{
-    number::{ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority},
+    number::{
+        ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
+        ReplyRate,
+    },
     read::Fields,
     schema::{List, Table, Written},
     source::{At, Place},
@@ -48,6 +51,10 @@ pub(super) struct Agent {
     pub flows: Option<Flows>,
     pub exceptions: Option<Exceptions>,
     pub exception_rate: Option<ExceptionRate>,
+    pub icmp_rate: Option<ReplyRate>,
+    pub icmp_rate_per_source: Option<ReplyRate>,
+    pub reset_rate: Option<ReplyRate>,
+    pub reset_rate_per_source: Option<ReplyRate>,
     pub debug: Option<bool>,
 }
 
@@ -162,6 +169,10 @@ impl Table for Agent {
             flows: fields.or("flows", Flows(262_144)),
             exceptions: fields.or("exceptions", Exceptions(65_536)),
             exception_rate: fields.or("exception_rate", ExceptionRate(50_000)),
+            icmp_rate: fields.or("icmp_rate", ReplyRate(1000)),
+            icmp_rate_per_source: fields.or("icmp_rate_per_source", ReplyRate(20)),
+            reset_rate: fields.or("reset_rate", ReplyRate(10_000)),
+            reset_rate_per_source: fields.or("reset_rate_per_source", ReplyRate(200)),
             debug: fields.or("debug", false),
         }
     }

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
     abi::{Direction, Recorded},
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
 use super::{
@@ -222,6 +222,15 @@ impl Expected {
     /// It ends here.
     pub fn dropped(reason: DropReason) -> Self {
         Self::of(Outcome::Drop(reason))
+    }
+
+    /// `frame`, made here, leaves in its place, the way that it came.
+    pub fn answered(input: &Frame, reason: AnswerReason, frame: Vec<u8>) -> Self {
+        Self {
+            frame: Some(frame),
+            device: Some(input.ingress.device),
+            ..Self::of(Outcome::Answer(reason))
+        }
     }
 
     /// It leaves as `frame` through `device`.

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use lb_common::{
     abi::{
         Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
-        RecordLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize, Timeouts,
+        RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize,
+        Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -82,6 +83,8 @@ pub struct Constants {
     pub ports: SourcePorts,
     /// How many exceptions may be recorded.
     pub limits: RecordLimits,
+    /// How many frames may be made here: none, unless a row is about them.
+    pub replies: ReplyLimits,
     /// Whether there is a service in `nat` mode.
     pub nat: bool,
 }
@@ -166,6 +169,12 @@ impl World {
             limits: RecordLimits {
                 capacity: 64,
                 rate: 1 << 20,
+            },
+            replies: ReplyLimits {
+                errors: 0,
+                errors_per_source: 0,
+                resets: 0,
+                resets_per_source: 0,
             },
             nat: true,
         };

@@ -14,7 +14,7 @@ use lb_common::{
         Address as _, Counters, FlowKey, FlowTable, FragmentBudget, Ipv4Address, Ipv6Address,
         NeighbourWanted, Occupancy, RecordBudget, Recorded, Unrecorded,
     },
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 use sluice_tests::cases::{
     places::{INTERFACES, Pool},
@@ -207,11 +207,15 @@ fn outcomes() -> impl Iterator<Item = (u16, Outcome)> {
     devices.into_iter().flat_map(|device| {
         let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
         let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
+        let answers = AnswerReason::ALL
+            .iter()
+            .map(|reason| Outcome::Answer(*reason));
         let forwarded = [Outcome::Forward(Egress::Transmit)];
         forwarded
             .into_iter()
             .chain(passes)
             .chain(drops)
+            .chain(answers)
             .map(move |outcome| (device, outcome))
     })
 }

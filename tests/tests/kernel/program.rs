@@ -34,6 +34,7 @@ impl Program {
             salt,
             ports,
             limits,
+            replies,
             nat,
         } = constants;
         let mut ebpf = EbpfLoader::new()
@@ -44,6 +45,10 @@ impl Program {
             .override_global("FIRST_PORT", &ports.first, true)
             .override_global("PORT_COUNT", &ports.count, true)
             .override_global("HAS_NAT", &u8::from(nat), true)
+            .override_global("ERROR_RATE", &replies.errors, true)
+            .override_global("ERROR_RATE_PER_SOURCE", &replies.errors_per_source, true)
+            .override_global("RESET_RATE", &replies.resets, true)
+            .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -59,7 +64,7 @@ impl Program {
         xdp(&mut ebpf)
             .load()
             .expect("a program that the verifier takes");
-        link_programs(&mut ebpf).expect("the programs that it calls");
+        link_programs(&mut ebpf).expect("programs that the verifier takes");
         let mut world = World::without_services();
         world.constants = constants;
         world.ingress.clear();

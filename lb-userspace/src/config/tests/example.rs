@@ -10,8 +10,8 @@ use super::{Memory, assert_snapshot, load_text, printed};
 use crate::{
     config::{Code, Diagnostic, Disk, Item, load},
     model::{
-        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, Scheduler,
-        Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
+        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, ReplyLimits,
+        Scheduler, Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
     },
 };
 
@@ -51,6 +51,12 @@ fn resolved() -> Config {
         flows: 262_144,
         exceptions: 65_536,
         exception_rate: 50_000,
+        replies: ReplyLimits {
+            errors: 1000,
+            errors_per_source: 20,
+            resets: 10_000,
+            resets_per_source: 200,
+        },
         debug: false,
     };
     let listen = ["198.18.0.10:80/tcp", "[fd00:18::10]:80/tcp"];

@@ -7,7 +7,9 @@ use super::{
     load_text,
     mistakes::{assert_mistake, mistakes},
 };
-use crate::model::{Forward, NoBackend, OnDown, Scheduler, TrackedBecause, Tracking, Udp};
+use crate::model::{
+    Forward, NoBackend, OnDown, ReplyLimits, Scheduler, TrackedBecause, Tracking, Udp,
+};
 
 mistakes! {
     // Values.
@@ -22,6 +24,8 @@ mistakes! {
     bad_gue: "source" => "forward = \"gue\"\ngue_port = 65536\ngue_checksum = \"yes\"\nsource", ":8080" => "";
     bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
     bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
+
+    bad_reply_rate: "[agent]" => "[agent]\nicmp_rate = -1\nreset_rate = 10000001";
 
     // Keys that exclude each other.
     entry_timeout_below_settle: "[[pool]]" => "settle = \"10m\"\nentry_timeout = \"5m\"\n\n[[pool]]";
@@ -65,6 +69,10 @@ const EVERYTHING: &str = r#"
 interfaces = ["eth0"]
 exceptions = 64
 exception_rate = 1000
+icmp_rate = 1
+icmp_rate_per_source = 2
+reset_rate = 3
+reset_rate_per_source = 0
 
 [[service]]
 name = "web"
@@ -122,6 +130,13 @@ fn every_key_reaches_the_model() {
     let config = loaded.config;
     assert_eq!(config.agent.exceptions, 64);
     assert_eq!(config.agent.exception_rate, 1000);
+    let replies = ReplyLimits {
+        errors: 1,
+        errors_per_source: 2,
+        resets: 3,
+        resets_per_source: 0,
+    };
+    assert_eq!(config.agent.replies, replies);
 
     let seconds = Duration::from_secs;
     let [web, dns] = &config.services[..] else {
