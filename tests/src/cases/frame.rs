@@ -44,6 +44,7 @@ pub struct Frame {
     destination: SocketAddr,
     transport: Transport,
     sequence: u32,
+    acknowledgement: u32,
     hops: u8,
     class: u8,
     dont_fragment: bool,
@@ -110,6 +111,7 @@ impl Frame {
             destination,
             transport,
             sequence: 0x0102_0304,
+            acknowledgement: 0,
             hops: 64,
             class: 0,
             dont_fragment: false,
@@ -135,6 +137,12 @@ impl Frame {
     /// With this sequence number. UDP has none.
     pub fn sequence(mut self, sequence: u32) -> Self {
         self.sequence = sequence;
+        self
+    }
+
+    /// With this acknowledgement number. UDP has none.
+    pub fn acknowledgement(mut self, acknowledgement: u32) -> Self {
+        self.acknowledgement = acknowledgement;
         self
     }
 
@@ -369,6 +377,16 @@ impl Frame {
         self.extras.is_empty() && self.fragment.is_none()
     }
 
+    /// Whether it is TCP.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.transport, Transport::Tcp { .. })
+    }
+
+    /// Where it goes.
+    pub fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
     /// Where it comes from.
     pub fn source(&self) -> SocketAddr {
         self.source
@@ -507,6 +525,7 @@ impl Frame {
             4096,
         );
         (tcp.fin, tcp.syn, tcp.rst) = (flags & FIN != 0, flags & SYN != 0, flags & RST != 0);
+        tcp.acknowledgment_number = self.acknowledgement;
         (tcp.psh, tcp.ack) = (flags & PSH != 0, flags & ACK != 0);
         if options {
             tcp.options = TcpOptions::try_from_slice(&[1, 3, 3, 7]).expect("four bytes fit");
