@@ -75,6 +75,7 @@ pub(super) struct Service {
     pub down_grace: Option<At<Duration>>,
     pub fallback: Option<At<Name>>,
     pub no_backend: Option<At<NoBackend>>,
+    pub echo: Option<bool>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
 }
@@ -198,6 +199,7 @@ impl Table for Service {
             down_grace: fields.optional("down_grace"),
             fallback: fields.optional("fallback"),
             no_backend: fields.optional("no_backend"),
+            echo: fields.or("echo", true),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
         }

@@ -87,6 +87,7 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
             None => None,
         },
         no_backend: or(&service.no_backend, Default::default()),
+        echo: service.echo?,
         udp: udp(service),
     })
 }

@@ -13,12 +13,16 @@ use lb_common::abi::{
 };
 
 use crate::{
-    model::{self, Config, Family, Forward, OnDown, Pool, PoolIndex, Protocol, ServiceIndex, Udp},
+    model::{
+        self, Config, Family, Forward, NoBackend, OnDown, Pool, PoolIndex, Protocol, ServiceIndex,
+        Udp,
+    },
     plan::Tables,
 };
 
 use super::{
     contenders::{Contender, contenders},
+    echo,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
@@ -117,6 +121,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     let contenders = contenders.collect();
     let answering = answering(inputs, &contenders);
     services(inputs, &answering, &mut tables);
+    echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
@@ -450,5 +455,9 @@ fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
             ServiceTraits::NONE
         }
     };
-    datagrams.and(down)
+    let nobody = match service.no_backend {
+        NoBackend::Reject => ServiceTraits::REJECTS,
+        NoBackend::Drop => ServiceTraits::NONE,
+    };
+    datagrams.and(down).and(nobody)
 }

@@ -72,6 +72,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         on_down: OnDown::Reschedule,
         fallback: None,
         no_backend: NoBackend::Reject,
+        echo: false,
         udp: Udp::Flows,
     }
 }

@@ -83,6 +83,7 @@ fn resolved() -> Config {
         on_down: OnDown::Reschedule,
         fallback: None,
         no_backend: NoBackend::Reject,
+        echo: true,
         udp: Udp::Flows,
     };
     let address = |ip: &str| BackendAddress {

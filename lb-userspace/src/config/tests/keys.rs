@@ -86,6 +86,7 @@ on_down = "keep"
 down_grace = "500ms"
 fallback = "sorry"
 no_backend = "drop"
+echo = false
 
 [service.timeouts]
 handshake = "5s"
@@ -149,6 +150,7 @@ fn every_key_reaches_the_model() {
     let grace = Duration::from_millis(500);
     assert_eq!(web.on_down, OnDown::Keep { grace });
     assert_eq!((web.fallback, web.no_backend), (Some(1), NoBackend::Drop));
+    assert!(!web.echo && dns.echo);
     assert_eq!(
         (web.settle, web.entry_timeout),
         (seconds(7800), seconds(7800))
