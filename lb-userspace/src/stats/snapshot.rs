@@ -426,10 +426,11 @@ mod tests {
         let verdicts = Verdicts::of(|outcome| u64::from(outcome.code()) + 1);
         assert_eq!(verdicts.passed.len(), PassReason::ALL.len());
         assert_eq!(verdicts.dropped.len(), DropReason::ALL.len());
+        assert_eq!(verdicts.answered.len(), AnswerReason::ALL.len());
         assert_eq!(verdicts.forwarded, 1);
         assert_eq!(
             verdicts.received,
-            1 + verdicts.passed_total() + verdicts.dropped_total()
+            1 + verdicts.answered_total() + verdicts.passed_total() + verdicts.dropped_total()
         );
     }
 
