@@ -400,7 +400,7 @@ impl Tables for KernelTables<'_> {
     ) -> Option<R> {
         if SOURCE_BUCKETS.get_ptr(key).is_none() {
             // That another CPU was faster is as good.
-            let _ = SOURCE_BUCKETS.insert(key, &Bucket::default(), u64::from(BPF_NOEXIST));
+            let _ = SOURCE_BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST));
         }
         let bucket = SOURCE_BUCKETS.get_ptr_mut(key)?;
         // SAFETY: the kernel keeps a looked-up element's memory while the program runs. Other CPUs
