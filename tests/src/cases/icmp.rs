@@ -1,7 +1,7 @@
 //! What is made here: echo replies, errors about packets that end here, resets; and at which rates.
 
 use lb_common::{
-    abi::ServiceTraits,
+    abi::{Scheduler, ServiceTraits},
     datapath::{AnswerReason, DropReason, PassReason},
 };
 
@@ -9,8 +9,9 @@ use super::{
     case::{Case, Expected},
     frame::{ACK, FIN, Frame, RST, SYN},
     messages::{Kind, Message, quote, reset},
-    outputs::joined,
+    outputs::{joined, opened},
     places::{BACK, Flavour, Pool, Protocol, ROUTER, UPLINK, Version, Way},
+    world::backend_index,
 };
 
 pub(super) fn rows() -> Vec<Case> {
@@ -26,6 +27,7 @@ pub(super) fn rows() -> Vec<Case> {
     }
     for flavour in Flavour::TCP {
         rows.extend(resets(flavour));
+        rows.extend(Pool::MODES.map(|pool| gone(flavour, pool)));
         rows.extend(echo(flavour));
     }
     rows
@@ -171,6 +173,32 @@ fn resets(flavour: Flavour) -> Vec<Case> {
         })
         .frame(&frame.flags(RST), Expected::dropped(DropReason::NoBackend));
     [rows, vec![answer]].concat()
+}
+
+/// Recorded flows of a backend that is gone.
+fn gone(flavour: Flavour, pool: Pool) -> Case {
+    let frame = flavour.request(pool).acknowledgement(0xfedc_ba98);
+    let opens = frame.clone().flags(SYN);
+    let ends = [frame.destination(), frame.source()];
+    let refusal = reset([UPLINK.mac, ROUTER], ends, (0xfedc_ba98, None));
+    let is_reset = || Expected::answered(UPLINK, AnswerReason::Reset, refusal.clone());
+    let mode = match pool {
+        Pool::Nat | Pool::NatSamePort | Pool::OneSided | Pool::OneSidedSamePort => {
+            ServiceTraits::NONE
+        }
+        _ => ServiceTraits::STEERED,
+    };
+    let traits = ServiceTraits::TRACKED.and(ServiceTraits::RESETS).and(mode);
+    row(flavour, pool, "the backend is gone")
+        .world(|world| world.record_flows(flavour, pool, traits, Scheduler::Hash))
+        .frame(&opens, opened(flavour, pool, &opens))
+        .world(|world| world.kill_backend(backend_index(flavour.version, pool)))
+        .frame(&frame, is_reset())
+        .frame(&frame, is_reset())
+        .frame(
+            &frame.clone().flags(RST),
+            Expected::dropped(DropReason::BackendGone),
+        )
 }
 
 /// How much is quoted.

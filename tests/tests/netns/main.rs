@@ -3,6 +3,7 @@
 
 mod agent_hops;
 mod agent_host;
+mod agent_icmp;
 mod agent_interfaces;
 mod agent_nat;
 mod agent_pools;
@@ -11,6 +12,7 @@ mod agent_schedulers;
 mod agent_start;
 mod live;
 mod net;
+mod ping;
 mod receiver;
 mod site;
 
