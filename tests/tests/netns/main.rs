@@ -52,6 +52,12 @@ fn send(scenario: &Scenario, count: u32) -> Vec<Answer> {
     answers
 }
 
+/// Packets from an interface that were answered for a reason.
+fn answered(scenario: &Scenario, interface: &str, reason: &str) -> f64 {
+    let family = "sluice_interface_answered_packets_total";
+    counted(scenario, family, interface, reason)
+}
+
 /// Packets from an interface that were dropped for a reason.
 fn dropped(scenario: &Scenario, interface: &str, reason: &str) -> f64 {
     let family = "sluice_interface_dropped_packets_total";
