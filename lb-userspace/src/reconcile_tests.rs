@@ -201,6 +201,22 @@ fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
     assert_eq!((entry.prefix(), entry.traits()), (0, one_packet));
 }
 
+/// Where answers do not pass here, nothing can be done about what clients say.
+#[test]
+fn segment_sizes_are_for_services_whose_answers_pass() {
+    let mut config = config();
+    for service in &mut config.services {
+        service.mss_clamp = Some(1360);
+    }
+    let pools = config.services.iter().map(|service| service.pool);
+    let forwards = pools.map(|pool| config.pools[pool].forward);
+    let expected = forwards.filter(|forward| forward.sees_answers()).count();
+    assert!(expected > 0 && expected < config.services.len());
+    let tables = desired(&config, &ALL);
+    let sizes: Vec<u16> = tables.largest_segments.into_values().collect();
+    assert_eq!(sizes, vec![1360; expected]);
+}
+
 /// The service's entry and the slots change together, or flows would be looked for in wrong slots.
 #[test]
 fn a_service_hashes_by_its_new_prefix_once_another_table_is_made_for_it() {

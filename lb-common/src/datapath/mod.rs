@@ -19,6 +19,7 @@
 mod answer;
 mod aside;
 mod choose;
+mod clamp;
 mod decide;
 pub mod exceptions;
 mod flow;

@@ -118,6 +118,12 @@ impl TcpHeader {
         Some(reset)
     }
 
+    /// Changes its checksum.
+    #[inline(always)]
+    pub fn mend(&mut self, delta: Delta) {
+        self.checksum = delta.apply(self.checksum);
+    }
+
     /// How many sequence numbers it takes: SEG.LEN (RFC 9293, section 3.3.1).
     #[inline(always)]
     fn occupies(&self, length: usize) -> u32 {

@@ -11,7 +11,7 @@ use std::{
 use super::{
     number::{
         ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
-        ReplyRate,
+        ReplyRate, SegmentSize,
     },
     read::Fields,
     schema::{List, Table, Written},
@@ -76,6 +76,7 @@ pub(super) struct Service {
     pub fallback: Option<At<Name>>,
     pub no_backend: Option<At<NoBackend>>,
     pub echo: Option<bool>,
+    pub mss_clamp: Option<At<SegmentSize>>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
 }
@@ -200,6 +201,7 @@ impl Table for Service {
             fallback: fields.optional("fallback"),
             no_backend: fields.optional("no_backend"),
             echo: fields.or("echo", true),
+            mss_clamp: fields.optional("mss_clamp"),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
         }

@@ -88,6 +88,7 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
         },
         no_backend: or(&service.no_backend, Default::default()),
         echo: service.echo?,
+        mss_clamp: service.mss_clamp.as_ref().map(|at| at.value.0),
         udp: udp(service),
     })
 }

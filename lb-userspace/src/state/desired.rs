@@ -123,6 +123,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     services(inputs, &answering, &mut tables);
     echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
+    tables.largest_segments = largest_segments(inputs);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -142,6 +143,17 @@ pub fn shares(ids: &Ids, tables: &Tables) -> BTreeMap<u32, f64> {
         }
     }
     shares
+}
+
+/// How large TCP segments may be that clients and backends of services say they take, by number.
+fn largest_segments(inputs: Inputs<'_>) -> BTreeMap<u32, u16> {
+    let config = inputs.config;
+    let sees = |pool: PoolIndex| config.pools[pool].forward.sees_answers();
+    let services = inputs.ids.services.iter().zip(&config.services);
+    services
+        .filter(|(_, service)| service.pools().any(sees))
+        .filter_map(|(&id, service)| Some((id, service.mss_clamp?)))
+        .collect()
 }
 
 fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {

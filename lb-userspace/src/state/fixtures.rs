@@ -73,6 +73,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         fallback: None,
         no_backend: NoBackend::Reject,
         echo: false,
+        mss_clamp: None,
         udp: Udp::Flows,
     }
 }

@@ -47,6 +47,7 @@ mod parse;
 mod recorded;
 mod reverses;
 mod routes;
+mod segments;
 mod shapes;
 mod spread;
 mod truncated;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         truncated::rows(),
         parse::rows(),
         recorded::rows(),
+        segments::rows(),
         shapes::rows(),
         fragments::rows(),
         hashed::rows(),

@@ -112,6 +112,11 @@ impl Program {
         self.values("BACKENDS", &old.backends, &new.backends);
         self.values("LOADS", &old.loads, &new.loads);
         self.values("TIMEOUTS", &old.timeouts, &new.timeouts);
+        self.values(
+            "LARGEST_SEGMENTS",
+            &old.largest_segments,
+            &new.largest_segments,
+        );
         self.values("REVERSES_V4", &old.reverses_v4, &new.reverses_v4);
         self.values("REVERSES_V6", &old.reverses_v6, &new.reverses_v6);
         self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);

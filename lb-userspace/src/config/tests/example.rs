@@ -84,6 +84,7 @@ fn resolved() -> Config {
         fallback: None,
         no_backend: NoBackend::Reject,
         echo: true,
+        mss_clamp: None,
         udp: Udp::Flows,
     };
     let address = |ip: &str| BackendAddress {
@@ -198,7 +199,7 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
 
 /// Whether a comment is a key with its default, and not one that has none.
 fn is_default(comment: &str) -> bool {
-    let without = ["seed", "affinity", "fallback", "max_flows"];
+    let without = ["seed", "affinity", "fallback", "mss_clamp", "max_flows"];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
 }
