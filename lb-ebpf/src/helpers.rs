@@ -86,6 +86,7 @@ pub(crate) struct Fib<A> {
 pub(crate) enum FibAnswer {
     Found,
     NoNeighbour,
+    TooBig,
     None(DropReason),
 }
 
@@ -95,7 +96,7 @@ impl<A> Fib<A> {
         match self.code as u32 {
             BPF_FIB_LKUP_RET_SUCCESS => FibAnswer::Found,
             BPF_FIB_LKUP_RET_NO_NEIGH => FibAnswer::NoNeighbour,
-            BPF_FIB_LKUP_RET_FRAG_NEEDED => FibAnswer::None(DropReason::TooBig),
+            BPF_FIB_LKUP_RET_FRAG_NEEDED => FibAnswer::TooBig,
             BPF_FIB_LKUP_RET_FWD_DISABLED => FibAnswer::None(DropReason::ForwardingDisabled),
             _ => FibAnswer::None(DropReason::NoRoute),
         }

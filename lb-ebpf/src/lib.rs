@@ -14,14 +14,14 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::UNCOMMON,
-    datapath::{self, Egress, Outcome},
+    abi::{ASIDE, UNCOMMON},
+    datapath::{self, Egress, Handled, Outcome, Question},
 };
 
 pub use helpers::jiffies;
 
 use packet::XdpPacket;
-use tables::{KernelTables, PROGRAMS};
+use tables::KernelTables;
 use window::XdpWindow;
 
 /// Handles one packet; the answer is an XDP action. One that is not plain goes on to the program of
@@ -29,12 +29,20 @@ use window::XdpWindow;
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
-    if let Some(outcome) = datapath::handle(&mut XdpPacket::new(ctx), &tables) {
-        return answer(ctx, outcome);
+    match datapath::handle(&mut XdpPacket::new(ctx), &tables) {
+        Handled::Done(outcome) => action(ctx, outcome),
+        Handled::Uncommon => {
+            tables::go_on(ctx, UNCOMMON);
+            // Still here: there is no such program.
+            action(ctx, datapath::leave_unread(&tables))
+        }
+        Handled::Aside(question) => {
+            tables::ask(question);
+            tables::go_on(ctx, ASIDE);
+            // Still here: there is no such program.
+            action(ctx, datapath::leave_unanswered(&tables, question))
+        }
     }
-    // SAFETY: nothing here has to be dropped. If the call succeeds it does not return.
-    unsafe { PROGRAMS.tail_call(ctx, UNCOMMON) };
-    answer(ctx, datapath::leave_unread(&tables))
 }
 
 /// Handles one packet of any shape; the answer is an XDP action.
@@ -45,17 +53,26 @@ pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
         Some(mut window) => datapath::handle_uncommon(&mut window, &tables),
         None => datapath::leave_unread(&tables),
     };
-    answer(ctx, outcome)
+    action(ctx, outcome)
+}
+
+/// Handles one packet that [`handle`] has left aside; the answer is an XDP action.
+#[inline(always)]
+pub fn handle_aside(ctx: &XdpContext) -> u32 {
+    let tables = KernelTables::new(ctx);
+    let question = tables::asked().unwrap_or(Question::Icmp);
+    let outcome = datapath::handle_aside(&mut XdpPacket::new(ctx), &tables, question);
+    action(ctx, outcome)
 }
 
 /// The XDP action for an outcome.
 #[inline(always)]
-fn answer(ctx: &XdpContext, outcome: Outcome) -> u32 {
+fn action(ctx: &XdpContext, outcome: Outcome) -> u32 {
     if tables::DEBUG.load() != 0 {
         log::outcome(helpers::ingress_ifindex(ctx), outcome);
     }
     match outcome {
-        Outcome::Forward(Egress::Transmit) => xdp_action::XDP_TX,
+        Outcome::Forward(Egress::Transmit) | Outcome::Answer(_) => xdp_action::XDP_TX,
         Outcome::Forward(Egress::Redirect) => xdp_action::XDP_REDIRECT,
         Outcome::Pass(_) => xdp_action::XDP_PASS,
         Outcome::Drop(_) => xdp_action::XDP_DROP,

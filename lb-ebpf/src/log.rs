@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{btf_maps::RingBuf, macros::btf_map};
 use aya_log_common::{Argument, Field, Header, Level};
-use lb_common::datapath::{DropReason, Outcome, PassReason};
+use lb_common::datapath::{AnswerReason, DropReason, Outcome, PassReason};
 
 /// A record: its length in two bytes, then the fields.
 type Record = [u8; 256];
@@ -83,6 +83,12 @@ const fn names() -> [[u8; NAME_LEN]; Outcome::CODES as usize] {
     n = 0;
     while n < DropReason::ALL.len() {
         let outcome = Outcome::Drop(DropReason::ALL[n]);
+        names[outcome.code() as usize] = padded(outcome.name());
+        n += 1;
+    }
+    n = 0;
+    while n < AnswerReason::ALL.len() {
+        let outcome = Outcome::Answer(AnswerReason::ALL[n]);
         names[outcome.code() as usize] = padded(outcome.name());
         n += 1;
     }

@@ -14,10 +14,16 @@ mod entry {
         lb_ebpf::handle(&ctx)
     }
 
-    /// The program for packets that are not plain. The one above calls it.
+    /// The program for packets that are not plain; by tail call.
     #[xdp(frags)]
     fn uncommon(ctx: XdpContext) -> u32 {
         lb_ebpf::handle_uncommon(&ctx)
+    }
+
+    /// The program for packets that are answered here, and for ICMP; by tail call.
+    #[xdp(frags)]
+    fn aside(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_aside(&ctx)
     }
 
     /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of

@@ -2,10 +2,10 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len},
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use lb_common::net::{Header, Packet};
+use lb_common::net::{Header, Packet, Trim};
 
 /// A received frame, by the bounds that the kernel gave.
 pub(crate) struct XdpPacket<'a> {
@@ -22,6 +22,24 @@ impl<'a> XdpPacket<'a> {
             start: ctx.data(),
             end: ctx.data_end(),
         }
+    }
+
+    /// Moves the frame's start; `false` if that can't be.
+    #[inline(always)]
+    fn move_start(&mut self, bytes: i32) -> bool {
+        // SAFETY: the context is the one that the kernel passed in. No reference into the frame
+        // outlives the borrow of `self`.
+        if unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), bytes) } != 0 {
+            return false;
+        }
+        self.refresh();
+        true
+    }
+
+    /// Takes the bounds that the kernel gives now.
+    #[inline(always)]
+    fn refresh(&mut self) {
+        (self.start, self.end) = (self.ctx.data(), self.ctx.data_end());
     }
 
     /// The address of a `T` at `offset`, if the frame holds one there.
@@ -69,13 +87,28 @@ impl Packet for XdpPacket<'_> {
 
     #[inline(always)]
     fn grow(&mut self, bytes: usize) -> bool {
+        self.move_start(-(bytes as i32))
+    }
+}
+
+impl Trim for XdpPacket<'_> {
+    #[inline(always)]
+    fn strip(&mut self, bytes: usize) -> bool {
+        self.move_start(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, length: usize) -> bool {
         // SAFETY: the context is the one that the kernel passed in. No reference into the frame
         // outlives the borrow of `self`.
-        let failed = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), -(bytes as i32)) } != 0;
+        let failed = unsafe {
+            let more = bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as i32 - length as i32;
+            more < 0 || bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), -more) != 0
+        };
         if failed {
             return false;
         }
-        (self.start, self.end) = (self.ctx.data(), self.ctx.data_end());
+        self.refresh();
         true
     }
 }

@@ -15,17 +15,17 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Affinity, Backend, Counters, Device, Exception, FlowEntry, FlowKey, FlowState,
-        FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Load,
-        MAX_BACKENDS, MAX_DEVICES, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX,
-        MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted,
-        NextHop, Occupancy, OldTable, PROGRAM_COUNT, RecordBudget, RecordLimits, Recorded, Reverse,
-        Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId,
-        TableSize, Timeouts, Traffic, Unrecorded,
+        Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowEntry,
+        FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
+        Ipv6Address, Limited, Load, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FRAGMENT_SOURCES,
+        MAX_FRAGMENTED, MAX_IFINDEX, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
+        MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable, PROGRAM_COUNT, RecordBudget,
+        RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
+        Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
-        DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Route,
-        Scratch, Tables,
+        DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Question,
+        Route, Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -56,6 +56,18 @@ static EXCEPTION_CAPACITY: Global<u32> = Global::new(1024);
 /// Exceptions that one CPU may record in a second, of each kind.
 #[unsafe(no_mangle)]
 static EXCEPTION_RATE: Global<u32> = Global::new(1024);
+/// ICMP errors that one CPU may make in a second.
+#[unsafe(no_mangle)]
+static ERROR_RATE: Global<u32> = Global::new(1000);
+/// ICMP errors that may be made in a second towards one prefix.
+#[unsafe(no_mangle)]
+static ERROR_RATE_PER_SOURCE: Global<u32> = Global::new(10);
+/// TCP resets that one CPU may make in a second.
+#[unsafe(no_mangle)]
+static RESET_RATE: Global<u32> = Global::new(10_000);
+/// TCP resets that may be made in a second towards one prefix.
+#[unsafe(no_mangle)]
+static RESET_RATE_PER_SOURCE: Global<u32> = Global::new(100);
 /// Whether any service is in `nat` mode.
 #[unsafe(no_mangle)]
 static HAS_NAT: Global<u8> = Global::new(1);
@@ -68,7 +80,7 @@ type SlotTable<const SLOTS: usize> = Array<Slot, SLOTS, MMAPABLE>;
 
 /// The programs that the packet program goes on to.
 #[btf_map]
-pub(crate) static PROGRAMS: ProgramArray<{ PROGRAM_COUNT as usize }> = ProgramArray::new();
+static PROGRAMS: ProgramArray<{ PROGRAM_COUNT as usize }> = ProgramArray::new();
 /// MAC address and index of our devices, by the kernel's number.
 #[btf_map]
 static INGRESS: Array<HopWord, { MAX_IFINDEX as usize }> = Array::new();
@@ -127,6 +139,9 @@ static LOADS: Array<Load, { MAX_BACKENDS as usize }> = Array::new();
 static ACTIVE: Array<u64, { MAX_BACKENDS as usize }> = Array::new();
 #[btf_map]
 static TIMEOUTS: Array<Timeouts, { MAX_SERVICES as usize }> = Array::new();
+/// How large TCP segments clients and backends of services may say they take, bytes; 0: any.
+#[btf_map]
+static LARGEST_SEGMENTS: Array<u32, { MAX_SERVICES as usize }> = Array::new();
 /// How many flows of a service each CPU has given away by turns.
 #[btf_map]
 static TURNS: PerCpuArray<u32, { MAX_SERVICES as usize }> = PerCpuArray::new();
@@ -178,9 +193,39 @@ static BACKEND_COUNTERS: PerCpuArray<Counters, { MAX_BACKENDS as usize }> = PerC
 /// One counter per device and outcome.
 #[btf_map]
 static OUTCOMES: PerCpuArray<u64, { (MAX_DEVICES * Outcome::CODES) as usize }> = PerCpuArray::new();
+/// The question that a packet was left aside with, as a word.
+#[btf_map]
+static ASKED: PerCpuArray<u32, 1> = PerCpuArray::new();
+/// Buckets of what all share, by [`Limited`].
+#[btf_map]
+static BUCKETS: PerCpuArray<Bucket, { Limited::COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+static SOURCE_BUCKETS: LruHashMap<BucketKey, Bucket, { MAX_BUCKETS as usize }> = LruHashMap::new();
 /// What the agent is asked for.
 #[btf_map]
 static WANTED: RingBuf<(), 65536> = RingBuf::new();
+
+/// Goes on to the program of this number. Comes back only if there is none.
+#[inline(always)]
+pub(crate) fn go_on(ctx: &XdpContext, program: u32) {
+    // SAFETY: the context is the one that the kernel passed in, and nothing here waits to be dropped.
+    unsafe { PROGRAMS.tail_call(ctx, program) }
+}
+
+/// Leaves a question to the next program that runs for this packet.
+#[inline(always)]
+pub(crate) fn ask(question: Question) {
+    if let Some(asked) = ASKED.get_ptr_mut(0) {
+        // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+        unsafe { *asked = question.word() }
+    }
+}
+
+/// The question that this packet was left aside with.
+#[inline(always)]
+pub(crate) fn asked() -> Option<Question> {
+    Question::of_word(ASKED.get(0).copied()?)
+}
 
 /// The maps, as one packet sees them.
 pub(crate) struct KernelTables<'a> {
@@ -275,6 +320,11 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    fn largest_segment(&self, service: u32) -> u16 {
+        LARGEST_SEGMENTS.get(service).copied().unwrap_or_default() as u16
+    }
+
+    #[inline(always)]
     fn turn(&self, service: u32) -> u32 {
         let Some(turns) = TURNS.get_ptr_mut(service) else {
             return 0;
@@ -331,6 +381,40 @@ impl Tables for KernelTables<'_> {
                 stamp.write_volatile(now);
             }
         }
+    }
+
+    #[inline(always)]
+    fn reply_limits(&self) -> ReplyLimits {
+        ReplyLimits {
+            errors: ERROR_RATE.load(),
+            errors_per_source: ERROR_RATE_PER_SOURCE.load(),
+            resets: RESET_RATE.load(),
+            resets_per_source: RESET_RATE_PER_SOURCE.load(),
+        }
+    }
+
+    #[inline(always)]
+    fn with_bucket<R>(&self, kind: Limited, work: impl FnOnce(&mut Bucket) -> R) -> Option<R> {
+        let bucket = BUCKETS.get_ptr_mut(kind as u32)?;
+        // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+        Some(work(unsafe { &mut *bucket }))
+    }
+
+    #[inline(always)]
+    fn with_source_bucket<R>(
+        &self,
+        key: &BucketKey,
+        work: impl FnOnce(&mut Bucket) -> R,
+    ) -> Option<R> {
+        if SOURCE_BUCKETS.get_ptr(key).is_none() {
+            // That another CPU was faster is as good.
+            let _ = SOURCE_BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST));
+        }
+        let bucket = SOURCE_BUCKETS.get_ptr_mut(key)?;
+        // SAFETY: the kernel keeps a looked-up element's memory while the program runs. Other CPUs
+        // may change it meanwhile, or reuse it for another source: plain integers, by which one of
+        // them gets a few frames more or fewer.
+        Some(work(unsafe { &mut *bucket }))
     }
 
     #[inline(always)]
@@ -633,6 +717,7 @@ fn route<F: Family>(
     let device = by_ifindex(fib.ifindex).device();
     match fib.answer() {
         FibAnswer::None(reason) => Route::None(reason),
+        FibAnswer::TooBig => Route::TooBig { mtu: fib.mtu },
         _ if device == 0 => Route::None(DropReason::NoDevice),
         FibAnswer::Found => Route::Found {
             hop: HopWord::new(fib.mac, device),

@@ -186,8 +186,9 @@ fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
         let entry = found(&tables, key).unwrap();
         (entry.prefix(), entry.traits())
     });
-    let quic = ServiceTraits::QUIC;
-    assert_eq!(both, [(24, ServiceTraits::RESETS), (24, quic)]);
+    let tcp = ServiceTraits::RESETS.and(ServiceTraits::REJECTS);
+    let quic = ServiceTraits::QUIC.and(ServiceTraits::REJECTS);
+    assert_eq!(both, [(24, tcp), (24, quic)]);
     let of_it = |entry: &&Service<Ipv6Address>| entry.traits() == quic;
     let prefixes = tables.services.ipv6.values().filter(of_it);
     assert_eq!(prefixes.map(Service::prefix).collect::<Vec<_>>(), [56]);
@@ -196,8 +197,24 @@ fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
     config.services[1].scheduler = Scheduler::Maglev;
     let tables = desired(&config, &ALL);
     let entry = found(&tables, ServiceKey::service(address, port, 17)).unwrap();
-    let one_packet = (0, ServiceTraits::ONE_PACKET);
-    assert_eq!((entry.prefix(), entry.traits()), one_packet);
+    let one_packet = ServiceTraits::REJECTS.and(ServiceTraits::ONE_PACKET);
+    assert_eq!((entry.prefix(), entry.traits()), (0, one_packet));
+}
+
+/// Where answers do not pass here, nothing can be done about what clients say.
+#[test]
+fn segment_sizes_are_for_services_whose_answers_pass() {
+    let mut config = config();
+    for service in &mut config.services {
+        service.mss_clamp = Some(1360);
+    }
+    let pools = config.services.iter().map(|service| service.pool);
+    let forwards = pools.map(|pool| config.pools[pool].forward);
+    let expected = forwards.filter(|forward| forward.sees_answers()).count();
+    assert!(expected > 0 && expected < config.services.len());
+    let tables = desired(&config, &ALL);
+    let sizes: Vec<u16> = tables.largest_segments.into_values().collect();
+    assert_eq!(sizes, vec![1360; expected]);
 }
 
 /// The service's entry and the slots change together, or flows would be looked for in wrong slots.

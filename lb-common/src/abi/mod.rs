@@ -6,6 +6,7 @@
 
 mod address;
 mod backend;
+mod bucket;
 mod counters;
 mod event;
 mod exception;
@@ -18,6 +19,7 @@ mod slot;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
 pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Load, Outer};
+pub use bucket::{Bucket, BucketKey, Limited, ReplyLimits};
 pub use counters::{Counters, Direction, Traffic};
 pub use event::NeighbourWanted;
 pub use exception::{
@@ -38,7 +40,7 @@ pub use service::{
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 4;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -69,6 +71,11 @@ pub const PROGRAM_COUNT: u32 = 4;
 
 /// Number of the one for packets that are not plain.
 pub const UNCOMMON: u32 = 0;
+/// Number of the one for packets that are answered here, and for ICMP.
+pub const ASIDE: u32 = 1;
+
+/// Prefixes that frames made here are counted for.
+pub const MAX_BUCKETS: u32 = 1 << 14;
 
 const _: () = {
     assert!(size_of::<Slot>() == 8);
@@ -93,4 +100,6 @@ const _: () = {
     assert!(size_of::<Load>() == 8);
     assert!(size_of::<Counters>() == 40);
     assert!(size_of::<NeighbourWanted>() == 24);
+    assert!(size_of::<BucketKey>() == 16);
+    assert!(size_of::<Bucket>() == 8);
 };

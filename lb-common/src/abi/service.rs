@@ -39,6 +39,12 @@ impl<A: Address> ServiceKey<A> {
         }
     }
 
+    /// The key of the service that answers echo requests to an address, of that protocol.
+    #[inline(always)]
+    pub fn echo(address: A, icmp: u8) -> Self {
+        Self::service(address, [0; 2], icmp)
+    }
+
     /// The key of what answers from a backend's port, for which no packet's protocol stands.
     #[inline(always)]
     pub fn reverse(address: A, port: [u8; 2], protocol: u8) -> Self {
@@ -138,6 +144,8 @@ impl ServiceTraits {
     pub const STEERED: Self = Self(16);
     /// A client keeps to its backend for a while.
     pub const AFFINITY: Self = Self(32);
+    /// Where it has no backend, its clients are told so.
+    pub const REJECTS: Self = Self(64);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {

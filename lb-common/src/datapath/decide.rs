@@ -11,10 +11,10 @@ use crate::{
 };
 
 use super::{
-    forward,
+    clamp, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
-    rewrite::{self, Tunnel},
+    rewrite::{self, Towards, Tunnel},
     steer,
     tables::{FamilyTables, Tables},
     unsettled,
@@ -31,6 +31,7 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     service: &Service<F::Address>,
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
+    clamp::segments::<F, P, T>(packet, tables, service.id(), flags)?;
     let hash = service.hash(&parsed.key, tables.seed());
     let traits = service.traits();
     let (index, opens) = if service.tracked() {
@@ -67,7 +68,8 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
         }
         Forward::Dsr => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,
         Forward::Nat => {
-            rewrite::redirect::<F, P, T>(packet, tables, parsed, backend, &next)?;
+            let to = Towards { backend, next };
+            rewrite::redirect::<F, P, T>(packet, tables, parsed, &to)?;
         }
         // full-nat needs a port per flow, so its services are tracked.
         Forward::FullNat => return Err(DropReason::Inconsistent.into()),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    choose, forward, open,
+    choose, clamp, forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
     rewrite::{self, Translation},
@@ -46,7 +46,7 @@ pub(super) fn tracked<F: Family, P: Packet, T: FamilyTables<F>>(
 /// of the packet, is in `scratch`.
 #[inline(always)]
 fn find<F: Family, P: Packet, T: FamilyTables<F>>(
-    packet: &P,
+    packet: &mut P,
     tables: &T,
     ingress: HopWord,
     target: &Service<F::Address>,
@@ -67,6 +67,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
         (_, None) => return Err(PassReason::NoFlow.into()),
     }
     let flags = parse::sound::<F, P>(packet, facts)?;
+    if !from_backend {
+        clamp::segments::<F, P, T>(packet, tables, target.id(), flags)?;
+    }
     let came_from = packet
         .header::<EthernetHeader>(0)
         .ok_or(DropReason::Inconsistent)?;
@@ -76,6 +79,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if let Some((held, table)) = found {
         held.read(&mut scratch.entry);
         scratch.young = u32::from(table == FlowTable::Young);
+        if from_backend {
+            clamp::segments::<F, P, T>(packet, tables, scratch.entry.service, flags)?;
+        }
         if from_backend || keeps::<F, T>(tables, scratch, target)? {
             return Ok(held);
         }

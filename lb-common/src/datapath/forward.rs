@@ -71,6 +71,7 @@ pub(super) fn by_route<F: Family, T: FamilyTables<F>>(
             tables.want_neighbour(device, address);
             Err(DropReason::NoNeighbour.into())
         }
+        Route::TooBig { mtu } => Err(Stop::TooBig { mtu }),
         Route::None(reason) => Err(reason.into()),
     }
 }
@@ -105,6 +106,7 @@ fn way_back<F: Family, T: FamilyTables<F>>(
             let (hop, mtu) = (entry.route, u64::from(mtu));
             Ok(NextHop { hop, mtu })
         }
+        Route::TooBig { mtu } => Err(Stop::TooBig { mtu }),
         Route::None(reason) => Err(reason.into()),
     }
 }

@@ -17,15 +17,20 @@
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
 mod answer;
+mod aside;
 mod choose;
+mod clamp;
 mod decide;
 pub mod exceptions;
 mod flow;
 mod forward;
 mod fragments;
+mod icmp;
+mod made;
 mod open;
 mod outcome;
 mod parse;
+mod quoted;
 mod rewrite;
 mod service;
 mod state;
@@ -34,8 +39,9 @@ mod tables;
 mod uncommon;
 mod unsettled;
 
+pub use aside::{Handled, Question, handle_aside, leave_unanswered};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
-pub use outcome::{DropReason, Egress, Outcome, PassReason, Stop};
+pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
     FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
 };
@@ -48,23 +54,23 @@ use crate::{
 
 use parse::Parsed;
 
-/// Decides on a packet, rewrites it if it is forwarded, and counts what became of it. `None`: it is
-/// not plain, nothing was changed or counted, and [`handle_uncommon`] decides.
+/// Decides on a packet, rewrites it if it is forwarded, and counts what became of it, unless that is
+/// left to [`handle_uncommon`] or [`handle_aside`].
 #[inline(always)]
-pub fn handle<P, T>(packet: &mut P, tables: &T) -> Option<Outcome>
+pub fn handle<P, T>(packet: &mut P, tables: &T) -> Handled
 where
     P: Packet,
     T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
 {
     let ingress = tables.ingress();
-    let outcome = match judge(packet, tables, ingress) {
-        Ok(egress) => Outcome::Forward(egress),
-        Err(Stop::Pass(reason)) => Outcome::Pass(reason),
-        Err(Stop::Drop(reason)) => Outcome::Drop(reason),
-        Err(Stop::Uncommon) => return None,
+    let handled = match judge(packet, tables, ingress) {
+        Ok(egress) => Handled::Done(Outcome::Forward(egress)),
+        Err(stop) => Question::of(stop),
     };
-    tables.count_outcome(ingress.device(), outcome);
-    Some(outcome)
+    if let Handled::Done(outcome) = handled {
+        tables.count_outcome(ingress.device(), outcome);
+    }
+    handled
 }
 
 /// Counts a packet that is not plain and that nobody is there to read.

@@ -1,11 +1,14 @@
 //! What becomes of a packet. Every received packet gets exactly one outcome, and every outcome has
-//! one counter per interface: received = forwarded + passed + dropped.
+//! one counter per interface: received = forwarded + answered + passed + dropped. A frame leaves for
+//! each that was forwarded or answered.
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was rewritten and leaves.
     Forward(Egress),
+    /// One made here leaves in its place, the way that it came.
+    Answer(AnswerReason),
     /// It goes up the stack, untouched.
     Pass(PassReason),
     /// It ends here.
@@ -28,6 +31,11 @@ pub enum Stop {
     Pass(PassReason),
     /// It ends here.
     Drop(DropReason),
+    /// It ends here, since it does not fit.
+    TooBig {
+        /// The largest that does, bytes.
+        mtu: u16,
+    },
     /// It is not plain: the program that reads every shape decides.
     Uncommon,
 }
@@ -83,6 +91,8 @@ reasons! {
         FragmentWithoutFirst = "fragment_without_first",
         /// ICMP or ICMPv6.
         Icmp = "icmp",
+        /// An ICMP error about a packet that we had put a header around, which its client can't be told of: it quotes too little, or is none about sizes.
+        TunnelError = "tunnel_error",
         /// Neither TCP, UDP nor ICMP.
         OtherProtocol = "other_protocol",
         /// No service has this address, port and protocol.
@@ -91,6 +101,22 @@ reasons! {
         NoFlow = "no_flow",
         /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called or not read the frame: a fault of ours.
         NotRead = "not_read",
+    }
+}
+
+reasons! {
+    /// Why a packet is answered by one made here.
+    AnswerReason {
+        /// An echo request for a service's address: by an echo reply.
+        EchoReply = "echo_reply",
+        /// It does not fit the next hop's MTU: by an ICMP error that says what does.
+        ToldTooBig = "told_too_big",
+        /// TTL or hop limit is used up: by an ICMP error.
+        ToldExpired = "told_expired",
+        /// The service has no backend, and rejects clients then: by a TCP reset or an ICMP error.
+        Rejected = "rejected",
+        /// The flow's backend is gone, and its service resets such flows: by a TCP reset or an ICMP error.
+        Reset = "reset",
     }
 }
 
@@ -115,6 +141,8 @@ reasons! {
         NoNextHop = "no_next_hop",
         /// The packet with all its headers does not fit the next hop's MTU.
         TooBig = "too_big",
+        /// An ICMP error about a packet that we had put a header around, whose client may not be told at this rate.
+        ErrorLimit = "error_limit",
         /// The driver leaves no room in front of the frame for another header.
         NoHeadroom = "no_headroom",
         /// Every source port that the flow may use is taken.
@@ -142,9 +170,10 @@ reasons! {
 
 impl Outcome {
     /// Room for one counter per outcome: a power of two above every code.
-    pub const CODES: u32 = 64;
+    pub const CODES: u32 = 128;
 
     const FIRST_DROP: u32 = 32;
+    const FIRST_ANSWER: u32 = 96;
 
     /// Number of its counter, below [`Outcome::CODES`].
     #[inline(always)]
@@ -153,6 +182,7 @@ impl Outcome {
             Self::Forward(_) => 0,
             Self::Pass(reason) => 1 + reason as u32,
             Self::Drop(reason) => Self::FIRST_DROP + reason as u32,
+            Self::Answer(reason) => Self::FIRST_ANSWER + reason as u32,
         }
     }
 
@@ -162,14 +192,28 @@ impl Outcome {
             Self::Forward(_) => "forwarded",
             Self::Pass(reason) => reason.name(),
             Self::Drop(reason) => reason.name(),
+            Self::Answer(reason) => reason.name(),
         }
     }
 }
 
 const _: () = {
     assert!((PassReason::ALL.len() as u32) < Outcome::FIRST_DROP);
-    assert!(Outcome::FIRST_DROP + DropReason::ALL.len() as u32 <= Outcome::CODES);
+    assert!(Outcome::FIRST_DROP + DropReason::ALL.len() as u32 <= Outcome::FIRST_ANSWER);
+    assert!(Outcome::FIRST_ANSWER + AnswerReason::ALL.len() as u32 <= Outcome::CODES);
 };
+
+impl From<Stop> for Outcome {
+    #[inline(always)]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Pass(reason) => Self::Pass(reason),
+            Stop::Drop(reason) => Self::Drop(reason),
+            Stop::TooBig { .. } => Self::Drop(DropReason::TooBig),
+            Stop::Uncommon => Self::Pass(PassReason::NotRead),
+        }
+    }
+}
 
 impl From<PassReason> for Stop {
     #[inline(always)]

@@ -3,8 +3,8 @@
 use crate::{
     abi::{Address, Backend, FlowEntry, FlowHash, FlowKey, NextHop, Rewrite},
     net::{
-        Delta, EthernetHeader, EthernetWords, Family, IpHeader, Ipv4, Ipv6, Packet, Payload, Piece,
-        Ports, TcpHeader, Transport, UdpHeader,
+        Delta, EthernetHeader, EthernetWords, Family, Icmp, IpHeader, Ipv4, Ipv6, Packet, Payload,
+        Piece, Ports, TcpHeader, Transport, UdpHeader,
     },
 };
 
@@ -56,7 +56,7 @@ fn wrap<F: Family, G: Family, P: Packet, T: Tables>(
     } else {
         G::HEADER_LEN
     };
-    fits(facts.length + overhead, next)?;
+    fits(facts.length, overhead, next)?;
     let checked = tunnel.udp && G::VERSION == 6 && tunnel.backend.makes_checksums();
     let inside = take_hop::<F, P>(packet, facts, checked)?;
     if !packet.grow(overhead) {
@@ -119,9 +119,13 @@ fn take_hop<F: Family, P: Packet>(
     let transport = packet.transport::<F>();
     // Nothing is known of what other headers and fragments add.
     let plain = transport == F::TRANSPORT && packet.piece() == Piece::Whole;
+    if checked && plain && facts.protocol == Ipv4::ICMP {
+        return inside_icmp::<F, P>(packet);
+    }
     let checked = checked
         && plain
         && (facts.protocol == TcpHeader::PROTOCOL
+            || facts.protocol == Ipv6::ICMP
             || packet
                 .header::<UdpHeader>(transport)
                 // Its checksum says nothing of bytes behind the datagram.
@@ -133,6 +137,17 @@ fn take_hop<F: Family, P: Packet>(
         .ok_or(DropReason::Inconsistent)?;
     inner.take_hop();
     Ok(checked.then(|| inner.checksum_inside()))
+}
+
+/// [`take_hop`] for a message of ICMP, which sums up to nothing without a pseudo-header, as its IP
+/// header does.
+#[inline(always)]
+fn inside_icmp<F: Family, P: Packet>(packet: &mut P) -> Result<Option<Delta>, Stop> {
+    let ip = packet
+        .header_mut::<F::Header>(EthernetHeader::LEN)
+        .ok_or(DropReason::Inconsistent)?;
+    ip.take_hop();
+    Ok(Some(Delta::NONE))
 }
 
 /// [`encapsulate`] where there is a UDP header. A function of its own in the kernel, as all but the
@@ -148,18 +163,25 @@ pub(super) fn encapsulate_udp<F: Family, P: Packet, T: Tables>(
     encapsulate::<F, P, T>(packet, tables, *facts, *to, *next)
 }
 
+/// Where a packet goes.
+pub(super) struct Towards<'a> {
+    /// Whom to.
+    pub(super) backend: &'a Backend,
+    /// Which way.
+    pub(super) next: NextHop,
+}
+
 /// Gives the packet another destination. A function of its own, as [`encapsulate_udp`] is.
 #[inline(never)]
 pub(super) fn redirect<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     parsed: &Parsed<F::Address>,
-    backend: &Backend,
-    next: &NextHop,
+    to: &Towards<'_>,
 ) -> Result<(), Stop> {
-    let port = backend.port(parsed.key.destination_port);
-    let translation = Translation::to(&parsed.key, backend.address(), port);
-    translate::<F, P, T>(packet, tables, parsed.facts, &translation, *next)
+    let port = to.backend.port(parsed.key.destination_port);
+    let translation = Translation::to(&parsed.key, to.backend.address(), port);
+    translate::<F, P, T>(packet, tables, parsed.facts, &translation, to.next)
 }
 
 /// Sends the packet on as it is, its hops less one, to the backend's MAC address.
@@ -170,7 +192,7 @@ pub(super) fn pass_on<F: Family, P: Packet, T: Tables>(
     facts: Facts,
     next: NextHop,
 ) -> Result<(), Stop> {
-    fits(facts.length, next)?;
+    fits(facts.length, 0, next)?;
     take_hop::<F, P>(packet, facts, false)?;
     link::<F, P, T>(packet, tables, next)
 }
@@ -238,7 +260,7 @@ pub(super) fn translate<F: Family, P: Packet, T: Tables>(
     translation: &Translation<F::Address>,
     next: NextHop,
 ) -> Result<(), Stop> {
-    fits(facts.length, next)?;
+    fits(facts.length, 0, next)?;
     let ends = &translation.ends;
     let ip = packet
         .header_mut::<F::Header>(EthernetHeader::LEN)
@@ -276,7 +298,7 @@ where
 
 /// Writes the Ethernet header towards the next hop.
 #[inline(always)]
-fn link<F: Family, P: Packet, T: Tables>(
+pub(super) fn link<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     next: NextHop,
@@ -292,11 +314,12 @@ fn link<F: Family, P: Packet, T: Tables>(
     Ok(())
 }
 
-/// Whether an IP packet of this length may go to the next hop.
+/// Whether an IP packet of this length, with `overhead` bytes around it, may go to the next hop.
 #[inline(always)]
-pub(super) fn fits(length: usize, next: NextHop) -> Result<(), Stop> {
-    if length as u64 > next.mtu {
-        Err(DropReason::TooBig.into())
+pub(super) fn fits(length: usize, overhead: usize, next: NextHop) -> Result<(), Stop> {
+    if (length + overhead) as u64 > next.mtu {
+        let mtu = next.mtu.saturating_sub(overhead as u64).min(0xffff) as u16;
+        Err(Stop::TooBig { mtu })
     } else {
         Ok(())
     }

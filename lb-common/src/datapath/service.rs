@@ -35,7 +35,7 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
 }
 
 #[inline(always)]
-fn probe<'t, F: Family, T: FamilyTables<F>>(
+pub(super) fn probe<'t, F: Family, T: FamilyTables<F>>(
     tables: &'t T,
     key: &ServiceKey<F::Address>,
 ) -> Option<&'t Service<F::Address>> {

@@ -4,10 +4,10 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowState, FlowTable,
-        FragmentBudget, Fragmented, HopWord, Load, NextHop, Occupancy, OldTable, RecordBudget,
-        RecordLimits, Recorded, Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId,
-        Timeouts, Traffic,
+        Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
+        FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
+        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
+        Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -62,6 +62,9 @@ pub trait Tables {
     /// How long flows of a service may be silent.
     fn timeouts(&self, service: u32) -> Option<Timeouts>;
 
+    /// The largest TCP segment that clients and backends of a service may say they take, bytes; 0: any.
+    fn largest_segment(&self, service: u32) -> u16;
+
     /// How many flows of a service this CPU has given away by turns; counts this one.
     fn turn(&self, service: u32) -> u32;
 
@@ -79,6 +82,19 @@ pub trait Tables {
 
     /// Notes that a packet of a service was not recorded at the time `now`.
     fn note_unrecorded(&self, service: u32, kind: Recorded, now: u32);
+
+    /// How many frames may be made here.
+    fn reply_limits(&self) -> ReplyLimits;
+
+    /// Lends this CPU's bucket of a kind.
+    fn with_bucket<R>(&self, kind: Limited, work: impl FnOnce(&mut Bucket) -> R) -> Option<R>;
+
+    /// Lends the bucket of a source, made now if there is none.
+    fn with_source_bucket<R>(
+        &self,
+        key: &BucketKey,
+        work: impl FnOnce(&mut Bucket) -> R,
+    ) -> Option<R>;
 
     /// Has the frame sent through another device, once the program ends; `false` if it can't be.
     fn redirect(&self, device: u16) -> bool;
@@ -310,6 +326,11 @@ pub enum Route<A> {
         device: u16,
         /// The next hop's address.
         address: A,
+    },
+    /// There is a way, but the packet is too large for it.
+    TooBig {
+        /// What is not, bytes.
+        mtu: u16,
     },
     /// There is none.
     None(DropReason),

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::abi::{Address, Ipv4Address, Ipv6Address};
 
+/// Hops of what starts here (IANA, IP Option Numbers: the recommended TTL).
+const HOPS: u8 = 64;
+
 /// An address family.
 pub trait Family: Copy + 'static {
     /// Its addresses.
@@ -109,6 +112,15 @@ pub trait IpHeader<A> {
     fn traffic_class(&self) -> u8;
     /// Takes one from the hops, which must not be 0, and mends the header's checksum.
     fn take_hop(&mut self);
+    /// Protocol of what is right behind it.
+    fn protocol(&self) -> u8;
+    /// The header's own checksum; zeros where there is none.
+    fn checksum(&self) -> [u8; 2];
+    /// Sends it back to where it came from, with all the hops that there are.
+    fn turn_around(&mut self);
+    /// Whether an address names one host, so that it may be answered (RFC 1122, section 3.2.2; RFC
+    /// 4443, section 2.4 (e)).
+    fn names_a_host(address: A) -> bool;
     /// Sets both addresses; `delta` is what that changes in the header's checksum.
     fn set_addresses(&mut self, source: A, destination: A, delta: Delta);
     /// What this packet adds to the checksum of a message around it, if its own are right: its
@@ -216,6 +228,33 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
     }
 
     #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        self.checksum
+    }
+
+    #[inline(always)]
+    fn turn_around(&mut self) {
+        // That the addresses change places changes no sum.
+        (self.source, self.destination) = (self.destination, self.source);
+        let old = [self.ttl, self.protocol];
+        self.ttl = HOPS;
+        let delta = Delta::NONE.field(old, [self.ttl, self.protocol]);
+        self.checksum = delta.apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn names_a_host(address: Ipv4Address) -> bool {
+        // Not 0/8, 127/8, and from 224/4 on neither multicast, reserved nor broadcast (RFC 6890).
+        let [first, ..] = address.to_bytes();
+        !matches!(first, 0 | 127 | 224..)
+    }
+
+    #[inline(always)]
     fn set_addresses(&mut self, source: Ipv4Address, destination: Ipv4Address, delta: Delta) {
         self.source = source.to_bytes();
         self.destination = destination.to_bytes();
@@ -246,7 +285,7 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
             total_length: payload.length.wrapping_add(20).to_be_bytes(),
             id: [0; 2],
             fragment: [0x40, 0],
-            ttl: 64,
+            ttl: HOPS,
             protocol: payload.protocol,
             checksum: [0; 2],
             source: source.to_bytes(),
@@ -335,6 +374,29 @@ impl IpHeader<Ipv6Address> for Ipv6Header {
     }
 
     #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.next_header
+    }
+
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        [0; 2]
+    }
+
+    #[inline(always)]
+    fn turn_around(&mut self) {
+        (self.source, self.destination) = (self.destination, self.source);
+        self.hop_limit = HOPS;
+    }
+
+    #[inline(always)]
+    fn names_a_host(address: Ipv6Address) -> bool {
+        // Neither multicast, unspecified nor loopback (RFC 4291, section 2.4).
+        let (first, second) = (address.words().0, address.words().1);
+        first as u8 != 0xff && !(first == 0 && matches!(u64::from_be(second.to_le()), 0 | 1))
+    }
+
+    #[inline(always)]
     fn set_addresses(&mut self, source: Ipv6Address, destination: Ipv6Address, _: Delta) {
         self.source = source.to_bytes();
         self.destination = destination.to_bytes();
@@ -362,7 +424,7 @@ impl IpHeader<Ipv6Address> for Ipv6Header {
             version_class_label: [0x60 | class >> 4, class << 4, 0, 0],
             payload_length: payload.length.to_be_bytes(),
             next_header: payload.protocol,
-            hop_limit: 64,
+            hop_limit: HOPS,
             source: source.to_bytes(),
             destination: destination.to_bytes(),
         }

@@ -3,6 +3,7 @@
 
 mod checksum;
 mod ethernet;
+mod icmp;
 mod ip;
 mod packet;
 mod quic;
@@ -11,7 +12,9 @@ mod transport;
 
 pub use checksum::Delta;
 pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
+pub use icmp::{Error, Icmp, IcmpHeader, Message};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
-pub use packet::{AnyShape, Header, Layout, Packet, Piece};
+pub use packet::{AnyShape, Header, Layout, Packet, Piece, Trim};
 pub use quic::{QuicHeader, QuicPacket};
+pub use shape::find_segment_size;
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

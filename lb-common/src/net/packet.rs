@@ -39,6 +39,9 @@ pub struct Layout {
     /// The number that a packet's fragments have in common (16 bits over IPv4), as it lies in
     /// memory.
     pub id: u32,
+    /// Where a TCP segment says how large ones its sender takes; 0: it was not looked for, or does
+    /// not say.
+    pub segment_size: usize,
 }
 
 /// A received frame.
@@ -56,6 +59,12 @@ pub trait Packet {
     #[inline(always)]
     fn piece(&self) -> Piece {
         Piece::Whole
+    }
+
+    /// Where it says how large TCP segments its sender takes, if that was found.
+    #[inline(always)]
+    fn segment_size(&self) -> Option<usize> {
+        None
     }
 
     /// Its length in bytes, the Ethernet header included.
@@ -81,6 +90,17 @@ pub trait Packet {
     /// Puts `bytes` undefined bytes in front of the frame; offsets count from the new start.
     /// `false`, and nothing is changed, if there is no room.
     fn grow(&mut self, bytes: usize) -> bool;
+}
+
+/// A received frame that another one is made of, in which parts of it are left out.
+pub trait Trim: Packet {
+    /// Takes the first `bytes` bytes away; offsets count from the new start. `false`, and nothing is
+    /// changed, if that can't be.
+    fn strip(&mut self, bytes: usize) -> bool;
+
+    /// Cuts the frame off behind its first `length` bytes. `false`, and nothing is changed, if it has
+    /// no more or that can't be.
+    fn cut(&mut self, length: usize) -> bool;
 }
 
 /// A received frame of any shape. What is written to it counts only once it is

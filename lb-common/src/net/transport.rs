@@ -18,6 +18,9 @@ pub struct Ports {
 pub trait Transport {
     /// Sets both ports; `delta` is what addresses and ports change in the checksum.
     fn set_ports(&mut self, ports: Ports, delta: Delta);
+
+    /// The checksum; zeros: there is none.
+    fn checksum(&self) -> [u8; 2];
 }
 
 /// TCP (RFC 9293, section 3.1).
@@ -74,6 +77,61 @@ impl TcpHeader {
         u32::from_be_bytes(self.acknowledgement)
     }
 
+    /// The reset that answers it, if it may be answered (RFC 9293, section 3.10.7.1). `length`:
+    /// that of header and payload; `pseudo`: what the reset's pseudo-header adds to its checksum.
+    #[inline(always)]
+    pub fn reset(&self, length: usize, pseudo: Delta) -> Option<Self> {
+        if self.flags().resets() {
+            return None;
+        }
+        let ports = Ports {
+            source: self.ports.destination,
+            destination: self.ports.source,
+        };
+        let (sequence, acknowledgement, flags) = if self.flags().acknowledges() {
+            (self.acknowledgement, [0; 4], TcpFlags::RST)
+        } else {
+            let after = self.sequence().wrapping_add(self.occupies(length));
+            ([0; 4], after.to_be_bytes(), TcpFlags::RST | TcpFlags::ACK)
+        };
+        let mut reset = Self {
+            ports,
+            sequence,
+            acknowledgement,
+            offset: 5 << 4,
+            flags,
+            window: [0; 2],
+            checksum: [0; 2],
+            urgent: [0; 2],
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (sequence, acknowledgement);
+        // The fields change from all zeros, whose complements add a multiple of 0xffff: nothing.
+        reset.checksum = pseudo
+            .field([0; 2], ports.source)
+            .field([0; 2], ports.destination)
+            .field([0; 2], [a, b])
+            .field([0; 2], [c, d])
+            .field([0; 2], [e, f])
+            .field([0; 2], [g, h])
+            .field([0; 2], [reset.offset, reset.flags])
+            .complete();
+        Some(reset)
+    }
+
+    /// Changes its checksum.
+    #[inline(always)]
+    pub fn mend(&mut self, delta: Delta) {
+        self.checksum = delta.apply(self.checksum);
+    }
+
+    /// How many sequence numbers it takes: SEG.LEN (RFC 9293, section 3.3.1).
+    #[inline(always)]
+    fn occupies(&self, length: usize) -> u32 {
+        let flag = |flag| u32::from(self.flags & flag != 0);
+        let payload = length.saturating_sub(self.payload()) as u32;
+        payload + flag(TcpFlags::SYN) + flag(TcpFlags::FIN)
+    }
+
     /// Its flags.
     #[inline(always)]
     pub fn flags(&self) -> TcpFlags {
@@ -93,16 +151,22 @@ impl TcpFlags {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
-    /// SYN, of either end.
-    #[inline(always)]
-    pub fn synchronizes(self) -> bool {
-        self.0 & Self::SYN != 0
-    }
-
     /// FIN or RST: the connection ends.
     #[inline(always)]
     pub fn closes(self) -> bool {
         self.0 & (Self::FIN | Self::RST) != 0
+    }
+
+    /// ACK.
+    #[inline(always)]
+    pub fn acknowledges(self) -> bool {
+        self.0 & Self::ACK != 0
+    }
+
+    /// SYN: the options say what its sender can do.
+    #[inline(always)]
+    pub fn synchronizes(self) -> bool {
+        self.0 & Self::SYN != 0
     }
 
     /// RST.
@@ -117,6 +181,11 @@ impl Transport for TcpHeader {
     fn set_ports(&mut self, ports: Ports, delta: Delta) {
         self.ports = ports;
         self.checksum = delta.apply(self.checksum);
+    }
+
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        self.checksum
     }
 }
 
@@ -191,5 +260,10 @@ impl Transport for UdpHeader {
         if self.is_checked() {
             self.checksum = sent(delta.apply(self.checksum));
         }
+    }
+
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        self.checksum
     }
 }

@@ -95,6 +95,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
             capacity: config.agent.exceptions,
             rate: config.agent.exception_rate,
         },
+        replies: config.agent.replies,
         nat: has_nat(&config),
         debug: config.agent.debug,
     };

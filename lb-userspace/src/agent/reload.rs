@@ -67,6 +67,7 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
         flows,
         exceptions,
         exception_rate,
+        replies,
         debug,
     } = &before.agent;
     let agent = &after.agent;
@@ -82,6 +83,10 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
         (
             "agent.exception_rate",
             *exception_rate != agent.exception_rate,
+        ),
+        (
+            "the rates of ICMP errors and resets",
+            *replies != agent.replies,
         ),
         ("agent.debug", *debug != agent.debug),
         (

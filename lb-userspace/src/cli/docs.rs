@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::Result;
-use lb_common::datapath::{DropReason, PassReason};
+use lb_common::datapath::{AnswerReason, DropReason, PassReason};
 
 /// Print a page of the documentation
 #[derive(Debug, clap::Args)]
@@ -33,11 +33,15 @@ fn reasons() -> String {
     let mut page = String::from(
         "<!-- Made by `cargo xtask docs`; change lb-common/src/datapath/outcome.rs. -->\n\n\
          # Reasons\n\n\
-         Every packet that an interface receives is forwarded, passed to the kernel or dropped, and counted once:\n\
-         `sluice_interface_received_packets_total` = `…_forwarded_…` + all `…_passed_…{reason}` + all\n\
-         `…_dropped_…{reason}`. `sluice status` lists the drops.\n\n",
+         Every packet that an interface receives is forwarded, answered, passed to the kernel or dropped, and\n\
+         counted once: `sluice_interface_received_packets_total` = `…_forwarded_…` + all `…_answered_…{reason}` + all\n\
+         `…_passed_…{reason}` + all `…_dropped_…{reason}`. One packet leaves for each that was forwarded or\n\
+         answered. `sluice status` lists the drops.\n\n",
     );
-    page.push_str("## Passed to the kernel, untouched\n\n");
+    page.push_str("## Answered by a packet made here\n\n");
+    let rows = AnswerReason::ALL.iter().map(|r| (r.name(), r.help()));
+    table(&mut page, rows);
+    page.push_str("\n## Passed to the kernel, untouched\n\n");
     let rows = PassReason::ALL.iter().map(|r| (r.name(), r.help()));
     table(&mut page, rows);
     page.push_str("\n## Dropped\n\n");

@@ -177,6 +177,7 @@ fn interfaces(interfaces: &[InterfaceView], look: Look) -> String {
             Column::text("MODE"),
             Column::figure("RECEIVED"),
             Column::figure("FORWARDED"),
+            Column::figure("ANSWERED"),
             Column::figure("PASSED"),
             Column::figure("DROPPED"),
         ],
@@ -193,6 +194,7 @@ fn interfaces(interfaces: &[InterfaceView], look: Look) -> String {
             mode,
             plain(count(verdicts.received)),
             plain(count(verdicts.forwarded)),
+            plain(count(verdicts.answered_total())),
             plain(count(verdicts.passed_total())),
             plain(count(verdicts.dropped_total())),
         ]);

@@ -73,6 +73,22 @@ impl Value for ExceptionRate {
     }
 }
 
+/// Frames made here in a second; 0: none at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyRate(pub u32);
+
+impl Value for ReplyRate {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 0 to 10000000";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 0..=10_000_000) => Ok(Self(n)),
+            _ => Err(format!("{number} packets a second can't be")),
+        }
+    }
+}
+
 /// The most live flows of a backend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaxFlows(pub u32);
@@ -150,6 +166,22 @@ impl Value for Ipv6Length {
         match u8::try_from(number) {
             Ok(n @ 1..=128) => Ok(Self(n)),
             _ => Err(format!("{number} is not the length of a prefix")),
+        }
+    }
+}
+
+/// What fits a TCP segment, bytes (RFC 9293, section 3.7.1: the least is the default over IPv4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentSize(pub u16);
+
+impl Value for SegmentSize {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 536 to 65495";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u16::try_from(number) {
+            Ok(n @ 536..=65_495) => Ok(Self(n)),
+            _ => Err(format!("{number} is not the size of a segment")),
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{
-    number::{ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority},
+    number::{
+        ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
+        ReplyRate, SegmentSize,
+    },
     read::Fields,
     schema::{List, Table, Written},
     source::{At, Place},
@@ -48,6 +51,10 @@ pub(super) struct Agent {
     pub flows: Option<Flows>,
     pub exceptions: Option<Exceptions>,
     pub exception_rate: Option<ExceptionRate>,
+    pub icmp_rate: Option<ReplyRate>,
+    pub icmp_rate_per_source: Option<ReplyRate>,
+    pub reset_rate: Option<ReplyRate>,
+    pub reset_rate_per_source: Option<ReplyRate>,
     pub debug: Option<bool>,
 }
 
@@ -68,6 +75,8 @@ pub(super) struct Service {
     pub down_grace: Option<At<Duration>>,
     pub fallback: Option<At<Name>>,
     pub no_backend: Option<At<NoBackend>>,
+    pub echo: Option<bool>,
+    pub mss_clamp: Option<At<SegmentSize>>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
 }
@@ -162,6 +171,10 @@ impl Table for Agent {
             flows: fields.or("flows", Flows(262_144)),
             exceptions: fields.or("exceptions", Exceptions(65_536)),
             exception_rate: fields.or("exception_rate", ExceptionRate(50_000)),
+            icmp_rate: fields.or("icmp_rate", ReplyRate(1000)),
+            icmp_rate_per_source: fields.or("icmp_rate_per_source", ReplyRate(20)),
+            reset_rate: fields.or("reset_rate", ReplyRate(10_000)),
+            reset_rate_per_source: fields.or("reset_rate_per_source", ReplyRate(200)),
             debug: fields.or("debug", false),
         }
     }
@@ -187,6 +200,8 @@ impl Table for Service {
             down_grace: fields.optional("down_grace"),
             fallback: fields.optional("fallback"),
             no_backend: fields.optional("no_backend"),
+            echo: fields.or("echo", true),
+            mss_clamp: fields.optional("mss_clamp"),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
         }

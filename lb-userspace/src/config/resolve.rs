@@ -11,8 +11,8 @@ use super::{
     value::{Down, Name},
 };
 use crate::model::{
-    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, Service, SourcePrefix, Timeouts, Udp,
-    Weight, default_settle,
+    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, ReplyLimits, Service, SourcePrefix,
+    Timeouts, Udp, Weight, default_settle,
 };
 
 /// The configuration, if every part of it could be read.
@@ -54,6 +54,12 @@ fn agent(agent: &raw::Agent) -> Option<Agent> {
         flows: agent.flows?.0,
         exceptions: agent.exceptions?.0,
         exception_rate: agent.exception_rate?.0,
+        replies: ReplyLimits {
+            errors: agent.icmp_rate?.0,
+            errors_per_source: agent.icmp_rate_per_source?.0,
+            resets: agent.reset_rate?.0,
+            resets_per_source: agent.reset_rate_per_source?.0,
+        },
         debug: agent.debug?,
     })
 }
@@ -81,6 +87,8 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
             None => None,
         },
         no_backend: or(&service.no_backend, Default::default()),
+        echo: service.echo?,
+        mss_clamp: service.mss_clamp.as_ref().map(|at| at.value.0),
         udp: udp(service),
     })
 }

@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use aya_log::EbpfLogger;
-use lb_common::abi::{MAX_IFINDEX, RecordLimits, Seed, SourcePorts, UNCOMMON};
+use lb_common::abi::{ASIDE, MAX_IFINDEX, RecordLimits, ReplyLimits, Seed, SourcePorts, UNCOMMON};
 
 use super::{
     counters::CounterReader,
@@ -35,6 +35,8 @@ pub struct Constants {
     pub flows: u32,
     /// Exceptions that may be recorded.
     pub limits: RecordLimits,
+    /// Frames that may be made here.
+    pub replies: ReplyLimits,
     /// Whether any service is in `nat` mode.
     pub nat: bool,
     /// Whether every packet's outcome is logged.
@@ -250,6 +252,18 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("PORT_COUNT", &constants.ports.count, true)
         .override_global("EXCEPTION_CAPACITY", &constants.limits.capacity, true)
         .override_global("EXCEPTION_RATE", &constants.limits.rate, true)
+        .override_global("ERROR_RATE", &constants.replies.errors, true)
+        .override_global(
+            "ERROR_RATE_PER_SOURCE",
+            &constants.replies.errors_per_source,
+            true,
+        )
+        .override_global("RESET_RATE", &constants.replies.resets, true)
+        .override_global(
+            "RESET_RATE_PER_SOURCE",
+            &constants.replies.resets_per_source,
+            true,
+        )
         .override_global("HAS_NAT", &nat, true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
@@ -276,12 +290,15 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     const MAP: &str = "PROGRAMS";
     let failed = |error| Error::Map { map: MAP, error };
-    let uncommon = program(ebpf, "uncommon")?;
-    uncommon.load()?;
-    let uncommon = uncommon.fd()?.try_clone().map_err(ProgramError::from)?;
-    let map = ebpf.map_mut(MAP).ok_or(Error::Missing(MAP))?;
-    let mut programs = ProgramArray::try_from(map).map_err(failed)?;
-    programs.set(UNCOMMON, &uncommon, 0).map_err(failed)
+    for (name, number) in [("uncommon", UNCOMMON), ("aside", ASIDE)] {
+        let next = program(ebpf, name)?;
+        next.load()?;
+        let next = next.fd()?.try_clone().map_err(ProgramError::from)?;
+        let map = ebpf.map_mut(MAP).ok_or(Error::Missing(MAP))?;
+        let mut programs = ProgramArray::try_from(map).map_err(failed)?;
+        programs.set(number, &next, 0).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Jiffies in a second (HZ), from two readings of the kernel's counter: once more if something kept

@@ -39,6 +39,7 @@ pub struct MapTables {
     reverses_v6: Values<Reverse<Ipv6Address>>,
     loads: Values<Load>,
     timeouts: Values<Timeouts>,
+    largest_segments: Values<u32>,
     old_tables: Values<OldTable>,
     services_v4: Values<Service<Ipv4Address>>,
     services_v6: Values<Service<Ipv6Address>>,
@@ -66,6 +67,7 @@ impl MapTables {
             reverses_v6: take(ebpf, "REVERSES_V6")?,
             loads: take(ebpf, "LOADS")?,
             timeouts: take(ebpf, "TIMEOUTS")?,
+            largest_segments: take(ebpf, "LARGEST_SEGMENTS")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
             services_v4: take(ebpf, "SERVICES_V4")?,
             services_v6: take(ebpf, "SERVICES_V6")?,
@@ -151,6 +153,12 @@ impl KernelTables for MapTables {
             Operation::SetTimeouts(n, timeouts) => {
                 set(&mut self.timeouts, "TIMEOUTS", *n, *timeouts)
             }
+            Operation::SetLargestSegment(n, bytes) => set(
+                &mut self.largest_segments,
+                "LARGEST_SEGMENTS",
+                *n,
+                (*bytes).into(),
+            ),
             Operation::CreateTable(id) => self.create_table(*id),
             Operation::SetOldTable(id, old) => {
                 let position = OldTable::position(*id);

@@ -24,7 +24,7 @@ pub use self::{
     },
     tracked::{ReplyEnd, TrackedBecause, reply_ends},
 };
-pub use lb_common::abi::TableSize;
+pub use lb_common::abi::{ReplyLimits, TableSize};
 use serde::{Deserialize, Serialize};
 
 /// Everything that a configuration says.
@@ -85,6 +85,8 @@ pub struct Agent {
     /// Exceptions that one CPU records in a second at most, of flows that open and of flows seen
     /// in their midst each.
     pub exception_rate: u32,
+    /// Frames that may be made here: on one CPU, and towards one /24 or /64.
+    pub replies: ReplyLimits,
     /// Whether the program's own debug lines are compiled in.
     pub debug: bool,
 }

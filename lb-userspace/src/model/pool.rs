@@ -62,6 +62,14 @@ impl Forward {
         }
     }
 
+    /// Whether what backends answer passes here, too.
+    pub fn sees_answers(self) -> bool {
+        match self {
+            Self::FullNat | Self::Nat => true,
+            Self::Dsr | Self::Ipip | Self::Gue => false,
+        }
+    }
+
     /// Whether a backend may have a port that differs from the service's.
     pub fn maps_ports(self) -> bool {
         match self {

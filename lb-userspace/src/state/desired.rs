@@ -13,12 +13,16 @@ use lb_common::abi::{
 };
 
 use crate::{
-    model::{self, Config, Family, Forward, OnDown, Pool, PoolIndex, Protocol, ServiceIndex, Udp},
+    model::{
+        self, Config, Family, Forward, NoBackend, OnDown, Pool, PoolIndex, Protocol, ServiceIndex,
+        Udp,
+    },
     plan::Tables,
 };
 
 use super::{
     contenders::{Contender, contenders},
+    echo,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
@@ -117,7 +121,9 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     let contenders = contenders.collect();
     let answering = answering(inputs, &contenders);
     services(inputs, &answering, &mut tables);
+    echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
+    tables.largest_segments = largest_segments(inputs);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -137,6 +143,17 @@ pub fn shares(ids: &Ids, tables: &Tables) -> BTreeMap<u32, f64> {
         }
     }
     shares
+}
+
+/// How large TCP segments may be that clients and backends of services say they take, by number.
+fn largest_segments(inputs: Inputs<'_>) -> BTreeMap<u32, u16> {
+    let config = inputs.config;
+    let sees = |pool: PoolIndex| config.pools[pool].forward.sees_answers();
+    let services = inputs.ids.services.iter().zip(&config.services);
+    services
+        .filter(|(_, service)| service.pools().any(sees))
+        .filter_map(|(&id, service)| Some((id, service.mss_clamp?)))
+        .collect()
 }
 
 fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
@@ -450,5 +467,9 @@ fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
             ServiceTraits::NONE
         }
     };
-    datagrams.and(down)
+    let nobody = match service.no_backend {
+        NoBackend::Reject => ServiceTraits::REJECTS,
+        NoBackend::Drop => ServiceTraits::NONE,
+    };
+    datagrams.and(down).and(nobody)
 }

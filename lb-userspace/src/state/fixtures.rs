@@ -10,7 +10,7 @@ use lb_common::abi::TableSize;
 use super::{Hop, Link};
 use crate::model::{
     Agent, Backend, BackendAddress, Config, Forward, Gue, Listen, NoBackend, OnDown, Pool,
-    Protocol, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
+    Protocol, ReplyLimits, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -72,6 +72,8 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         on_down: OnDown::Reschedule,
         fallback: None,
         no_backend: NoBackend::Reject,
+        echo: false,
+        mss_clamp: None,
         udp: Udp::Flows,
     }
 }
@@ -88,6 +90,12 @@ pub(crate) fn config() -> Config {
             flows: 1024,
             exceptions: 1024,
             exception_rate: 50_000,
+            replies: ReplyLimits {
+                errors: 1000,
+                errors_per_source: 20,
+                resets: 10_000,
+                resets_per_source: 200,
+            },
             debug: false,
         },
         services: vec![

@@ -7,6 +7,7 @@
 //!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
 //! - `contenders` says who may own slots: who lives, and of whom the priority is best;
 //! - `place` finds the services' positions;
+//! - `echo` says who answers echo requests;
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
 //!   while `slots` knows who did;
 //! - `tracking` has what services need that record their flows;
@@ -16,6 +17,7 @@
 
 mod contenders;
 mod desired;
+mod echo;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod ids;

@@ -17,6 +17,7 @@ use crate::{
 };
 
 use super::{
+    echo,
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::{Choice, Finding, Owner},
@@ -199,7 +200,8 @@ pub(super) fn turns(config: &Config) -> impl Iterator<Item = (PoolFamily, TableS
 }
 
 /// The keys of the service table: where services listen, a mark for each source address, though
-/// pools may share it, and for each of this host's own, and the ends that answer.
+/// pools may share it, and for each of this host's own, the ends that answer, and where echo requests
+/// are answered.
 pub(super) fn service_keys(
     config: &Config,
     ids: &Ids,
@@ -223,6 +225,9 @@ pub(super) fn service_keys(
             IpAddr::V6(ip) => ipv6.push(reply_key(ip.into(), port, protocol)),
         }
     }
+    let echo = echo::keys(config);
+    ipv4.extend(echo.ipv4);
+    ipv6.extend(echo.ipv6);
     Families { ipv4, ipv6 }
 }
 
@@ -263,7 +268,9 @@ pub(super) fn of_ipv6_key(config: &Config, key: ServiceKey<Ipv6Address>) -> Stri
 
 fn described(config: &Config, is_it: impl Fn(&Listen) -> bool) -> String {
     let found = listens(config).find(|listen| is_it(listen));
-    let other = || "an address of this host, or a backend's port in nat mode".into();
+    let other = || {
+        "an address of this host, a backend's port in nat mode, or an address that echoes".into()
+    };
     found.map_or_else(other, ToString::to_string)
 }
 

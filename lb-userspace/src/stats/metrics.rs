@@ -110,7 +110,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "sluice_interface_received_packets_total",
         kind: Kind::Counter,
-        help: "Packets that the program saw: the sum of those forwarded, passed and dropped.",
+        help: "Packets that the program saw: the sum of those forwarded, answered, passed and dropped.",
         samples: |snapshot, to| {
             for interface in &snapshot.interfaces {
                 to.add(
@@ -130,6 +130,16 @@ const FAMILIES: &[Family] = &[
                     &[("interface", &interface.name)],
                     interface.verdicts.forwarded,
                 );
+            }
+        },
+    },
+    Family {
+        name: "sluice_interface_answered_packets_total",
+        kind: Kind::Counter,
+        help: "Packets that were answered by one made here, by what that is.",
+        samples: |snapshot, to| {
+            for interface in &snapshot.interfaces {
+                to.reasons(&interface.name, &interface.verdicts.answered);
             }
         },
     },

@@ -8,7 +8,7 @@ use super::snapshot::{
 use crate::model::{Family, Forward, Scheduler};
 use lb_common::{
     abi::Counters,
-    datapath::{DropReason, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Outcome, PassReason},
 };
 
 /// A source that always tells the same.
@@ -116,7 +116,8 @@ fn interface(name: &str, index: u32) -> InterfaceView {
             Outcome::Pass(PassReason::Arp) => 4,
             Outcome::Pass(PassReason::NoService) => 1_021,
             Outcome::Drop(DropReason::TtlExpired) => 2,
-            Outcome::Pass(_) | Outcome::Drop(_) => 0,
+            Outcome::Answer(AnswerReason::EchoReply) => 7,
+            Outcome::Pass(_) | Outcome::Drop(_) | Outcome::Answer(_) => 0,
         }),
     }
 }

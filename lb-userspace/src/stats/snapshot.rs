@@ -9,7 +9,7 @@ use std::{
 
 use lb_common::{
     abi::Counters,
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 use serde::{Deserialize, Serialize};
 
@@ -144,13 +144,15 @@ pub enum Mode {
 }
 
 /// What became of the packets that an interface received, each counted once:
-/// `received` = `forwarded` + all of `passed` + all of `dropped`.
+/// `received` = `forwarded` + all of `answered` + all of `passed` + all of `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// Packets that the program saw.
     pub received: u64,
     /// Rewritten and sent on.
     pub forwarded: u64,
+    /// Answered by a packet made here, by what that is; every reason is there.
+    pub answered: BTreeMap<String, u64>,
     /// Left to the kernel, by reason; every reason is there.
     pub passed: BTreeMap<String, u64>,
     /// Dropped, by reason; every reason is there.
@@ -160,6 +162,8 @@ pub struct Verdicts {
 impl Verdicts {
     /// From the kernel's counters: `count` tells what is counted under an outcome's code.
     pub fn of(count: impl Fn(Outcome) -> u64) -> Self {
+        let answered =
+            |reason: AnswerReason| (reason.name().into(), count(Outcome::Answer(reason)));
         let passed = |reason: PassReason| (reason.name().into(), count(Outcome::Pass(reason)));
         let dropped = |reason: DropReason| (reason.name().into(), count(Outcome::Drop(reason)));
         // Both ways out share one counter.
@@ -167,11 +171,20 @@ impl Verdicts {
         let mut verdicts = Self {
             received: 0,
             forwarded,
+            answered: AnswerReason::ALL.iter().copied().map(answered).collect(),
             passed: PassReason::ALL.iter().copied().map(passed).collect(),
             dropped: DropReason::ALL.iter().copied().map(dropped).collect(),
         };
-        verdicts.received = forwarded + verdicts.passed_total() + verdicts.dropped_total();
+        verdicts.received = forwarded
+            + verdicts.answered_total()
+            + verdicts.passed_total()
+            + verdicts.dropped_total();
         verdicts
+    }
+
+    /// All that was answered here.
+    pub fn answered_total(&self) -> u64 {
+        self.answered.values().sum()
     }
 
     /// All that was left to the kernel.
@@ -431,10 +444,11 @@ mod tests {
         let verdicts = Verdicts::of(|outcome| u64::from(outcome.code()) + 1);
         assert_eq!(verdicts.passed.len(), PassReason::ALL.len());
         assert_eq!(verdicts.dropped.len(), DropReason::ALL.len());
+        assert_eq!(verdicts.answered.len(), AnswerReason::ALL.len());
         assert_eq!(verdicts.forwarded, 1);
         assert_eq!(
             verdicts.received,
-            1 + verdicts.passed_total() + verdicts.dropped_total()
+            1 + verdicts.answered_total() + verdicts.passed_total() + verdicts.dropped_total()
         );
     }
 

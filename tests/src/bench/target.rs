@@ -171,6 +171,7 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
             capacity: config.agent.exceptions,
             rate: config.agent.exception_rate,
         },
+        replies: config.agent.replies,
         nat: false,
         debug: false,
     })

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
     abi::{Direction, Recorded},
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
 use super::{
@@ -224,6 +224,15 @@ impl Expected {
         Self::of(Outcome::Drop(reason))
     }
 
+    /// `frame`, made here, leaves in its place, the way that it came.
+    pub fn answered(ingress: Interface, reason: AnswerReason, frame: Vec<u8>) -> Self {
+        Self {
+            frame: Some(frame),
+            device: Some(ingress.device),
+            ..Self::of(Outcome::Answer(reason))
+        }
+    }
+
     /// It leaves as `frame` through `device`.
     pub fn sent(input: &Frame, frame: &Frame, device: Interface) -> Self {
         let egress = if device.device == input.ingress.device {
@@ -233,6 +242,20 @@ impl Expected {
         };
         Self {
             frame: Some(frame.bytes()),
+            device: Some(device.device),
+            ..Self::of(Outcome::Forward(egress))
+        }
+    }
+
+    /// What came in through `ingress` leaves as these bytes through `device`.
+    pub fn relayed(ingress: Interface, frame: Vec<u8>, device: Interface) -> Self {
+        let egress = if device.device == ingress.device {
+            Egress::Transmit
+        } else {
+            Egress::Redirect
+        };
+        Self {
+            frame: Some(frame),
             device: Some(device.device),
             ..Self::of(Outcome::Forward(egress))
         }
@@ -262,6 +285,24 @@ impl Expected {
             backend: backend_index(flavour.version, pool),
             direction,
             bytes: input.ip_length() as u64,
+            opens: false,
+        });
+        self
+    }
+
+    /// It is counted for a pool's service and backend, as an IP packet of so many bytes.
+    pub fn counted_as(
+        mut self,
+        flavour: Flavour,
+        pool: Pool,
+        direction: Direction,
+        bytes: usize,
+    ) -> Self {
+        self.counted = Some(Counted {
+            service: service_id(flavour, pool),
+            backend: backend_index(flavour.version, pool),
+            direction,
+            bytes: bytes as u64,
             opens: false,
         });
         self

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, Outer, Scheduler,
-    Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId, Timeouts,
+    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, Outer, ReplyLimits,
+    Scheduler, Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
+    Timeouts,
 };
 
 use super::{
@@ -200,6 +201,41 @@ impl World {
             };
             self.add_reverse(flavour, flavour.backend(pool), flavour.service(pool), by);
         }
+    }
+
+    /// Has echo requests for the address of a pool's services be answered while the pool has a
+    /// backend.
+    pub fn add_echo(&mut self, flavour: Flavour, pool: Pool) {
+        let spec = spec(flavour, pool);
+        let salt = self.constants.salt;
+        match flavour.service(pool).ip() {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::echo(address.into(), 1);
+                place_at(
+                    &mut self.services_v4,
+                    key.positions(salt)[0],
+                    Service::new(key, spec),
+                );
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::echo(address.into(), 58);
+                place_at(
+                    &mut self.services_v6,
+                    key.positions(salt)[0],
+                    Service::new(key, spec),
+                );
+            }
+        }
+    }
+
+    /// Lets so many frames be made here in a second, of each kind, for each source and in all.
+    pub fn allow_replies(&mut self, of_one: u32, of_all: u32) {
+        self.constants.replies = ReplyLimits {
+            errors: of_all,
+            errors_per_source: of_one,
+            resets: of_all,
+            resets_per_source: of_one,
+        };
     }
 
     /// Removes a service, at whichever place it lies.

@@ -4,11 +4,13 @@
 //!  places         interfaces, addresses    frame, headers    frames, built by etherparse
 //!  world, edits   tables and routes        case, outputs     a world, frames, what is expected
 //!        │                                 hashes            slots of flows, by siphasher
+//!  messages       ICMP, by etherparse too
 //!        └──────────┬───────────────────────────┘
 //!   truncated, parse, faults            what is no sound packet of a service
 //!   shapes, fragments                   options and extension headers; packets in fragments
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
+//!   icmp, icmp_errors                   what is made here; errors that quote a flow
 //!   full_nat, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
@@ -35,6 +37,9 @@ mod gue;
 mod hashed;
 mod hashes;
 mod headers;
+mod icmp;
+mod icmp_errors;
+mod messages;
 mod one_sided;
 mod one_sided_routes;
 mod outputs;
@@ -42,6 +47,7 @@ mod parse;
 mod recorded;
 mod reverses;
 mod routes;
+mod segments;
 mod shapes;
 mod spread;
 mod truncated;
@@ -56,6 +62,7 @@ pub fn all() -> Vec<Case> {
         truncated::rows(),
         parse::rows(),
         recorded::rows(),
+        segments::rows(),
         shapes::rows(),
         fragments::rows(),
         hashed::rows(),
@@ -68,6 +75,8 @@ pub fn all() -> Vec<Case> {
         flows::rows(),
         routes::rows(),
         faults::rows(),
+        icmp::rows(),
+        icmp_errors::rows(),
         spread::rows(),
         unsettled::rows(),
         golden::rows(),

@@ -6,16 +6,17 @@
 use std::net::SocketAddr;
 
 use lb_common::{
-    abi::{Load, Scheduler, ServiceTraits, Slot},
-    datapath::DropReason,
+    abi::{Direction, Load, Scheduler, ServiceTraits, Slot},
+    datapath::{DropReason, PassReason},
 };
 
 use super::{
     case::{Case, Ends, Expected},
     fragments::pieces,
     frame::{ACK, FIN, Frame, RST, SYN},
+    messages::{Kind, Message, quote},
     outputs::{forwarded, opened},
-    places::{Flavour, Pool, Way},
+    places::{BACK, BACKEND, Flavour, Pool, UPLINK, Way},
     world::{NEXT_HOP, World, backend_index, table},
 };
 
@@ -34,6 +35,7 @@ pub(super) fn rows() -> Vec<Case> {
         rows.push(recorded(flavour, Pool::OneSided, ServiceTraits::NONE));
         rows.push(pieced(flavour, Pool::OneSided, ServiceTraits::NONE));
         rows.extend(fragmented(flavour));
+        rows.extend(errors(flavour));
         rows.extend(kept(flavour));
         rows.extend(gone(flavour));
         rows.extend(scheduled(flavour));
@@ -195,6 +197,31 @@ fn fragmented(flavour: Flavour) -> Vec<Case> {
             .frame(&its_middle, Expected::dropped(DropReason::FlowEvicted))
             .frame(&a, opens(flavour, &a, OTHER))
             .frame(&its_middle, goes_on(flavour, &its_middle, OTHER)),
+    ]
+}
+
+/// An ICMP error goes where the flow goes that it quotes, and records nothing.
+fn errors(flavour: Flavour) -> Vec<Case> {
+    let (version, home) = (flavour.version, first(flavour));
+    let request = flavour.request(POOL);
+    let answer = flavour
+        .packet(flavour.service(POOL), flavour.client(Way::Router))
+        .sized(200);
+    let ends = [version.link(77, 7), flavour.service(POOL).ip()];
+    let body = quote(&answer.bytes(), version.header() + 20);
+    let error = Message::new(Kind::TooBig, ends, [0, 0, 0x05, 0x78], &body);
+    let output = error.clone().hop().link(BACK.mac, BACKEND);
+    let there = Expected::relayed(UPLINK, output.bytes(), BACK)
+        .counted_as(flavour, POOL, Direction::In, error.ip_length())
+        .backend(home);
+    vec![
+        plain(flavour, "an error follows its flow")
+            .frame(&request, opens(flavour, &request, home))
+            .world(|world| give(world, flavour, &[OTHER]))
+            .bytes(UPLINK, error.bytes(), there),
+        plain(flavour, "an error about no flow")
+            .bytes(UPLINK, error.bytes(), Expected::passed(PassReason::Icmp))
+            .frame(&request, opens(flavour, &request, home)),
     ]
 }
 

@@ -75,7 +75,7 @@ pub struct Counts {
 impl From<Outcome> for Verdict {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Forward(Egress::Transmit) => Self::Transmit,
+            Outcome::Forward(Egress::Transmit) | Outcome::Answer(_) => Self::Transmit,
             Outcome::Forward(Egress::Redirect) => Self::Redirect,
             Outcome::Pass(_) => Self::Pass,
             Outcome::Drop(_) => Self::Drop,

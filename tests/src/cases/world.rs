@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use lb_common::{
     abi::{
         Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
-        RecordLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize, Timeouts,
+        RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize,
+        Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -49,6 +50,8 @@ pub struct World {
     pub loads: BTreeMap<u32, Load>,
     /// By service.
     pub timeouts: BTreeMap<u32, Timeouts>,
+    /// How large TCP segments may be that ends say they take, by service.
+    pub largest_segments: BTreeMap<u32, u32>,
     /// By position.
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
@@ -82,6 +85,8 @@ pub struct Constants {
     pub ports: SourcePorts,
     /// How many exceptions may be recorded.
     pub limits: RecordLimits,
+    /// How many frames may be made here: none, unless a row is about them.
+    pub replies: ReplyLimits,
     /// Whether there is a service in `nat` mode.
     pub nat: bool,
 }
@@ -167,6 +172,12 @@ impl World {
                 capacity: 64,
                 rate: 1 << 20,
             },
+            replies: ReplyLimits {
+                errors: 0,
+                errors_per_source: 0,
+                resets: 0,
+                resets_per_source: 0,
+            },
             nat: true,
         };
         Self {
@@ -179,6 +190,7 @@ impl World {
             backends: BTreeMap::new(),
             loads: BTreeMap::new(),
             timeouts: BTreeMap::new(),
+            largest_segments: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),

@@ -32,6 +32,8 @@ pub struct Told {
     pub received: u64,
     /// Forwarded.
     pub forwarded: u64,
+    /// Answered by a frame made here.
+    pub answered: u64,
     /// Passed to the kernel, by reason.
     pub passed: BTreeMap<String, u64>,
     /// Dropped, by reason.
@@ -57,6 +59,7 @@ impl Told {
         Self {
             received: sum("received"),
             forwarded: sum("forwarded"),
+            answered: sum("answered"),
             passed: by_reason("passed"),
             dropped: by_reason("dropped"),
         }
@@ -66,6 +69,7 @@ impl Told {
     pub(super) fn since(mut self, earlier: &Self) -> Self {
         self.received -= earlier.received;
         self.forwarded -= earlier.forwarded;
+        self.answered -= earlier.answered;
         for (now, before) in [
             (&mut self.passed, &earlier.passed),
             (&mut self.dropped, &earlier.dropped),
@@ -85,6 +89,7 @@ impl Ledger {
         let Told {
             received,
             forwarded,
+            answered,
             passed,
             dropped,
         } = &self.told;
@@ -98,7 +103,7 @@ impl Ledger {
         compare("lost by devices and sockets", self.lost, 0);
         compare("received by devices", self.devices, self.sent);
         compare("received", self.sent, *received);
-        compare("forwarded", self.came_out, *forwarded);
+        compare("forwarded or answered", self.came_out, forwarded + answered);
         compare("passed", self.reached_kernel, passed);
         let rest = self
             .sent
@@ -124,8 +129,8 @@ impl fmt::Display for Ledger {
         )?;
         writeln!(
             f,
-            "told: {} received, {} forwarded",
-            told.received, told.forwarded
+            "told: {} received, {} forwarded, {} answered",
+            told.received, told.forwarded, told.answered
         )?;
         for (what, reasons) in [("passed", &told.passed), ("dropped", &told.dropped)] {
             for (reason, count) in reasons {
@@ -155,7 +160,8 @@ mod tests {
             reached_kernel: 3,
             told: Told {
                 received: 10,
-                forwarded: 5,
+                forwarded: 4,
+                answered: 1,
                 passed: [("arp".to_owned(), 3)].into(),
                 dropped: [("ttl_expired".to_owned(), 2)].into(),
             },

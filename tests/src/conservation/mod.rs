@@ -9,7 +9,7 @@
 //! | what | counted by |
 //! |---|---|
 //! | received | the sender, and the gateway's devices |
-//! | forwarded | packet sockets at the far ends: nothing but Sluice sends there |
+//! | forwarded, or answered here | packet sockets at the far ends: nothing but Sluice sends there |
 //! | passed | packet sockets in the gateway, behind the program |
 //! | the rest, dropped | nobody else; it has to add up |
 //!

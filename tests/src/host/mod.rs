@@ -16,7 +16,7 @@ pub use packet::HostPacket;
 pub use tables::HostTables;
 pub use window::HostWindow;
 
-use lb_common::datapath::{self, Outcome};
+use lb_common::datapath::{self, Handled, Outcome};
 
 use crate::cases::{
     case::{Arrival, Ends},
@@ -24,12 +24,17 @@ use crate::cases::{
     world::World,
 };
 
-/// What becomes of a packet, and the frame afterwards: as the two programs decide, one after the
-/// other.
+/// What becomes of a packet, and the frame afterwards: as the programs decide, one after the other.
 pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
-    if let Some(outcome) = datapath::handle(&mut packet, tables) {
-        return (outcome, packet.frame().to_vec());
-    }
+    let outcome = match datapath::handle(&mut packet, tables) {
+        Handled::Done(outcome) => outcome,
+        Handled::Uncommon => return decide_uncommon(packet, tables),
+        Handled::Aside(question) => datapath::handle_aside(&mut packet, tables, question),
+    };
+    (outcome, packet.frame().to_vec())
+}
+
+fn decide_uncommon(packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
     let mut window = HostWindow::new(packet);
     let outcome = datapath::handle_uncommon(&mut window, tables);
     (outcome, window.frame().to_vec())

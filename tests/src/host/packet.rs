@@ -1,6 +1,6 @@
 //! A frame in a plain vector, with room in front of it.
 
-use lb_common::net::{Header, Packet};
+use lb_common::net::{Header, Packet, Trim};
 
 /// A received frame on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,5 +51,22 @@ impl Packet for HostPacket {
             }
             None => false,
         }
+    }
+}
+
+impl Trim for HostPacket {
+    fn strip(&mut self, bytes: usize) -> bool {
+        // The kernel leaves an Ethernet header at least (bpf_xdp_adjust_head, net/core/filter.c).
+        let fits = bytes + 14 <= self.len();
+        self.start += if fits { bytes } else { 0 };
+        fits
+    }
+
+    fn cut(&mut self, length: usize) -> bool {
+        let fits = (14..=self.len()).contains(&length);
+        if fits {
+            self.buffer.truncate(self.start + length);
+        }
+        fits
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn look_up(world: &World, ingress: u32, client: IpAddr, length: u16) 
     };
     let mtu = mtu.unwrap_or(world::MTU);
     if length > mtu {
-        return Route::None(DropReason::TooBig);
+        return Route::TooBig { mtu };
     }
     let device = world.ingress.get(&ifindex).map_or(0, |hop| hop.device());
     match world.neighbours.get(&(ifindex, gateway)) {

@@ -8,11 +8,12 @@ use std::{
 
 use lb_common::{
     abi::{
-        Affinity, Backend, Device, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget,
-        Fragmented, HopWord, Ipv4Address, Ipv6Address, Load, MAX_BACKENDS, MAX_DEVICES,
-        MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, Occupancy,
-        OldTable, RecordBudget, RecordLimits, Recorded, Reverse, Rewrite, SERVICE_POSITIONS, Seed,
-        Service, Slot, SourcePorts, TableId, Timeouts, Traffic, Unrecorded,
+        Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey, FlowTable,
+        FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Load, MAX_BACKENDS,
+        MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
+        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
+        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -48,6 +49,7 @@ pub struct HostTables {
     fragments_v4: Fragments<Ipv4Address>,
     fragments_v6: Fragments<Ipv6Address>,
     budget: Cell<RecordBudget>,
+    buckets: RefCell<BTreeMap<Option<BucketKey>, [Bucket; Limited::COUNT as usize]>>,
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
     redirected: Cell<Option<u16>>,
@@ -84,6 +86,7 @@ impl HostTables {
             fragments_v4: Fragments::default(),
             fragments_v6: Fragments::default(),
             budget: Cell::default(),
+            buckets: RefCell::default(),
             unrecorded: RefCell::default(),
             newly_unrecorded: RefCell::default(),
             redirected: Cell::new(None),
@@ -116,7 +119,9 @@ impl HostTables {
     /// The device that a packet of this outcome leaves through.
     pub fn leaves(&self, outcome: Outcome) -> Option<u16> {
         match outcome {
-            Outcome::Forward(Egress::Transmit) => Some(self.ingress().device()),
+            Outcome::Forward(Egress::Transmit) | Outcome::Answer(_) => {
+                Some(self.ingress().device())
+            }
             Outcome::Forward(Egress::Redirect) => self.redirected.get(),
             Outcome::Pass(_) | Outcome::Drop(_) => None,
         }
@@ -238,6 +243,11 @@ impl Tables for HostTables {
         (index < MAX_BACKENDS).then(|| load.unwrap_or_default())
     }
 
+    fn largest_segment(&self, service: u32) -> u16 {
+        let bytes = self.world.largest_segments.get(&service);
+        bytes.map_or(0, |bytes| *bytes as u16)
+    }
+
     fn timeouts(&self, service: u32) -> Option<Timeouts> {
         let timeouts = self.world.timeouts.get(&service).copied();
         (service < MAX_SERVICES).then(|| timeouts.unwrap_or_default())
@@ -282,6 +292,28 @@ impl Tables for HostTables {
             Recorded::Open => stamps.open = now,
             Recorded::Data => stamps.data = now,
         }
+    }
+
+    fn reply_limits(&self) -> ReplyLimits {
+        self.world.constants.replies
+    }
+
+    fn with_bucket<R>(&self, kind: Limited, work: impl FnOnce(&mut Bucket) -> R) -> Option<R> {
+        let mut buckets = self.buckets.borrow_mut();
+        buckets
+            .entry(None)
+            .or_default()
+            .get_mut(kind as usize)
+            .map(work)
+    }
+
+    fn with_source_bucket<R>(
+        &self,
+        key: &BucketKey,
+        work: impl FnOnce(&mut Bucket) -> R,
+    ) -> Option<R> {
+        let mut buckets = self.buckets.borrow_mut();
+        buckets.entry(Some(*key)).or_default().first_mut().map(work)
     }
 
     fn redirect(&self, device: u16) -> bool {
@@ -441,6 +473,7 @@ macro_rules! family_tables {
                 let client = ends.destination.into();
                 match look_up(&self.world, self.ifindex, client, leaving.length) {
                     Route::Found { hop, mtu } => Route::Found { hop, mtu },
+                    Route::TooBig { mtu } => Route::TooBig { mtu },
                     Route::None(reason) => Route::None(reason),
                     Route::NoNeighbour {
                         device,

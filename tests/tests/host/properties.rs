@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{abi::SourcePorts, datapath::Outcome};
+use lb_common::{
+    abi::SourcePorts,
+    datapath::{Egress, Outcome},
+};
 use proptest::{collection::vec, prelude::*};
 use sluice_tests::{
     cases::{case::HEADROOM, world::World},
@@ -27,7 +30,11 @@ fn tables() -> HostTables {
 /// Handles a frame: what becomes of it, and how it looks afterwards.
 fn handle(tables: &mut HostTables, (ingress, bytes): &Incoming) -> (Outcome, Vec<u8>) {
     tables.arrive(ingress.ifindex);
-    decide(HostPacket::new(bytes, HEADROOM), tables)
+    let (outcome, frame) = decide(HostPacket::new(bytes, HEADROOM), tables);
+    if let Outcome::Forward(Egress::Transmit | Egress::Redirect) = outcome {
+        assert!(frame.len() >= bytes.len(), "a frame got shorter");
+    }
+    (outcome, frame)
 }
 
 proptest! {

@@ -11,10 +11,10 @@ use aya::{
 };
 use lb_common::{
     abi::{
-        Address as _, Counters, FlowKey, FlowTable, FragmentBudget, Ipv4Address, Ipv6Address,
-        NeighbourWanted, Occupancy, RecordBudget, Recorded, Unrecorded,
+        Address as _, Bucket, BucketKey, Counters, FlowKey, FlowTable, FragmentBudget, Ipv4Address,
+        Ipv6Address, Limited, NeighbourWanted, Occupancy, RecordBudget, Recorded, Unrecorded,
     },
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 use sluice_tests::cases::{
     places::{INTERFACES, Pool},
@@ -50,6 +50,7 @@ impl Program {
         self.wanted();
         self.unrecorded();
         self.change_budgets(|budget| *budget = RecordBudget::default());
+        self.fill_buckets();
         let cpus = nr_cpus().expect("a number of CPUs");
         let zero = || PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
         let backends = std::mem::take(&mut self.counted);
@@ -87,6 +88,8 @@ impl Program {
         let ago = seconds * HERTZ;
         self.change_budgets(|budget| budget.since = budget.since.wrapping_sub(ago));
         self.change_fragment_budgets(|budget| budget.since = budget.since.wrapping_sub(ago));
+        // A second fills a bucket.
+        self.fill_buckets();
     }
 
     fn change_fragment_budgets(&mut self, change: impl Fn(&mut FragmentBudget)) {
@@ -94,6 +97,23 @@ impl Program {
         change_all::<Ipv4Address>(sources, &change);
         let sources = self.map("FRAGMENT_SOURCES_V6");
         change_all::<Ipv6Address>(sources, &change);
+    }
+
+    /// Makes every bucket of what is made here as if it had never been used.
+    fn fill_buckets(&mut self) {
+        let cpus = nr_cpus().expect("a number of CPUs");
+        let mut shared: PerCpuArray<_, Wire<Bucket>> = self.map("BUCKETS");
+        for kind in 0..Limited::COUNT {
+            let full = PerCpuValues::try_from(vec![Wire(Bucket::default()); cpus]);
+            shared
+                .set(kind, full.expect("one for each CPU"), 0)
+                .expect("a bucket");
+        }
+        let mut sources: HashMap<_, Wire<BucketKey>, Wire<Bucket>> = self.map("SOURCE_BUCKETS");
+        let keys: Vec<_> = sources.keys().map(|key| key.expect("a key")).collect();
+        for key in keys {
+            sources.remove(&key).expect("an entry");
+        }
     }
 
     fn change_budgets(&mut self, change: impl Fn(&mut RecordBudget)) {
@@ -207,11 +227,15 @@ fn outcomes() -> impl Iterator<Item = (u16, Outcome)> {
     devices.into_iter().flat_map(|device| {
         let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
         let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
+        let answers = AnswerReason::ALL
+            .iter()
+            .map(|reason| Outcome::Answer(*reason));
         let forwarded = [Outcome::Forward(Egress::Transmit)];
         forwarded
             .into_iter()
             .chain(passes)
             .chain(drops)
+            .chain(answers)
             .map(move |outcome| (device, outcome))
     })
 }

@@ -37,6 +37,7 @@ impl Program {
             salt,
             ports,
             limits,
+            replies,
             nat,
         } = constants;
         let mut ebpf = EbpfLoader::new()
@@ -47,6 +48,10 @@ impl Program {
             .override_global("FIRST_PORT", &ports.first, true)
             .override_global("PORT_COUNT", &ports.count, true)
             .override_global("HAS_NAT", &u8::from(nat), true)
+            .override_global("ERROR_RATE", &replies.errors, true)
+            .override_global("ERROR_RATE_PER_SOURCE", &replies.errors_per_source, true)
+            .override_global("RESET_RATE", &replies.resets, true)
+            .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -62,7 +67,7 @@ impl Program {
         let program = ebpf.program_mut(NAME).expect("a program of this name");
         let program: &mut Xdp = program.try_into().expect("an XDP program");
         program.load().expect("a program that the verifier takes");
-        link_programs(&mut ebpf).expect("the programs that it calls");
+        link_programs(&mut ebpf).expect("programs that the verifier takes");
         let mut world = World::without_services();
         world.constants = constants;
         world.ingress.clear();
@@ -102,6 +107,11 @@ impl Program {
         self.values("BACKENDS", &old.backends, &new.backends);
         self.values("LOADS", &old.loads, &new.loads);
         self.values("TIMEOUTS", &old.timeouts, &new.timeouts);
+        self.values(
+            "LARGEST_SEGMENTS",
+            &old.largest_segments,
+            &new.largest_segments,
+        );
         self.values("REVERSES_V4", &old.reverses_v4, &new.reverses_v4);
         self.values("REVERSES_V6", &old.reverses_v6, &new.reverses_v6);
         self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);

@@ -13,7 +13,7 @@ use sluice_tests::{
     wait,
 };
 
-use super::{binary, dropped, scenario, send, surroundings};
+use super::{answered, binary, scenario, send, surroundings};
 
 /// Puts a port under a bridge, which takes over its addresses.
 fn bridge(gateway: &Namespace, port: &str, bridge: &str, addresses: &[(Dual, (u8, u8))]) {
@@ -143,7 +143,7 @@ fn without_debug_the_program_says_nothing() {
 }
 
 #[test]
-fn what_does_not_fit_the_back_network_is_counted() {
+fn clients_are_told_what_does_not_fit_the_back_network() {
     let surroundings = surroundings("mtu");
     let gateway = &surroundings.network.gateway;
     gateway.ip("link set eth1 mtu 1500").unwrap();
@@ -155,7 +155,7 @@ fn what_does_not_fit_the_back_network_is_counted() {
     for family in Family::ALL {
         scenario.upload(full_nat, family, 100_000).unwrap();
     }
-    let too_big = || dropped(&scenario, "eth0", "too_big");
+    let too_big = || answered(&scenario, "eth0", "told_too_big");
     assert_eq!(too_big(), 0.0);
     for family in Family::ALL {
         let before = too_big();

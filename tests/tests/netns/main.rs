@@ -3,6 +3,7 @@
 
 mod agent_hops;
 mod agent_host;
+mod agent_icmp;
 mod agent_interfaces;
 mod agent_nat;
 mod agent_pools;
@@ -12,6 +13,7 @@ mod agent_start;
 mod conservation;
 mod live;
 mod net;
+mod ping;
 mod receiver;
 mod site;
 
@@ -49,6 +51,12 @@ fn send(scenario: &Scenario, count: u32) -> Vec<Answer> {
     assert!(failed.is_empty(), "{failed:#?}\n{}", scenario.logs());
     assert_eq!(answers.len(), count as usize);
     answers
+}
+
+/// Packets from an interface that were answered for a reason.
+fn answered(scenario: &Scenario, interface: &str, reason: &str) -> f64 {
+    let family = "sluice_interface_answered_packets_total";
+    counted(scenario, family, interface, reason)
 }
 
 /// Packets from an interface that were dropped for a reason.

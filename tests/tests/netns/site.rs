@@ -80,6 +80,12 @@ impl Site {
         self.surroundings.stage.folder()
     }
 
+    /// What was uploaded to a backend's server.
+    pub(super) fn uploaded(&self, backend: usize, service: &str, name: &str) -> Vec<u8> {
+        let server = &self.surroundings.nginx[backend];
+        server.uploaded(service, name).unwrap()
+    }
+
     /// Starts another agent in place of the one that was stopped.
     pub(super) fn restart(&mut self, balancing: &str) {
         self.sluice = run(&self.surroundings, balancing);

@@ -20,6 +20,7 @@ pub(super) fn check(balancing: &Balancing, findings: &mut Vec<Finding>) {
         udp(service, findings);
         fallback(service, findings);
         down_grace(service, findings);
+        mss_clamp(service, balancing, findings);
     }
     for pool in &balancing.pools {
         if let Some(forward) = pool.forward {
@@ -118,6 +119,24 @@ fn down_grace(service: &Service, findings: &mut Vec<Finding>) {
             let why = "only `on_down = \"keep\"` keeps flows for a while";
             findings.push(idle("down_grace", grace.place, why));
         }
+    }
+}
+
+/// What one end says of segments bounds what the other one sends, so both directions must pass here.
+fn mss_clamp(service: &Service, balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let Some(clamp) = &service.mss_clamp else {
+        return;
+    };
+    let mut listens = service.listen.values();
+    if service.listen.whole && !listens.any(|listen| listen.protocol == Protocol::Tcp) {
+        findings.push(idle("mss_clamp", clamp.place, "it is about TCP alone"));
+    }
+    let pools = balancing.pools.iter();
+    let used = pools.filter(|pool| super::named(service).any(|name| super::is_named(pool, name)));
+    let forwards: Option<Vec<Forward>> = used.map(|pool| pool.forward).collect();
+    if forwards.is_some_and(|forwards| !forwards.iter().any(|forward| forward.sees_answers())) {
+        let why = "answers pass here in `full-nat` and `nat` alone";
+        findings.push(idle("mss_clamp", clamp.place, why));
     }
 }
 

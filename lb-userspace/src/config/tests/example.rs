@@ -10,8 +10,8 @@ use super::{Memory, assert_snapshot, load_text, printed};
 use crate::{
     config::{Code, Diagnostic, Disk, Item, load},
     model::{
-        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, Scheduler,
-        Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
+        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, ReplyLimits,
+        Scheduler, Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
     },
 };
 
@@ -51,6 +51,12 @@ fn resolved() -> Config {
         flows: 262_144,
         exceptions: 65_536,
         exception_rate: 50_000,
+        replies: ReplyLimits {
+            errors: 1000,
+            errors_per_source: 20,
+            resets: 10_000,
+            resets_per_source: 200,
+        },
         debug: false,
     };
     let listen = ["198.18.0.10:80/tcp", "[fd00:18::10]:80/tcp"];
@@ -77,6 +83,8 @@ fn resolved() -> Config {
         on_down: OnDown::Reschedule,
         fallback: None,
         no_backend: NoBackend::Reject,
+        echo: true,
+        mss_clamp: None,
         udp: Udp::Flows,
     };
     let address = |ip: &str| BackendAddress {
@@ -191,7 +199,7 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
 
 /// Whether a comment is a key with its default, and not one that has none.
 fn is_default(comment: &str) -> bool {
-    let without = ["seed", "affinity", "fallback", "max_flows"];
+    let without = ["seed", "affinity", "fallback", "mss_clamp", "max_flows"];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
 }

@@ -7,7 +7,9 @@ use super::{
     load_text,
     mistakes::{assert_mistake, mistakes},
 };
-use crate::model::{Forward, NoBackend, OnDown, Scheduler, TrackedBecause, Tracking, Udp};
+use crate::model::{
+    Forward, NoBackend, OnDown, ReplyLimits, Scheduler, TrackedBecause, Tracking, Udp,
+};
 
 mistakes! {
     // Values.
@@ -22,6 +24,9 @@ mistakes! {
     bad_gue: "source" => "forward = \"gue\"\ngue_port = 65536\ngue_checksum = \"yes\"\nsource", ":8080" => "";
     bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
     bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
+
+    bad_mss_clamp: "[[pool]]" => "mss_clamp = 535\n\n[[pool]]";
+    bad_reply_rate: "[agent]" => "[agent]\nicmp_rate = -1\nreset_rate = 10000001";
 
     // Keys that exclude each other.
     entry_timeout_below_settle: "[[pool]]" => "settle = \"10m\"\nentry_timeout = \"5m\"\n\n[[pool]]";
@@ -45,6 +50,8 @@ mistakes! {
     idle_where_not_tracked: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
     idle_source_prefix: "[[pool]]" => "source_prefix = { ipv4 = 24 }\n\n[[pool]]";
     idle_down_grace: "[[pool]]" => "on_down = \"reset\"\ndown_grace = \"10s\"\n\n[[pool]]";
+    idle_mss_clamp: "source = [\"198.18.1.254\"]" => "forward = \"dsr\"", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]", ":8080" => "";
+    idle_mss_clamp_of_udp: "80/tcp" => "443/udp", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]";
     idle_gue: "source" => "gue_port = 6081\ngue_checksum = false\nsource";
 
     idle_is_no_guess: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "tracking = \"ful\"\n[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
@@ -65,6 +72,10 @@ const EVERYTHING: &str = r#"
 interfaces = ["eth0"]
 exceptions = 64
 exception_rate = 1000
+icmp_rate = 1
+icmp_rate_per_source = 2
+reset_rate = 3
+reset_rate_per_source = 0
 
 [[service]]
 name = "web"
@@ -78,6 +89,8 @@ on_down = "keep"
 down_grace = "500ms"
 fallback = "sorry"
 no_backend = "drop"
+echo = false
+mss_clamp = 1360
 
 [service.timeouts]
 handshake = "5s"
@@ -122,6 +135,13 @@ fn every_key_reaches_the_model() {
     let config = loaded.config;
     assert_eq!(config.agent.exceptions, 64);
     assert_eq!(config.agent.exception_rate, 1000);
+    let replies = ReplyLimits {
+        errors: 1,
+        errors_per_source: 2,
+        resets: 3,
+        resets_per_source: 0,
+    };
+    assert_eq!(config.agent.replies, replies);
 
     let seconds = Duration::from_secs;
     let [web, dns] = &config.services[..] else {
@@ -134,6 +154,8 @@ fn every_key_reaches_the_model() {
     let grace = Duration::from_millis(500);
     assert_eq!(web.on_down, OnDown::Keep { grace });
     assert_eq!((web.fallback, web.no_backend), (Some(1), NoBackend::Drop));
+    assert!(!web.echo && dns.echo);
+    assert_eq!((web.mss_clamp, dns.mss_clamp), (Some(1360), None));
     assert_eq!(
         (web.settle, web.entry_timeout),
         (seconds(7800), seconds(7800))

@@ -1,4 +1,5 @@
-//! Services that reset a flow whose backend is gone (`on_down = "reset"`): its packets are dropped.
+//! Services that reset a flow whose backend is gone (`on_down = "reset"`): its packets are dropped, and
+//! answered where the rates allow it.
 
 use lb_common::datapath::DropReason;
 
@@ -19,6 +20,7 @@ pub(super) fn rows() -> Vec<Case> {
     }
     for flavour in Flavour::TCP {
         stories.push(not_following(flavour));
+        stories.push(told(flavour));
         stories.extend(closing(flavour));
     }
     stories.into_iter().map(Story::row).collect()
@@ -103,6 +105,18 @@ fn not_following(flavour: Flavour) -> Story {
         .slot(mixed(C))
         .gets(Other, C)
         .gets(Next, C)
+}
+
+/// The client is told.
+fn told(flavour: Flavour) -> Story {
+    Story::resetting(flavour, "the client is told")
+        .world(|world| world.allow_replies(100, 100))
+        .slot(moving(B, A))
+        .gets(Other, A)
+        .dies(A)
+        .slot(mixed(B))
+        .is_reset(Other)
+        .is_reset(Other)
 }
 
 /// What ends such a flow, and what comes then.

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 
 use lb_common::{
     abi::{Direction, Miss, Recorded, ServiceTraits, Slot},
-    datapath::DropReason,
+    datapath::{AnswerReason, DropReason},
 };
 
 use super::super::{
     case::{Case, Ends, Expected},
     frame::{ACK, FIN, Frame, SYN},
-    places::{BACK, BACKEND, Flavour, Pool, Protocol, Way},
+    messages::reset,
+    places::{BACK, BACKEND, Flavour, Pool, Protocol, ROUTER, UPLINK, Way},
     world::{NEXT_HOP, World, service_id, table},
 };
 
@@ -169,6 +170,17 @@ impl Story {
     pub(super) fn loses(self, sent: Sent, reason: DropReason) -> Self {
         let frame = self.frame(&sent);
         self.arrives(&frame, Expected::dropped(reason))
+    }
+
+    /// The client sends a segment that acknowledges 0, and is told that its flow is over.
+    pub(super) fn is_reset(self, sent: Sent) -> Self {
+        let frame = self.frame(&sent);
+        let ends = [frame.destination(), frame.source()];
+        let reset = reset([UPLINK.mac, ROUTER], ends, (0, None));
+        self.arrives(
+            &frame,
+            Expected::answered(UPLINK, AnswerReason::Reset, reset),
+        )
     }
 
     /// Seconds pass.
