@@ -173,7 +173,7 @@ impl Story {
     }
 
     /// The client sends a segment that acknowledges 0, and is told that its flow is over.
-    pub(super) fn is_reset(self, sent: Sent) -> Self {
+    pub(super) fn told(self, sent: Sent) -> Self {
         let frame = self.frame(&sent);
         let ends = [frame.destination(), frame.source()];
         let reset = reset([UPLINK.mac, ROUTER], ends, (0, None));
