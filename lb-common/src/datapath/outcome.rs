@@ -143,6 +143,8 @@ reasons! {
         TooBig = "too_big",
         /// An ICMP error about a packet that we had put a header around, whose client may not be told at this rate.
         ErrorLimit = "error_limit",
+        /// An ICMP error that quotes a TCP segment with numbers far from those of its recorded flow: a guess.
+        ErrorNumbers = "error_numbers",
         /// The driver leaves no room in front of the frame for another header.
         NoHeadroom = "no_headroom",
         /// Every source port that the flow may use is taken.
