@@ -1,9 +1,14 @@
 //! Second stage: whose is this packet? A service's by its exact address, port and protocol; failing
-//! that, by the mark of its address; failing that, and only where there is `nat` mode, by the
-//! backend's port that it comes from.
+//! that, by the mark of its address, which may lead to ranges of ports; failing that, and only where
+//! there are any, by the longest prefix that services listen on; failing that, and only where there
+//! is `nat` mode, by the backend's port that it comes from: a client's address may lie in such a
+//! prefix.
 
 use crate::{
-    abi::{FlowKey, Service, ServiceKey},
+    abi::{
+        FlowKey, PortKey, PrefixKey, Service, ServiceKey, ServiceKind, listening_scope,
+        numbered_position,
+    },
     net::Family,
 };
 
@@ -22,8 +27,16 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
     if let Some(service) = probe::<F, T>(tables, &exact) {
         return Ok(service);
     }
-    if let Some(mark) = probe::<F, T>(tables, &ServiceKey::mark(key.destination)) {
-        return Ok(mark);
+    let group = match probe::<F, T>(tables, &ServiceKey::mark(key.destination)) {
+        Some(mark) if mark.kind() == ServiceKind::Group => mark.group_index(),
+        Some(mark) => return Ok(mark),
+        None if tables.has_prefixes() => group_of::<F, T>(tables, key),
+        None => NO_GROUP,
+    };
+    if group != NO_GROUP
+        && let Some(service) = tables.service(in_group::<F, T>(tables, key, group))
+    {
+        return Ok(service);
     }
     if tables.has_nat() {
         let from = ServiceKey::reverse(key.source, key.source_port, key.protocol);
@@ -32,6 +45,36 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
         }
     }
     Err(PassReason::NoService.into())
+}
+
+/// Number of no group.
+const NO_GROUP: u32 = 0;
+
+/// Behind the last position: nowhere.
+const NOWHERE: u32 = u32::MAX;
+
+/// The group that the packet's address has by its longest prefix. A function of its own in the kernel,
+/// for the sake of its small stack.
+#[inline(never)]
+fn group_of<F: Family, T: FamilyTables<F>>(tables: &T, key: &FlowKey<F::Address>) -> u32 {
+    let scope = listening_scope::<F::Address>();
+    tables
+        .listening(&PrefixKey::lookup(scope, key.destination))
+        .unwrap_or(NO_GROUP)
+}
+
+/// Position of the service that a group has at the packet's port. A position and no service, so that
+/// the verifier meets entries of one table only and walks what follows once. A function of its own, as
+/// [`group_of`] is.
+#[inline(never)]
+fn in_group<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    key: &FlowKey<F::Address>,
+    group: u32,
+) -> u32 {
+    tables
+        .at_port(&PortKey::lookup(group, key.protocol, key.destination_port))
+        .map_or(NOWHERE, numbered_position)
 }
 
 #[inline(always)]
