@@ -73,6 +73,9 @@ static RESET_RATE_PER_SOURCE: Global<u32> = Global::new(100);
 /// Whether any service is in `nat` mode.
 #[unsafe(no_mangle)]
 static HAS_NAT: Global<u8> = Global::new(1);
+/// Whether any service in `nat` mode listens on more than single ports.
+#[unsafe(no_mangle)]
+static HAS_NAT_RANGES: Global<u8> = Global::new(1);
 /// Whether any service listens on a whole prefix.
 #[unsafe(no_mangle)]
 static HAS_PREFIXES: Global<u8> = Global::new(1);
@@ -272,6 +275,11 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn has_nat(&self) -> bool {
         HAS_NAT.load() != 0
+    }
+
+    #[inline(always)]
+    fn has_nat_ranges(&self) -> bool {
+        HAS_NAT_RANGES.load() != 0
     }
 
     #[inline(always)]

@@ -4,9 +4,11 @@
 //! An entry lies at one of two positions that its key gives (cuckoo hashing: Pagh, Rodler 2001),
 //! in an array, since an array look-up is inlined and a hash map's is not. A mark is an entry
 //! with port and protocol 0; it is looked for when no service matches. Behind the positions that
-//! keys give there is one for each service, by its number: that is where ranges of ports lead to.
+//! keys give there are two for each service, by its number: that is where ranges of ports lead to.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
+
+use crate::net::UdpHeader;
 
 use super::{
     MAX_SERVICES,
@@ -20,13 +22,14 @@ use super::{
 const KEYED_POSITIONS: u32 = 1 << 15;
 
 /// Positions of each family's table.
-pub const SERVICE_POSITIONS: u32 = KEYED_POSITIONS + MAX_SERVICES;
+pub const SERVICE_POSITIONS: u32 = KEYED_POSITIONS + 2 * MAX_SERVICES;
 
-/// Where the service of a number lies for ranges of ports. Behind the table, if there is no such
-/// number.
+/// Where the service of a number lies, for ranges of ports of a protocol. Behind the table, if there
+/// is no such number.
 #[inline(always)]
-pub const fn numbered_position(id: u32) -> u32 {
-    KEYED_POSITIONS.wrapping_add(id)
+pub fn numbered_position(id: u32, protocol: u8) -> u32 {
+    let udp = u32::from(protocol == UdpHeader::PROTOCOL);
+    KEYED_POSITIONS.saturating_add(id.saturating_mul(2)) | udp
 }
 
 /// Positions that one key may lie at.

@@ -31,6 +31,9 @@ pub trait Tables {
     /// Whether any service is in `nat` mode.
     fn has_nat(&self) -> bool;
 
+    /// Whether any service in `nat` mode listens on more than single ports.
+    fn has_nat_ranges(&self) -> bool;
+
     /// Whether any service listens on a whole prefix.
     fn has_prefixes(&self) -> bool;
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    Ipv4Address, Ipv6Address, PortKey, PrefixKey, Service, ServiceKey, listening_scope,
-    numbered_position,
+    Ipv4Address, Ipv6Address, PortKey, PrefixKey, Service, ServiceKey, ServiceSpec, ServiceTraits,
+    listening_scope, numbered_position,
 };
 
 use super::{
@@ -51,10 +51,34 @@ impl World {
     /// Adds a pool's service of this flavour to a group, at the ports that have their first `bits`
     /// bits in common with `port`.
     pub fn add_ports(&mut self, flavour: Flavour, pool: Pool, group: u32, (port, bits): (u16, u8)) {
-        let spec = spec(flavour, pool);
+        self.add_ports_of(flavour, group, (port, bits), spec(flavour, pool));
+    }
+
+    /// As [`Self::add_ports`], of a service that records its flows against its pool's kind.
+    pub fn add_recorded_ports(
+        &mut self,
+        flavour: Flavour,
+        pool: Pool,
+        group: u32,
+        ports: (u16, u8),
+    ) {
+        let spec = ServiceSpec {
+            traits: ServiceTraits::TRACKED,
+            ..spec(flavour, pool)
+        };
+        self.add_ports_of(flavour, group, ports, spec);
+    }
+
+    fn add_ports_of(
+        &mut self,
+        flavour: Flavour,
+        group: u32,
+        (port, bits): (u16, u8),
+        spec: ServiceSpec,
+    ) {
         let block = PortKey::new(group, flavour.protocol_number(), port.to_be_bytes(), bits);
         self.ports.insert(block, spec.id);
-        let position = numbered_position(spec.id);
+        let position = numbered_position(spec.id, flavour.protocol_number());
         match flavour.version {
             Version::V4 => drop(self.services_v4.insert(position, Service::numbered(spec))),
             Version::V6 => drop(self.services_v6.insert(position, Service::numbered(spec))),

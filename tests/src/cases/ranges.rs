@@ -3,13 +3,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::{abi::Direction, datapath::PassReason};
+use lb_common::{
+    abi::{Direction, ServiceTraits},
+    datapath::PassReason,
+};
 
 use super::{
     case::{Case, Expected},
     frame::{Frame, SYN},
     outputs::{answered, forwarded, joined},
-    places::{BACK, BACKEND, Flavour, Pool, Version, Way},
+    places::{BACK, BACKEND, Flavour, Pool, ROUTER, UPLINK, Version, Way},
+    reverses::Answering,
     world::World,
 };
 
@@ -40,6 +44,8 @@ pub(super) fn rows() -> Vec<Case> {
             rows.push(every_mode(flavour, pool));
         }
         rows.push(destination_port(flavour));
+        rows.push(replies_of_a_range(flavour));
+        rows.push(replies_into_a_prefix(flavour));
         rows.push(switched_off(flavour));
     }
     rows
@@ -273,6 +279,57 @@ fn destination_port(flavour: Flavour) -> Case {
     row(flavour, pool, "the client's port at the backend")
         .world(|world| moved(world, flavour, pool, SIXTEEN))
         .frame(&frame, sent)
+}
+
+/// In `nat`, what comes from a backend with a range of ports is an answer if it is a recorded flow's.
+fn replies_of_a_range(flavour: Flavour) -> Case {
+    let pool = Pool::OneSidedSamePort;
+    let (client, end) = (flavour.client(Way::Router), at(flavour, pool, 8005));
+    let backend = |port| SocketAddr::new(flavour.backend(pool).ip(), port);
+    let (there, back) = (to(flavour, end), flavour.packet(backend(8005), client));
+    let output = there.clone().hop().ends(client, backend(8005));
+    let sent = Expected::sent(&there, &output.link(BACK.mac, BACKEND), BACK);
+    let output = back.clone().hop().ends(end, client);
+    let answered = Expected::sent(&back, &output.link(UPLINK.mac, ROUTER), UPLINK);
+    let by = Answering {
+        traits: ServiceTraits::TRACKED,
+        ..Answering::of(flavour, pool)
+    };
+    row(flavour, pool, "replies of a range")
+        .world(|world| {
+            world.remove_service(flavour, pool);
+            world.add_group(end.ip(), GROUP);
+            world.add_recorded_ports(flavour, pool, GROUP, SIXTEEN);
+            world.add_reverse(flavour, backend(0), end, by);
+        })
+        .frame(&back, Expected::passed(PassReason::NoFlow))
+        .frame(
+            &there,
+            sent.counted(flavour, pool, Direction::In, &there).opens(),
+        )
+        .frame(
+            &back,
+            answered.counted(flavour, pool, Direction::Out, &back),
+        )
+        .frame(
+            &flavour.packet(backend(8006), client),
+            Expected::passed(PassReason::NoFlow),
+        )
+        .world(|world| world.constants.nat_ranges = false)
+        .frame(&back, not_served())
+}
+
+/// In `nat`, what comes from a backend is an answer though its client's address lies in a prefix that
+/// is listened on, at other ports.
+fn replies_into_a_prefix(flavour: Flavour) -> Case {
+    let pool = Pool::OneSided;
+    let reply = flavour.reply(pool);
+    row(flavour, pool, "a reply into a prefix")
+        .world(|world| {
+            world.add_prefix(masked(flavour.client(Way::Router).ip(), 16), 16, GROUP);
+            world.add_ports(flavour, Pool::Ipip, GROUP, (443, 16));
+        })
+        .frame(&reply, answered(flavour, pool, &reply))
 }
 
 /// Without the constant nobody looks for prefixes.

@@ -91,6 +91,8 @@ pub struct Constants {
     pub replies: ReplyLimits,
     /// Whether there is a service in `nat` mode.
     pub nat: bool,
+    /// Whether a service in `nat` mode listens on more than single ports.
+    pub nat_ranges: bool,
     /// Whether a service listens on a whole prefix.
     pub prefixes: bool,
 }
@@ -183,6 +185,7 @@ impl World {
                 resets_per_source: 0,
             },
             nat: true,
+            nat_ranges: true,
             prefixes: true,
         };
         Self {

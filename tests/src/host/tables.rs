@@ -195,6 +195,10 @@ impl Tables for HostTables {
         self.world.constants.nat
     }
 
+    fn has_nat_ranges(&self) -> bool {
+        self.world.constants.nat_ranges
+    }
+
     fn has_prefixes(&self) -> bool {
         self.world.constants.prefixes
     }

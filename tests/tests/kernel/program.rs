@@ -39,6 +39,7 @@ impl Program {
             limits,
             replies,
             nat,
+            nat_ranges,
             prefixes,
         } = constants;
         let mut ebpf = EbpfLoader::new()
@@ -53,6 +54,7 @@ impl Program {
             .override_global("ERROR_RATE_PER_SOURCE", &replies.errors_per_source, true)
             .override_global("RESET_RATE", &replies.resets, true)
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
+            .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
