@@ -47,6 +47,7 @@ pub(super) fn rows() -> Vec<Case> {
         rows.push(replies_of_a_range(flavour));
         rows.push(replies_into_a_prefix(flavour));
         rows.push(switched_off(flavour));
+        rows.push(switched_off_in_nat(flavour));
     }
     rows
 }
@@ -315,8 +316,6 @@ fn replies_of_a_range(flavour: Flavour) -> Case {
             &flavour.packet(backend(8006), client),
             Expected::passed(PassReason::NoFlow),
         )
-        .world(|world| world.constants.nat_ranges = false)
-        .frame(&back, not_served())
 }
 
 /// In `nat`, what comes from a backend is an answer though its client's address lies in a prefix that
@@ -342,4 +341,18 @@ fn switched_off(flavour: Flavour) -> Case {
             spread(world, flavour, pool, 24, ALL);
         })
         .frame(&to(flavour, SocketAddr::new(inside, 80)), not_served())
+}
+
+/// Without the constant nobody asks for ranges that a backend answers from.
+fn switched_off_in_nat(flavour: Flavour) -> Case {
+    let pool = Pool::OneSidedSamePort;
+    let client = flavour.client(Way::Router);
+    let backend = |port| SocketAddr::new(flavour.backend(pool).ip(), port);
+    row(flavour, pool, "no ranges in nat, says the constant")
+        .world(|world| {
+            world.constants.nat_ranges = false;
+            let to = at(flavour, pool, 8005);
+            world.add_reverse(flavour, backend(0), to, Answering::of(flavour, pool));
+        })
+        .frame(&flavour.packet(backend(8005), client), not_served())
 }
