@@ -8,7 +8,8 @@ use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_NOEXIST},
     btf_maps::{
-        Array, ArrayOfMaps, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf,
+        Array, ArrayOfMaps, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray,
+        RingBuf, lpm_trie::Key,
     },
     macros::btf_map,
     programs::XdpContext,
@@ -18,10 +19,11 @@ use lb_common::{
         Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowEntry,
         FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
         Ipv6Address, Limited, Load, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FRAGMENT_SOURCES,
-        MAX_FRAGMENTED, MAX_IFINDEX, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
-        MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable, PROGRAM_COUNT, RecordBudget,
-        RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
-        Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
+        MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
+        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable,
+        PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
+        Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
+        SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Question,
@@ -71,6 +73,12 @@ static RESET_RATE_PER_SOURCE: Global<u32> = Global::new(100);
 /// Whether any service is in `nat` mode.
 #[unsafe(no_mangle)]
 static HAS_NAT: Global<u8> = Global::new(1);
+/// Whether any service in `nat` mode listens on more than single ports.
+#[unsafe(no_mangle)]
+static HAS_NAT_RANGES: Global<u8> = Global::new(1);
+/// Whether any service listens on a whole prefix.
+#[unsafe(no_mangle)]
+static HAS_PREFIXES: Global<u8> = Global::new(1);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -98,6 +106,12 @@ static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
 static SERVICES_V4: Array<Service<Ipv4Address>, { SERVICE_POSITIONS as usize }> = Array::new();
 #[btf_map]
 static SERVICES_V6: Array<Service<Ipv6Address>, { SERVICE_POSITIONS as usize }> = Array::new();
+/// What services listen on with other than single ports: groups.
+#[btf_map]
+static LISTENING: LpmTrie<PrefixData, u32, { MAX_LISTENING as usize }> = LpmTrie::new();
+/// Numbers of the services of groups, by blocks of ports.
+#[btf_map]
+static PORTS: LpmTrie<PortData, u32, { MAX_PORT_BLOCKS as usize }> = LpmTrie::new();
 #[btf_map]
 static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> = Array::new();
 #[btf_map]
@@ -264,6 +278,26 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn has_nat(&self) -> bool {
         HAS_NAT.load() != 0
+    }
+
+    #[inline(always)]
+    fn has_nat_ranges(&self) -> bool {
+        HAS_NAT_RANGES.load() != 0
+    }
+
+    #[inline(always)]
+    fn has_prefixes(&self) -> bool {
+        HAS_PREFIXES.load() != 0
+    }
+
+    #[inline(always)]
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        LISTENING.get(prefix_key(key)).copied()
+    }
+
+    #[inline(always)]
+    fn at_port(&self, key: &PortKey) -> Option<u32> {
+        PORTS.get(port_key(key)).copied()
     }
 
     #[inline(always)]
@@ -447,6 +481,23 @@ impl Tables for KernelTables<'_> {
             unsafe { *count += 1 }
         }
     }
+}
+
+/// A key as the map knows it.
+#[inline(always)]
+fn prefix_key(key: &PrefixKey) -> &Key<PrefixData> {
+    const { assert!(size_of::<PrefixKey>() == size_of::<Key<PrefixData>>()) };
+    // SAFETY: both are the length and then the data, without padding; this one asks for no
+    // alignment.
+    unsafe { &*(&raw const *key).cast() }
+}
+
+/// A key as the map knows it.
+#[inline(always)]
+fn port_key(key: &PortKey) -> &Key<PortData> {
+    const { assert!(size_of::<PortKey>() >= size_of::<Key<PortData>>()) };
+    // SAFETY: as in `prefix_key`; zeros follow.
+    unsafe { &*(&raw const *key).cast() }
 }
 
 /// MAC address and index of the device that the kernel numbers `ifindex`.

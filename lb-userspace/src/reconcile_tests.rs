@@ -7,8 +7,8 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, FlowHash, Ipv4Address, Ipv6Address, Reverse, Service, ServiceKey, ServiceKind,
-    ServiceTraits, TableId, TableSize,
+    BackendRef, FlowHash, Ipv4Address, Ipv6Address, PortKey, PrefixKey, Reverse, Service,
+    ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, listening_scope, numbered_position,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -123,6 +123,67 @@ fn the_port_of_a_nat_backend_answers_for_its_service() {
     }
 }
 
+fn listens(written: &[&str]) -> Vec<Listen> {
+    written
+        .iter()
+        .map(|listen| listen.parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn ranges_and_prefixes_lead_to_their_service_by_its_number() {
+    let mut config = config();
+    let written = ["198.18.0.20:8000-8003/tcp", "198.18.4.0/24:53/udp"];
+    config.services[1].listen = listens(&written);
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    let number = ids.services[1];
+    let mark = ServiceKey::mark(Ipv4Addr::new(198, 18, 0, 20).into());
+    let mark = found(&tables, mark).unwrap();
+    assert_eq!(mark.kind(), ServiceKind::Group);
+    let range = PortKey::new(mark.group_index(), 6, 8000u16.to_be_bytes(), 14);
+    let network = Ipv4Address::from(Ipv4Addr::new(198, 18, 4, 0));
+    let prefix = PrefixKey::new(listening_scope::<Ipv4Address>(), network, 24);
+    let group = *tables.listening.get(&prefix).unwrap();
+    let port = PortKey::new(group, 17, 53u16.to_be_bytes(), 16);
+    assert_eq!(
+        tables.ports,
+        BTreeMap::from([(range, number), (port, number)])
+    );
+    let positions = [6, 17].map(|protocol| numbered_position(number, protocol));
+    assert!(tables.numbered.ipv4.keys().eq(&positions));
+    assert!(
+        tables
+            .numbered
+            .ipv4
+            .values()
+            .all(|entry| entry.id() == number)
+    );
+    assert!(tables.numbered.ipv6.is_empty());
+}
+
+#[test]
+fn a_nat_backend_answers_from_every_port_for_a_range() {
+    let mut config = with_nat("198.18.1.1");
+    config.services[1].listen = listens(&["198.18.0.20:8000-8003/tcp"]);
+    config
+        .services
+        .push(service("single", 1, &["198.18.0.21:8001"]));
+    config
+        .services
+        .push(service("other", 1, &["198.18.0.21:8004"]));
+    let tracked: Vec<bool> = config.tracked().iter().map(Option::is_some).collect();
+    assert_eq!(tracked, [true, true, true, false], "8001 may be either's");
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    let end = Ipv4Address::from(Ipv4Addr::new(198, 18, 1, 1));
+    let entry = |port: u16| found(&tables, ServiceKey::reverse(end, port.to_be_bytes(), 6));
+    let recorded = |port| entry(port).map(|entry| entry.tracked());
+    assert_eq!(recorded(0), Some(true), "any port");
+    assert_eq!(recorded(8001), Some(true));
+    assert_eq!(recorded(8004), Some(false));
+}
+
 /// Entries of several words are not changed under readers.
 #[test]
 fn an_end_that_answers_for_another_has_another_number() {
@@ -140,7 +201,7 @@ fn an_end_that_answers_for_another_has_another_number() {
 }
 
 #[test]
-fn this_hosts_addresses_are_marked_where_there_is_nat() {
+fn this_hosts_addresses_are_marked_where_there_is_nat_or_a_prefix() {
     let own = [ip("198.18.1.250"), ip("198.18.1.254"), ip("fd00:1::fa")];
     let mut registry = Registry::default();
     registry.host_has(own.into());
@@ -159,19 +220,21 @@ fn this_hosts_addresses_are_marked_where_there_is_nat() {
     assert_eq!(kind(&tables, source), Some(ServiceKind::Source));
     let own = |service: &&Service<Ipv6Address>| service.kind() == ServiceKind::Own;
     assert_eq!(tables.services.ipv6.values().filter(own).count(), 1);
-    // Elsewhere nobody asks.
+    // Elsewhere nobody asks, unless they may lie in a prefix.
     let (_, ids) = registry.assign(&config()).unwrap();
     assert_eq!(kind(&of_ids(&config(), &ids, &ALL), plain), None);
+    let mut config = config();
+    config.services[1].listen = listens(&["198.18.0.0/16:80/tcp"]);
+    let (_, ids) = registry.assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    assert_eq!(kind(&tables, plain), Some(ServiceKind::Own));
 }
 
 #[test]
 fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
     let mut config = config();
     let tunnel = &mut config.services[1];
-    let udp = |listen: &str| Listen {
-        address: listen.parse().unwrap(),
-        protocol: Protocol::Udp,
-    };
+    let udp = |listen: &str| Listen::exact(listen.parse().unwrap(), Protocol::Udp);
     let listens = [udp("198.18.0.20:80"), udp("[fd00::20]:80")];
     tunnel.listen.extend(listens);
     tunnel.scheduler = Scheduler::SourceHash;
@@ -518,6 +581,29 @@ fn every_prefix_of_a_plan_is_safe() {
             .ipv6
             .values()
             .for_each(|s| tables(s.kind(), s.table()));
+        let numbered = &held.numbered;
+        let of_ipv4 = numbered
+            .ipv4
+            .iter()
+            .map(|(at, s)| (*at, s.kind(), s.table()));
+        let of_ipv6 = numbered
+            .ipv6
+            .iter()
+            .map(|(at, s)| (*at, s.kind(), s.table()));
+        of_ipv4
+            .clone()
+            .chain(of_ipv6.clone())
+            .for_each(|(_, kind, table)| tables(kind, table));
+        let numbered: BTreeSet<u32> = of_ipv4.chain(of_ipv6).map(|(at, ..)| at).collect();
+        let is_there = |id: &u32| {
+            [6, 17]
+                .iter()
+                .any(|&p| numbered.contains(&numbered_position(*id, p)))
+        };
+        assert!(
+            held.ports.values().all(is_there),
+            "a service before its ports"
+        );
     }
 }
 
@@ -803,8 +889,16 @@ fn configs() -> impl Strategy<Value = Config> {
         });
         let services = services.into_iter().map(|n| {
             let lead = usize::from(leads[usize::from(n)] % 3);
-            let listen = [format!("198.18.0.{n}:80"), format!("[fd00::{n}]:80")];
-            service(&format!("service-{n}"), lead, &[&listen[0], &listen[1]])
+            let mut listen = vec![format!("198.18.0.{n}:80"), format!("[fd00::{n}]:80")];
+            if lead == 1 {
+                let wide = [
+                    format!("198.18.0.{n}:8{n}00-8{n}99/tcp"),
+                    format!("[fd00:{n}::/32]:*/udp"),
+                ];
+                listen.extend(wide);
+            }
+            let listen: Vec<&str> = listen.iter().map(String::as_str).collect();
+            service(&format!("service-{n}"), lead, &listen)
         });
         Config {
             services: services.collect(),

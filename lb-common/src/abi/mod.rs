@@ -14,6 +14,7 @@ mod flow;
 mod fragment;
 mod hash;
 mod next_hop;
+mod range;
 mod service;
 mod slot;
 
@@ -33,9 +34,12 @@ pub use fragment::{
 };
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
+pub use range::{
+    PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks,
+};
 pub use service::{
     Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey, ServiceKind,
-    ServiceSpec, ServiceTraits, SourcePorts,
+    ServiceSpec, ServiceTraits, SourcePorts, numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
@@ -63,6 +67,15 @@ pub const MAX_TABLES: u32 = 1 << 10;
 /// Ports of backends of each family that answer in `nat` mode.
 pub const MAX_REVERSES: u32 = 1 << 16;
 
+/// Addresses and prefixes that services listen on with other than single ports. Group 0 is none.
+pub const MAX_GROUPS: u32 = 1 << 14;
+
+/// Blocks of ports that the tables hold.
+pub const MAX_PORT_BLOCKS: u32 = 1 << 16;
+
+/// Prefixes and addresses that services listen on.
+pub const MAX_LISTENING: u32 = 1 << 16;
+
 /// Source addresses of each family.
 pub const MAX_SOURCES: u32 = 1 << 12;
 
@@ -81,6 +94,10 @@ const _: () = {
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);
     assert!(size_of::<Service<Ipv6Address>>() == 32);
+    assert!(size_of::<PrefixKey>() == 24);
+    assert!(size_of::<PrefixData>() == 20);
+    assert!(size_of::<PortKey>() == 16);
+    assert!(size_of::<PortData>() == 8);
     assert!(size_of::<Reverse<Ipv4Address>>() == 12);
     assert!(size_of::<Reverse<Ipv6Address>>() == 24);
     assert!(size_of::<Backend>() == 48);

@@ -3,19 +3,34 @@
 //!
 //! An entry lies at one of two positions that its key gives (cuckoo hashing: Pagh, Rodler 2001),
 //! in an array, since an array look-up is inlined and a hash map's is not. A mark is an entry
-//! with port and protocol 0; it is looked for when no service matches.
+//! with port and protocol 0; it is looked for when no service matches. Behind the positions that
+//! keys give there are two for each service, by its number: that is where ranges of ports lead to.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
 
+use crate::net::UdpHeader;
+
 use super::{
+    MAX_SERVICES,
     address::Address,
     flow::FlowKey,
     hash::{FlowHash, Seed},
     slot::{TableId, TableSize},
 };
 
-/// Positions of each family's table; a power of two.
-pub const SERVICE_POSITIONS: u32 = 1 << 15;
+/// Positions of each family's table that keys may give; a power of two.
+const KEYED_POSITIONS: u32 = 1 << 15;
+
+/// Positions of each family's table.
+pub const SERVICE_POSITIONS: u32 = KEYED_POSITIONS + 2 * MAX_SERVICES;
+
+/// Where the service of a number lies, for ranges of ports of a protocol. Behind the table, if there
+/// is no such number.
+#[inline(always)]
+pub fn numbered_position(id: u32, protocol: u8) -> u32 {
+    let udp = u32::from(protocol == UdpHeader::PROTOCOL);
+    KEYED_POSITIONS.saturating_add(id.saturating_mul(2)) | udp
+}
 
 /// Positions that one key may lie at.
 pub const SERVICE_PROBES: usize = 2;
@@ -75,7 +90,7 @@ impl<A: Address> ServiceKey<A> {
             ^ high.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
             ^ port.wrapping_mul(0x1656_67b1_9e37_79f9);
         h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        let mask = SERVICE_POSITIONS - 1;
+        let mask = KEYED_POSITIONS - 1;
         [(h >> 16) as u32 & mask, (h >> 40) as u32 & mask]
     }
 }
@@ -172,6 +187,8 @@ pub enum ServiceKind {
     Own,
     /// A backend's port in `nat` mode: what comes from there answers for a service.
     Reverse,
+    /// A mark: an address with services on more than single ports, its group's.
+    Group,
 }
 
 /// Whom a backend's port answers for in `nat` mode.
@@ -210,6 +227,7 @@ impl<A: Address> Service<A> {
     const KIND_SOURCE: u8 = 2;
     const KIND_OWN: u8 = 3;
     const KIND_REVERSE: u8 = 4;
+    const KIND_GROUP: u8 = 5;
 
     /// A position where nothing lies.
     pub fn empty() -> Self {
@@ -230,6 +248,11 @@ impl<A: Address> Service<A> {
         }
     }
 
+    /// A service where ranges of ports lead to: it has no key of its own.
+    pub fn numbered(spec: ServiceSpec) -> Self {
+        Self::new(ServiceKey::mark(Self::empty().address), spec)
+    }
+
     /// The mark of a source address.
     pub fn source(address: A) -> Self {
         Self {
@@ -242,6 +265,15 @@ impl<A: Address> Service<A> {
     pub fn own(address: A) -> Self {
         Self {
             kind: Self::KIND_OWN,
+            ..Self::keyed(ServiceKey::mark(address))
+        }
+    }
+
+    /// The mark of an address with services on more than single ports.
+    pub fn group(address: A, group: u32) -> Self {
+        Self {
+            kind: Self::KIND_GROUP,
+            table: group.to_ne_bytes(),
             ..Self::keyed(ServiceKey::mark(address))
         }
     }
@@ -294,6 +326,7 @@ impl<A: Address> Service<A> {
             Self::KIND_SOURCE => ServiceKind::Source,
             Self::KIND_OWN => ServiceKind::Own,
             Self::KIND_REVERSE => ServiceKind::Reverse,
+            Self::KIND_GROUP => ServiceKind::Group,
             _ => ServiceKind::Empty,
         }
     }
@@ -311,6 +344,12 @@ impl<A: Address> Service<A> {
             size: TableSize::from_class(self.size),
             index: u32::from_ne_bytes(self.table),
         }
+    }
+
+    /// The group of an address's mark.
+    #[inline(always)]
+    pub fn group_index(&self) -> u32 {
+        u32::from_ne_bytes(self.table)
     }
 
     /// Index of a backend's port's [`Reverse`].

@@ -128,6 +128,8 @@ where
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
             flow::tracked::<F, P, T>(packet, tables, ingress, parsed, service)
         }
-        ServiceKind::Own | ServiceKind::Empty => Err(PassReason::NoService.into()),
+        ServiceKind::Own | ServiceKind::Group | ServiceKind::Empty => {
+            Err(PassReason::NoService.into())
+        }
     }
 }

@@ -108,7 +108,9 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
             to_other_end::<F, T>(tables, facts, scratch, &mut way)?;
         }
-        ServiceKind::Own | ServiceKind::Empty => return Err(PassReason::Icmp.into()),
+        ServiceKind::Own | ServiceKind::Group | ServiceKind::Empty => {
+            return Err(PassReason::Icmp.into());
+        }
     }
     // Nothing is made about an error, so one whose hops are used up just ends.
     if facts.hops <= 1 {

@@ -6,8 +6,8 @@ use crate::{
     abi::{
         Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
         FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
-        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
-        Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
+        Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -30,6 +30,18 @@ pub trait Tables {
 
     /// Whether any service is in `nat` mode.
     fn has_nat(&self) -> bool;
+
+    /// Whether any service in `nat` mode listens on more than single ports.
+    fn has_nat_ranges(&self) -> bool;
+
+    /// Whether any service listens on a whole prefix.
+    fn has_prefixes(&self) -> bool;
+
+    /// The value of the longest prefix of what services listen on.
+    fn listening(&self, key: &PrefixKey) -> Option<u32>;
+
+    /// The number of the service at a group's port.
+    fn at_port(&self, key: &PortKey) -> Option<u32>;
 
     /// The time, jiffies.
     fn now(&self) -> u32;

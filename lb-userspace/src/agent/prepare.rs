@@ -11,7 +11,7 @@ use crate::{
     config::{self, Diagnostic, Severity},
     host_facts,
     kernel::Constants,
-    model::{Config, Forward},
+    model::{Config, Forward, Listen, PoolIndex},
     net::Host,
     seed,
     state::{self, Ids, Link, Registry},
@@ -97,6 +97,8 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         },
         replies: config.agent.replies,
         nat: has_nat(&config),
+        nat_ranges: has_nat_ranges(&config),
+        prefixes: has_prefixes(&config),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);
@@ -114,6 +116,19 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
 /// Whether any pool is in `nat` mode.
 pub(super) fn has_nat(config: &Config) -> bool {
     config.pools.iter().any(|pool| pool.forward == Forward::Nat)
+}
+
+/// Whether any service in `nat` mode listens on more than single ports.
+pub(super) fn has_nat_ranges(config: &Config) -> bool {
+    let nat = |pool: PoolIndex| config.pools[pool].forward == Forward::Nat;
+    let mut services = config.services.iter();
+    services.any(|service| !service.listen.iter().all(Listen::is_exact) && service.pools().any(nat))
+}
+
+/// Whether any service listens on a whole prefix.
+pub(super) fn has_prefixes(config: &Config) -> bool {
+    let mut listens = config.services.iter().flat_map(|service| &service.listen);
+    listens.any(Listen::is_prefix)
 }
 
 /// The configured interfaces.

@@ -8,7 +8,7 @@ use crate::model::{self, Config};
 
 use super::{
     Agent, addresses,
-    prepare::{self, Checked, has_nat},
+    prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes},
     view::Configured,
 };
 
@@ -92,6 +92,14 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
         (
             "the first or last pool in nat mode",
             has_nat(before) != has_nat(after),
+        ),
+        (
+            "the first or last range of ports or prefix of a service in nat mode",
+            has_nat_ranges(before) != has_nat_ranges(after),
+        ),
+        (
+            "the first or last prefix that a service listens on",
+            has_prefixes(before) != has_prefixes(after),
         ),
     ];
     let differs = keys.into_iter().find(|(_, differs)| *differs);

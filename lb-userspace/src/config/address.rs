@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::diagnostic::Quoted;
-use crate::model::{BackendAddress, Listen, Protocol};
+use crate::model::{BackendAddress, Listen, Protocol, whole};
 
 /// What is wrong with an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,15 @@ pub enum AddressError {
     /// A protocol that isn't balanced.
     #[error("{} is not a protocol: tcp or udp", Quoted(.0))]
     Protocol(String),
+    /// Not the length of a prefix.
+    #[error("{} is not the length of a prefix", Quoted(.0))]
+    Length(String),
+    /// A prefix with bits behind its length.
+    #[error("{0}/{1} has bits behind its first {1}")]
+    Bits(IpAddr, u8),
+    /// A range that ends before it starts.
+    #[error("{} is not a range of ports: FIRST-LAST", Quoted(.0))]
+    Range(String),
     /// An address that no packet on a wire can have as its destination or source.
     #[error("{0} is {1}, which can't be used here")]
     Senseless(IpAddr, &'static str),
@@ -50,16 +59,74 @@ impl FromStr for Listen {
             "udp" => Protocol::Udp,
             other => return Err(AddressError::Protocol(other.to_owned())),
         };
-        let (ip, port) = ip_and_port(address)?;
-        let port = port.ok_or_else(|| match ip {
-            IpAddr::V6(_) if !address.starts_with('[') => AddressError::Brackets,
-            _ => AddressError::NoPort(address.to_owned()),
-        })?;
+        let (address, length) = without_length(address)?;
+        let (ip, (first, last)) = ip_and_ports(&address)?;
+        let length = match length {
+            Some(digits) => prefix_length(ip, digits)?,
+            None => whole(ip),
+        };
         Ok(Self {
-            address: SocketAddr::new(ip, port),
+            address: SocketAddr::new(ip, first),
+            length,
+            last_port: last,
             protocol,
         })
     }
+}
+
+/// Takes the length out of `PREFIX/LENGTH:PORT` or `[PREFIX/LENGTH]:PORT`.
+fn without_length(text: &str) -> Result<(String, Option<&str>), AddressError> {
+    let Some((before, after)) = text.split_once('/') else {
+        return Ok((text.to_owned(), None));
+    };
+    let end = after.find([']', ':']).unwrap_or(after.len());
+    let (digits, after) = after.split_at(end);
+    Ok((format!("{before}{after}"), Some(digits)))
+}
+
+/// The length of the prefix that begins with `ip`, whose other bits are zeros.
+fn prefix_length(ip: IpAddr, digits: &str) -> Result<u8, AddressError> {
+    let bad = || AddressError::Length(digits.to_owned());
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let length: u8 = digits.parse().map_err(|_| bad())?;
+    if !plain || !(1..=whole(ip)).contains(&length) {
+        return Err(bad());
+    }
+    let (bits, width) = match ip {
+        IpAddr::V4(ip) => (u128::from(ip.to_bits()), 32),
+        IpAddr::V6(ip) => (ip.to_bits(), 128),
+    };
+    if bits.trailing_zeros().min(width) < width - u32::from(length) {
+        return Err(AddressError::Bits(ip, length));
+    }
+    Ok(length)
+}
+
+/// Splits `ADDRESS:PORT`, `ADDRESS:FIRST-LAST` or `ADDRESS:*`, IPv6 addresses in brackets.
+fn ip_and_ports(text: &str) -> Result<(IpAddr, (u16, u16)), AddressError> {
+    let Some((address, ports)) = text
+        .rsplit_once(':')
+        .filter(|(_, ports)| *ports == "*" || ports.contains('-'))
+    else {
+        let (ip, port) = ip_and_port(text)?;
+        let port = port.ok_or_else(|| match ip {
+            IpAddr::V6(_) if !text.starts_with('[') => AddressError::Brackets,
+            _ => AddressError::NoPort(text.to_owned()),
+        })?;
+        return Ok((ip, (port, port)));
+    };
+    let (ip, any) = ip_and_port(&format!("{address}:1"))?;
+    if any.is_none() {
+        return Err(AddressError::Brackets);
+    }
+    let Some((first, last)) = ports.split_once('-') else {
+        return Ok((ip, (0, u16::MAX)));
+    };
+    let (first, last) = (port(first)?, port(last)?);
+    if last < first {
+        return Err(AddressError::Range(ports.to_owned()));
+    }
+    Ok((ip, (first, last)))
 }
 
 impl FromStr for BackendAddress {

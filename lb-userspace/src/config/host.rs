@@ -8,7 +8,7 @@ use super::{
     diagnostic::{Code, Diagnostic, Severity},
     places::{Item, Places},
 };
-use crate::model::{Config, Family, Forward};
+use crate::model::{Config, Family, Forward, lies_in, whole};
 
 /// What the kernel says about this host.
 #[derive(Clone, Debug, Default)]
@@ -35,17 +35,7 @@ pub struct Prefix {
 impl Prefix {
     /// Whether an address lies in it.
     pub fn contains(self, address: IpAddr) -> bool {
-        let (one, other, width) = match (self.address, address) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => {
-                (one.to_bits().into(), other.to_bits().into(), 32)
-            }
-            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
-            _ => return false,
-        };
-        let differ: u128 = one ^ other;
-        // A shift by the whole width (a prefix of length 0) leaves nothing that could differ.
-        let ignored = width - u32::from(self.length).min(width);
-        differ.checked_shr(ignored).unwrap_or(0) == 0
+        lies_in(address, (self.address, self.length))
     }
 }
 
@@ -147,15 +137,23 @@ fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Dia
         .enumerate()
         .flat_map(|(service, written)| {
             let listens = written.listen.iter().enumerate();
-            listens.map(move |(index, l)| (Item::Listen { service, index }, l.address.ip()))
+            listens.map(move |(index, l)| (Item::Listen { service, index }, l.network()))
         });
     let sources = config.pools.iter().enumerate().flat_map(|(pool, written)| {
         let sources = written.source.iter().enumerate();
-        sources.map(move |(index, ip)| (Item::Source { pool, index }, *ip))
+        sources.map(move |(index, ip)| (Item::Source { pool, index }, (*ip, whole(*ip))))
     });
-    let foreign = listens.chain(sources).filter(|(_, ip)| !facts.owns(*ip));
-    let diagnostics = foreign.map(|(item, ip)| {
+    // Of a prefix, the first address stands for all.
+    let foreign = listens
+        .chain(sources)
+        .filter(|(_, (ip, _))| !facts.owns(*ip));
+    let diagnostics = foreign.map(|(item, (ip, length))| {
         let message = format!("packets to {ip} don't end on this host");
+        let help = if length == whole(ip) {
+            format!("ip address add {ip} dev lo")
+        } else {
+            format!("ip route add local {ip}/{length} dev lo")
+        };
         diagnostic(
             Severity::Warning,
             Code::ForeignAddress,
@@ -164,7 +162,7 @@ fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Dia
             message,
         )
         .expected("an address on lo or an interface, or one with a local route")
-        .help(format!("ip address add {ip} dev lo"))
+        .help(help)
     });
     diagnostics.collect()
 }

@@ -130,7 +130,8 @@ impl Value for SocketAddr {
 impl Value for Listen {
     type Form = String;
     const EXPECTED: &'static str = "an address, a port and a protocol, such as \
-                                    \"198.18.0.10:80/tcp\" or \"[fd00:18::10]:80/udp\"";
+                                    \"198.18.0.10:80/tcp\", \"[fd00:18::10]:8000-8099/udp\" \
+                                    or \"198.18.4.0/24:*/tcp\"";
     const CODE: Code = Code::BadAddress;
 
     fn read(text: String) -> Result<Self, String> {

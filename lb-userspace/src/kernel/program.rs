@@ -39,6 +39,10 @@ pub struct Constants {
     pub replies: ReplyLimits,
     /// Whether any service is in `nat` mode.
     pub nat: bool,
+    /// Whether any service in `nat` mode listens on more than single ports.
+    pub nat_ranges: bool,
+    /// Whether any service listens on a whole prefix.
+    pub prefixes: bool,
     /// Whether every packet's outcome is logged.
     pub debug: bool,
 }
@@ -265,6 +269,8 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
             true,
         )
         .override_global("HAS_NAT", &nat, true)
+        .override_global("HAS_NAT_RANGES", &u8::from(constants.nat_ranges), true)
+        .override_global("HAS_PREFIXES", &u8::from(constants.prefixes), true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)

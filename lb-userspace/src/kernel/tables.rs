@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Ebpf,
-    maps::{Array, ArrayOfMaps, DevMap, Map, MapData, MapError},
+    Ebpf, Pod,
+    maps::{
+        Array, ArrayOfMaps, DevMap, Map, MapData, MapError,
+        lpm_trie::{Key, LpmTrie},
+    },
 };
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, Reverse, Service,
-    TableId, TableSize, Timeouts,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, PortData,
+    PrefixData, Reverse, Service, TableId, TableSize, Timeouts,
 };
 
 use crate::plan::{OfFamily, Operation};
@@ -40,6 +43,8 @@ pub struct MapTables {
     loads: Values<Load>,
     timeouts: Values<Timeouts>,
     largest_segments: Values<u32>,
+    listening: LpmTrie<MapData, Wire<PrefixData>, u32>,
+    ports: LpmTrie<MapData, Wire<PortData>, u32>,
     old_tables: Values<OldTable>,
     services_v4: Values<Service<Ipv4Address>>,
     services_v6: Values<Service<Ipv6Address>>,
@@ -68,6 +73,8 @@ impl MapTables {
             loads: take(ebpf, "LOADS")?,
             timeouts: take(ebpf, "TIMEOUTS")?,
             largest_segments: take(ebpf, "LARGEST_SEGMENTS")?,
+            listening: take(ebpf, "LISTENING")?,
+            ports: take(ebpf, "PORTS")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
             services_v4: take(ebpf, "SERVICES_V4")?,
             services_v6: take(ebpf, "SERVICES_V6")?,
@@ -172,10 +179,21 @@ impl KernelTables for MapTables {
                     .for_each(|&(slot, value)| table.set(slot, value));
                 Ok(())
             }
-            Operation::SetService(n, OfFamily::Ipv4(s)) => {
+            Operation::SetListening(prefix, group) => {
+                let key = Key::new(prefix.length(), Wire(prefix.data()));
+                let group = (*group != 0).then_some(*group);
+                put(&mut self.listening, "LISTENING", &key, group)
+            }
+            Operation::SetPorts(block, id) => {
+                let key = Key::new(block.length(), Wire(block.data()));
+                put(&mut self.ports, "PORTS", &key, *id)
+            }
+            Operation::SetService(n, OfFamily::Ipv4(s))
+            | Operation::SetNumbered(n, OfFamily::Ipv4(s)) => {
                 set(&mut self.services_v4, "SERVICES_V4", *n, *s)
             }
-            Operation::SetService(n, OfFamily::Ipv6(s)) => {
+            Operation::SetService(n, OfFamily::Ipv6(s))
+            | Operation::SetNumbered(n, OfFamily::Ipv6(s)) => {
                 set(&mut self.services_v6, "SERVICES_V6", *n, *s)
             }
         }
@@ -212,4 +230,26 @@ where
 {
     map.set(index, Wire(value), 0)
         .map_err(|error| Error::Map { map: name, error })
+}
+
+/// Writes a prefix of a trie, or removes it; it may be gone already.
+fn put<K: Pod, V: Pod>(
+    trie: &mut LpmTrie<MapData, K, V>,
+    name: &'static str,
+    key: &Key<K>,
+    value: Option<V>,
+) -> Result<(), Error> {
+    let done = match value {
+        Some(value) => trie.insert(key, value, 0),
+        None => match trie.remove(key) {
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(())
+            }
+            done => done,
+        },
+    };
+    done.map_err(|error| Error::Map { map: name, error })
 }

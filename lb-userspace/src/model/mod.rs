@@ -4,6 +4,7 @@
 //!
 //! Plain data: nothing here reads a file, a socket or a clock.
 
+mod listen;
 mod pool;
 mod service;
 mod tracked;
@@ -16,7 +17,9 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
+    listen::{Listen, Network},
     pool::{Backend, BackendAddress, Forward, Gue, Pool, Weight, WeightError},
     service::{
         NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
@@ -107,21 +110,6 @@ pub type PoolIndex = usize;
 
 /// Index of a service in [`Config::services`].
 pub type ServiceIndex = usize;
-
-/// One address, port and protocol of a service: `198.18.0.10:80/tcp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Listen {
-    /// Address and port; the port is not 0.
-    pub address: SocketAddr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.protocol)
-    }
-}
 
 /// A transport protocol that services can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

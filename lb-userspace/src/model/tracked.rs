@@ -25,6 +25,12 @@ pub enum TrackedBecause {
         /// The backend's place in it.
         backend: usize,
     },
+    /// In `nat`, a reply doesn't tell which of the service's addresses and ports it is from: it
+    /// listens on a range of ports or on a prefix.
+    ManyEnds {
+        /// That.
+        listen: Listen,
+    },
     /// In `nat`, replies from a backend could be this service's or another's.
     SharedBackend {
         /// The pool.
@@ -63,7 +69,9 @@ fn tracked(config: &Config, service: &Service, claims: &Claims) -> Option<Tracke
     if service.affinity.is_some() {
         return Some(TrackedBecause::Affinity);
     }
-    capped(config, service).or_else(|| claims.shared(config, service))
+    capped(config, service)
+        .or_else(|| many_ends(config, service))
+        .or_else(|| claims.shared(config, service))
 }
 
 fn capped(config: &Config, service: &Service) -> Option<TrackedBecause> {
@@ -74,34 +82,69 @@ fn capped(config: &Config, service: &Service) -> Option<TrackedBecause> {
     })
 }
 
-/// What the reply of a `nat` backend is known by: where it comes from.
+fn many_ends(config: &Config, service: &Service) -> Option<TrackedBecause> {
+    let is_nat = |pool: PoolIndex| config.pools[pool].forward == Forward::Nat;
+    let mut listens = service.listen.iter();
+    let listen = *listens.find(|listen| !listen.is_exact())?;
+    let nat = service.pools().any(is_nat);
+    nat.then_some(TrackedBecause::ManyEnds { listen })
+}
+
+/// What the reply of a `nat` backend is known by: where it comes from. Port 0 is any port.
 pub type ReplyEnd = (IpAddr, u16, Protocol);
 
-/// Who needs the replies of each end: the first two addresses that do. Where there are two, a reply
-/// alone doesn't tell whose it is.
-struct Claims(HashMap<ReplyEnd, (Listen, Option<Listen>)>);
+/// Who needs the replies of each end. Where there are two, a reply alone doesn't tell whose it is.
+struct Claims {
+    /// The first two addresses that need an end's.
+    ends: HashMap<ReplyEnd, (Listen, Option<Listen>)>,
+    /// The ranges of ports that a backend serves at ports of its own.
+    ranges: HashMap<(IpAddr, Protocol), Vec<Listen>>,
+}
 
 impl Claims {
     fn of(config: &Config) -> Self {
-        let mut claims: HashMap<ReplyEnd, (Listen, Option<Listen>)> = HashMap::new();
+        let mut claims = Self {
+            ends: HashMap::new(),
+            ranges: HashMap::new(),
+        };
         for service in &config.services {
             for pool in service.pools() {
                 for (_, listen, end) in reply_ends(service, &config.pools[pool]) {
-                    let (first, second) = claims.entry(end).or_insert((listen, None));
-                    if *first != listen {
-                        second.get_or_insert(listen);
-                    }
+                    claims.add(listen, end);
                 }
             }
         }
-        Self(claims)
+        claims
+    }
+
+    fn add(&mut self, listen: Listen, end: ReplyEnd) {
+        let (address, port, protocol) = end;
+        if port == 0 {
+            let ranges = self.ranges.entry((address, protocol)).or_default();
+            return ranges.push(listen);
+        }
+        let (first, second) = self.ends.entry(end).or_insert((listen, None));
+        if *first != listen {
+            second.get_or_insert(listen);
+        }
+    }
+
+    /// Another that needs the replies of this end, which `listen` needs.
+    fn other(&self, listen: Listen, end: ReplyEnd) -> Option<Listen> {
+        let (address, port, protocol) = end;
+        let (first, second) = *self.ends.get(&end)?;
+        let same = second.map(|second| if first == listen { second } else { first });
+        let ranges = self.ranges.get(&(address, protocol));
+        same.or_else(|| {
+            let mut ranges = ranges?.iter();
+            ranges.find(|range| range.has_port(port)).copied()
+        })
     }
 
     fn shared(&self, config: &Config, service: &Service) -> Option<TrackedBecause> {
         service.pools().find_map(|pool| {
             reply_ends(service, &config.pools[pool]).find_map(|(backend, listen, end)| {
-                let (first, second) = *self.0.get(&end)?;
-                let other = second.map(|second| if first == listen { second } else { first })?;
+                let other = self.other(listen, end)?;
                 Some(TrackedBecause::SharedBackend {
                     pool,
                     backend,
@@ -127,7 +170,10 @@ pub fn reply_ends(
         service.listen.iter().filter_map(move |listen| {
             let family = Family::of(listen.address.ip());
             let address = Forward::Nat.address(family, &backend.addresses)?;
-            let port = address.port.unwrap_or(listen.address.port());
+            let port = address.port.unwrap_or(match listen.is_single_port() {
+                true => listen.address.port(),
+                false => 0,
+            });
             Some((n, *listen, (address.ip, port, listen.protocol)))
         })
     })

@@ -2,7 +2,9 @@
 //! operations.
 //!
 //! The order leaves no packet without an answer: devices, next hops, sources, backends and whom their
-//! ports answer for come before the slots that name them, slots before the services that lead to them; services that move
+//! ports answer for come before the slots that name them, slots before the services that lead to them,
+//! services before the ports of groups that lead to them, those before the marks and prefixes that lead
+//! to them; services that move
 //! (`services`) are at their new positions before they leave the old ones. Any prefix of a plan is
 //! safe.
 
@@ -11,8 +13,8 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, Reverse, Service, Slot,
-    TableId, Timeouts,
+    Backend, Device, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, PortKey, PrefixKey,
+    Reverse, Service, Slot, TableId, Timeouts,
 };
 
 /// What the tables should hold. Maps leave out what is empty.
@@ -39,6 +41,13 @@ pub struct Tables {
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
     pub slots: BTreeMap<TableId, Vec<Slot>>,
+    /// Groups, by the prefixes that services listen on.
+    pub listening: BTreeMap<PrefixKey, u32>,
+    /// Numbers of the services of groups, by blocks of ports.
+    pub ports: BTreeMap<PortKey, u32>,
+    /// Services that ports of groups lead to, by position in their family's table.
+    pub numbered:
+        Families<BTreeMap<u32, Service<Ipv4Address>>, BTreeMap<u32, Service<Ipv6Address>>>,
     /// Services and marks, by position in their family's table.
     pub services:
         Families<BTreeMap<u32, Service<Ipv4Address>>, BTreeMap<u32, Service<Ipv6Address>>>,
@@ -89,6 +98,12 @@ pub enum Operation {
     RemoveTable(TableId),
     /// Changes slots of a table, in place.
     SetSlots(TableId, Vec<(u32, Slot)>),
+    /// Writes the group of a prefix that services listen on; 0 removes it.
+    SetListening(PrefixKey, u32),
+    /// Writes the number of the service at a group's block of ports, or removes the block.
+    SetPorts(PortKey, Option<u32>),
+    /// Writes a position of a service table that ports of groups lead to.
+    SetNumbered(u32, OfFamily<Service<Ipv4Address>, Service<Ipv6Address>>),
     /// Writes a position of a service table.
     SetService(u32, OfFamily<Service<Ipv4Address>, Service<Ipv6Address>>),
 }
@@ -145,6 +160,15 @@ impl Tables {
                         *held = slot;
                     }
                 }
+            }
+            Operation::SetListening(prefix, group) => put(&mut self.listening, *prefix, *group, 0),
+            Operation::SetPorts(block, None) => drop(self.ports.remove(block)),
+            Operation::SetPorts(block, Some(id)) => drop(self.ports.insert(*block, *id)),
+            Operation::SetNumbered(n, OfFamily::Ipv4(service)) => {
+                put(&mut self.numbered.ipv4, *n, *service, Service::empty());
+            }
+            Operation::SetNumbered(n, OfFamily::Ipv6(service)) => {
+                put(&mut self.numbered.ipv6, *n, *service, Service::empty());
             }
             Operation::SetService(n, OfFamily::Ipv4(service)) => {
                 put(&mut self.services.ipv4, *n, *service, Service::empty());
@@ -203,10 +227,27 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(old_tables.map(|(id, table)| Operation::SetOldTable(id, table)));
     let slots = new.slots.iter();
     plan.extend(slots.filter_map(|(id, slots)| slots_of(*id, old.slots.get(id), slots)));
+    let numbered = changed(&old.numbered.ipv4, &new.numbered.ipv4);
+    plan.extend(numbered.map(|(n, s)| Operation::SetNumbered(n, OfFamily::Ipv4(s))));
+    let numbered = changed(&old.numbered.ipv6, &new.numbered.ipv6);
+    plan.extend(numbered.map(|(n, s)| Operation::SetNumbered(n, OfFamily::Ipv6(s))));
+    plan.extend(changed(&old.ports, &new.ports).map(|(n, id)| Operation::SetPorts(n, Some(id))));
+    let listening = changed(&old.listening, &new.listening);
+    plan.extend(listening.map(|(n, group)| Operation::SetListening(n, group)));
     let moves = services::changed(&was.ipv4, &is.ipv4).into_iter();
     plan.extend(moves.map(|(n, service)| ipv4(n, service)));
     let moves = services::changed(&was.ipv6, &is.ipv6).into_iter();
     plan.extend(moves.map(|(n, service)| ipv6(n, service)));
+
+    let listening = gone(&old.listening, &new.listening);
+    plan.extend(listening.map(|n| Operation::SetListening(n, 0)));
+    plan.extend(gone(&old.ports, &new.ports).map(|n| Operation::SetPorts(n, None)));
+    let none = OfFamily::Ipv4(Service::empty());
+    let numbered = gone(&old.numbered.ipv4, &new.numbered.ipv4);
+    plan.extend(numbered.map(|n| Operation::SetNumbered(n, none)));
+    let none = OfFamily::Ipv6(Service::empty());
+    let numbered = gone(&old.numbered.ipv6, &new.numbered.ipv6);
+    plan.extend(numbered.map(|n| Operation::SetNumbered(n, none)));
 
     plan.extend(gone(&old.loads, &new.loads).map(|n| Operation::SetLoad(n, Load::default())));
     let timeouts = gone(&old.timeouts, &new.timeouts);

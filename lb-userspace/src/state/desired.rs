@@ -15,14 +15,14 @@ use lb_common::abi::{
 use crate::{
     model::{
         self, Config, Family, Forward, NoBackend, OnDown, Pool, PoolIndex, Protocol, ServiceIndex,
-        Udp,
+        TrackedBecause, Udp,
     },
     plan::Tables,
 };
 
 use super::{
     contenders::{Contender, contenders},
-    echo,
+    echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
@@ -390,48 +390,22 @@ fn answering(
     answering.collect()
 }
 
+/// Services at single ports, then at ranges of ports and prefixes.
 fn services(
     inputs: Inputs<'_>,
     answering: &BTreeMap<(ServiceIndex, Family), PoolIndex>,
     tables: &mut Tables,
 ) {
-    let tracked = inputs.config.tracked();
-    let services = inputs.ids.services.iter().zip(&inputs.config.services);
-    for (n, ((&id, service), tracked)) in services.zip(tracked).enumerate() {
-        for listen in &service.listen {
+    let specs = Specs {
+        inputs,
+        answering,
+        tracked: inputs.config.tracked(),
+    };
+    for (n, service) in inputs.config.services.iter().enumerate() {
+        for listen in service.listen.iter().filter(|listen| listen.is_exact()) {
             let family = Family::of(listen.address.ip());
-            let pool = answering.get(&(n, family)).copied();
-            let table_key = (pool.unwrap_or(service.pool), family);
-            let scheduler = tracking::scheduler(service);
-            let by_turns = scheduler == Scheduler::RoundRobin;
-            let tables_of = if by_turns {
-                &inputs.ids.turns
-            } else {
-                &inputs.ids.tables
-            };
-            let Some(&table) = tables_of.get(&table_key) else {
+            let Some(spec) = specs.of(n, family, listen.protocol) else {
                 continue;
-            };
-            let (recorded, prefix) = match tracked {
-                Some(_) => {
-                    let forward = inputs.config.pools[table_key.0].forward;
-                    let prefix = tracking::prefix(service, family);
-                    (tracking::traits(service, forward), prefix)
-                }
-                None => {
-                    let prefix = inputs.ids.prefix(table_key, n);
-                    (
-                        ServiceTraits::NONE,
-                        prefix.unwrap_or_else(|| hashed(service, family)),
-                    )
-                }
-            };
-            let spec = ServiceSpec {
-                id,
-                table,
-                traits: recorded.and(traits(service, listen.protocol)),
-                scheduler,
-                prefix,
             };
             match listen.address.ip() {
                 IpAddr::V4(ip) => {
@@ -450,6 +424,53 @@ fn services(
                 }
             }
         }
+    }
+    groups::fill(inputs, &specs, tables);
+}
+
+/// What services' entries are made from.
+pub(super) struct Specs<'a> {
+    inputs: Inputs<'a>,
+    answering: &'a BTreeMap<(ServiceIndex, Family), PoolIndex>,
+    tracked: Vec<Option<TrackedBecause>>,
+}
+
+impl Specs<'_> {
+    /// A service's, if its pool has a slot table of the family.
+    pub(super) fn of(
+        &self,
+        n: ServiceIndex,
+        family: Family,
+        protocol: Protocol,
+    ) -> Option<ServiceSpec> {
+        let ids = self.inputs.ids;
+        let service = &self.inputs.config.services[n];
+        let pool = self.answering.get(&(n, family)).copied();
+        let table_key = (pool.unwrap_or(service.pool), family);
+        let scheduler = tracking::scheduler(service);
+        let by_turns = scheduler == Scheduler::RoundRobin;
+        let table = if by_turns { &ids.turns } else { &ids.tables };
+        let (recorded, prefix) = match self.tracked[n] {
+            Some(_) => {
+                let forward = self.inputs.config.pools[table_key.0].forward;
+                let prefix = tracking::prefix(service, family);
+                (tracking::traits(service, forward), prefix)
+            }
+            None => {
+                let prefix = ids.prefix(table_key, n);
+                (
+                    ServiceTraits::NONE,
+                    prefix.unwrap_or_else(|| hashed(service, family)),
+                )
+            }
+        };
+        Some(ServiceSpec {
+            id: ids.services[n],
+            table: *table.get(&table_key)?,
+            traits: recorded.and(traits(service, protocol)),
+            scheduler,
+            prefix,
+        })
     }
 }
 

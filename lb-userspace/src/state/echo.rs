@@ -81,12 +81,13 @@ fn add<A: Address>(
     }
 }
 
-/// The addresses, each with its services that answer, in their order.
+/// The addresses, each with its services that answer, in their order. Those of prefixes are not among
+/// them.
 fn addresses(config: &Config) -> BTreeMap<IpAddr, Vec<ServiceIndex>> {
     let mut addresses: BTreeMap<IpAddr, Vec<ServiceIndex>> = BTreeMap::new();
     let answering = config.services.iter().enumerate();
     for (index, service) in answering.filter(|(_, service)| service.echo) {
-        for listen in &service.listen {
+        for listen in service.listen.iter().filter(|listen| !listen.is_prefix()) {
             addresses
                 .entry(listen.address.ip())
                 .or_default()

@@ -53,9 +53,9 @@ pub(crate) fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<
 pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
     let listen = listen
         .iter()
-        .map(|l| Listen {
-            address: l.parse().unwrap(),
-            protocol: Protocol::Tcp,
+        .map(|l| match l.contains('/') {
+            true => l.parse().unwrap(),
+            false => Listen::exact(l.parse().unwrap(), Protocol::Tcp),
         })
         .collect();
     Service {

@@ -8,7 +8,7 @@ use std::{
 use lb_common::abi::{BackendRef, Ipv4Address, Ipv6Address, TableId};
 
 use crate::{
-    model::{Config, Family, PoolIndex, ReplyEnd, ServiceIndex},
+    model::{Config, Family, Network, PoolIndex, ReplyEnd, ServiceIndex},
     plan::Families,
     slots,
 };
@@ -55,6 +55,9 @@ pub struct Ids {
     /// What outer headers are sent from where the configuration does not say, by backends'
     /// addresses.
     pub(super) outer: BTreeMap<IpAddr, IpAddr>,
+    /// Groups, of addresses and prefixes that services listen on with other than single ports, from
+    /// 1.
+    pub groups: BTreeMap<Network, u32>,
     /// The service table's salt.
     pub salt: u64,
     /// Positions of services, marks and ends that answer.

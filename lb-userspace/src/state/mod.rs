@@ -20,6 +20,7 @@ mod desired;
 mod echo;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod groups;
 mod ids;
 mod named;
 mod numbers;

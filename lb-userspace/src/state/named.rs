@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    echo,
+    echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::{Choice, Finding, Owner},
@@ -199,15 +199,15 @@ pub(super) fn turns(config: &Config) -> impl Iterator<Item = (PoolFamily, TableS
     })
 }
 
-/// The keys of the service table: where services listen, a mark for each source address, though
-/// pools may share it, and for each of this host's own, the ends that answer, and where echo requests
-/// are answered.
+/// The keys of the service table: the single ports that services listen on, a mark for each source
+/// address, though pools may share it, for each of this host's own, and for each address with ranges of
+/// ports, the ends that answer, and where echo requests are answered.
 pub(super) fn service_keys(
     config: &Config,
     ids: &Ids,
 ) -> Families<Vec<ServiceKey<Ipv4Address>>, Vec<ServiceKey<Ipv6Address>>> {
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-    for listen in listens(config) {
+    for listen in listens(config).filter(|listen| listen.is_exact()) {
         match listen.address.ip() {
             IpAddr::V4(ip) => ipv4.push(service_key(ip.into(), listen)),
             IpAddr::V6(ip) => ipv6.push(service_key(ip.into(), listen)),
@@ -236,7 +236,15 @@ fn marks(ids: &Ids) -> BTreeSet<IpAddr> {
     let (ipv4, ipv6) = (&ids.source_addresses.ipv4, &ids.source_addresses.ipv6);
     let sources = ipv4.values().map(|&ip| IpAddr::from(ip));
     let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip)));
-    sources.chain(ids.own.iter().copied()).collect()
+    let groups = ids
+        .groups
+        .keys()
+        .filter(|network| groups::is_address(**network));
+    let grouped = groups.map(|&(ip, _)| ip);
+    sources
+        .chain(ids.own.iter().copied())
+        .chain(grouped)
+        .collect()
 }
 
 /// The key of a backend's end that answers.
@@ -267,9 +275,9 @@ pub(super) fn of_ipv6_key(config: &Config, key: ServiceKey<Ipv6Address>) -> Stri
 }
 
 fn described(config: &Config, is_it: impl Fn(&Listen) -> bool) -> String {
-    let found = listens(config).find(|listen| is_it(listen));
+    let found = listens(config).find(|listen| listen.is_exact() && is_it(listen));
     let other = || {
-        "an address of this host, a backend's port in nat mode, or an address that echoes".into()
+        "an address of this host or with a range of ports, a backend's port in nat mode, or an address that echoes".into()
     };
     found.map_or_else(other, ToString::to_string)
 }

@@ -9,6 +9,7 @@
 //! | source addresses | pool and addresses | no backend index is held that uses them |
 //! | ends that answer | service's address, backend's index | it is gone and all others have been used |
 //! | slot tables | pool, family, size, prefix | [`Registry::release_table`] |
+//! | groups | address or prefix | it is gone and all other numbers have been used |
 //! | positions of services | address, port, protocol | it is gone |
 //!
 //! No number goes from one owner to another within one configuration: while tables change, what
@@ -20,17 +21,18 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES,
-    MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId, TableSize,
+    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_GROUPS, MAX_NEXT_HOPS,
+    MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId, TableSize,
 };
 
 use crate::{
-    model::{Config, Family, Forward, Pool, ReplyEnd},
+    model::{Config, Family, Forward, Listen, Network, Pool, ReplyEnd},
     plan::Families,
     slots::Indices,
 };
 
 use super::{
+    groups,
     ids::{BackendId, Error, Hashing, Ids, PoolFamily},
     named::{self, Identity},
     numbers::Numbers,
@@ -50,6 +52,7 @@ pub struct Registry {
     backends: Indices<Identity>,
     sources: Ranges,
     replies: Numbers<(SocketAddr, u32)>,
+    groups: Numbers<Network>,
     tables: SlotTables,
     /// This host's own addresses.
     own: BTreeSet<IpAddr>,
@@ -74,6 +77,7 @@ impl Default for Registry {
             backends: Indices::default(),
             sources: Ranges::default(),
             replies: Numbers::new(1, MAX_REVERSES),
+            groups: Numbers::new(1, MAX_GROUPS),
             tables: SlotTables::default(),
             own: BTreeSet::new(),
             outer: BTreeMap::new(),
@@ -104,6 +108,7 @@ impl Registry {
             replies: BTreeMap::new(),
             own: next.own(config),
             outer: next.outer.clone(),
+            groups: next.groups(config)?,
             salt: 0,
             positions: Families::default(),
         };
@@ -232,9 +237,12 @@ impl Registry {
         addresses
     }
 
+    /// They are told from others where what comes from a backend may be an answer, and where a prefix
+    /// may have them: it does not.
     fn own(&self, config: &Config) -> BTreeSet<IpAddr> {
         let nat = |pool: &Pool| pool.forward == Forward::Nat;
-        match config.pools.iter().any(nat) {
+        let mut listens = config.services.iter().flat_map(|service| &service.listen);
+        match config.pools.iter().any(nat) || listens.any(Listen::is_prefix) {
             true => self.own.clone(),
             false => BTreeSet::new(),
         }
@@ -307,6 +315,15 @@ impl Registry {
         named::turns(config).map(table).collect()
     }
 
+    fn groups(&mut self, config: &Config) -> Result<BTreeMap<Network, u32>, Error> {
+        let full = no_room_beside(
+            "addresses with ranges of ports, and prefixes",
+            MAX_GROUPS - 1,
+        );
+        let numbers = self.groups.assign(groups::networks(config)).ok_or(full)?;
+        Ok(numbers.clone())
+    }
+
     fn old_tables(&self, config: &Config) -> BTreeMap<PoolFamily, TableId> {
         let before = |key| {
             let owner = named::table_owner(config, key, Choice::Hash);
@@ -358,6 +375,12 @@ fn check_limits(config: &Config) -> Result<(), Error> {
     within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
     let ends = replies::repliers(config).len();
     within("ports of backends in nat mode", ends, MAX_REVERSES - 1)?;
+    let grouped = groups::networks(config).len();
+    let what = "addresses with ranges of ports, and prefixes";
+    within(what, grouped, MAX_GROUPS - 1)?;
+    let spans = groups::spans(config);
+    let blocks = spans.values().flatten().map(|span| span.blocks().count());
+    within("blocks of ports", blocks.sum(), MAX_PORT_BLOCKS)?;
     for size in TableSize::ALL {
         let of_size = |key: &PoolFamily| config.pools[key.0].slots == size;
         let tables = named::table_keys(config).filter(of_size).count();

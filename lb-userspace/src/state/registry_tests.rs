@@ -200,9 +200,9 @@ fn services_go_on_counting_where_they_were() {
 
 /// Listens whose positions are among the lowest `positions` under this salt.
 fn crowd(salt: u64, positions: u32, count: usize) -> Vec<Listen> {
-    let listen = |n: u32| Listen {
-        address: (Ipv4Addr::from_bits(0xc613_0000 + n / 8), 80 + n as u16 % 8).into(),
-        protocol: Protocol::Tcp,
+    let listen = |n: u32| {
+        let address = (Ipv4Addr::from_bits(0xc613_0000 + n / 8), 80 + n as u16 % 8).into();
+        Listen::exact(address, Protocol::Tcp)
     };
     let crowded = |listen: &Listen| match listen.address.ip() {
         IpAddr::V4(ip) => {

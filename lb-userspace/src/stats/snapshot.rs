@@ -2,10 +2,7 @@
 //! `--output json` and behind /metrics. A change here that an older client would misread bumps
 //! [`control::API`](crate::control::API).
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     abi::Counters,
@@ -413,9 +410,10 @@ fn host(text: &str) -> &str {
     if let Some(inside) = address.strip_prefix('[') {
         return inside.split(']').next().unwrap_or(inside);
     }
-    match address.parse::<SocketAddr>() {
-        Ok(_) => address.rsplit_once(':').map_or(address, |(ip, _)| ip),
-        Err(_) => address,
+    match address.split_once(':') {
+        // More than one colon: IPv6 without a port.
+        Some((ip, ports)) if !ports.contains(':') => ip,
+        Some(_) | None => address,
     }
 }
 

@@ -173,6 +173,8 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         },
         replies: config.agent.replies,
         nat: false,
+        nat_ranges: false,
+        prefixes: false,
         debug: false,
     })
 }

@@ -301,7 +301,7 @@ impl World {
 }
 
 /// What a pool's service is made from as a rule.
-fn spec(flavour: Flavour, pool: Pool) -> ServiceSpec {
+pub(super) fn spec(flavour: Flavour, pool: Pool) -> ServiceSpec {
     ServiceSpec {
         id: service_id(flavour, pool),
         table: table(flavour.version, pool),

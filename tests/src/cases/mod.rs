@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  places         interfaces, addresses    frame, headers    frames, built by etherparse
-//!  world, edits   tables and routes        case, outputs     a world, frames, what is expected
-//!        │                                 hashes            slots of flows, by siphasher
-//!  messages       ICMP, by etherparse too
+//!  world, edits,  tables and routes        case, outputs     a world, frames, what is expected
+//!  listening        │                      hashes            slots of flows, by siphasher
+//!  messages         │                                        ICMP, by etherparse too
 //!        └──────────┬───────────────────────────┘
 //!   truncated, parse, faults            what is no sound packet of a service
 //!   shapes, fragments                   options and extension headers; packets in fragments
+//!   ranges                              services on ranges of ports and on prefixes
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
@@ -39,11 +40,13 @@ mod hashes;
 mod headers;
 mod icmp;
 mod icmp_errors;
+mod listening;
 mod messages;
 mod one_sided;
 mod one_sided_routes;
 mod outputs;
 mod parse;
+mod ranges;
 mod recorded;
 mod reverses;
 mod routes;
@@ -65,6 +68,7 @@ pub fn all() -> Vec<Case> {
         segments::rows(),
         shapes::rows(),
         fragments::rows(),
+        ranges::rows(),
         hashed::rows(),
         tunnels::rows(),
         gue::rows(),

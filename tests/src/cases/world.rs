@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use lb_common::{
     abi::{
         Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
-        RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, TableSize,
-        Timeouts,
+        PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts,
+        TableId, TableSize, Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -56,6 +56,10 @@ pub struct World {
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
     pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
+    /// Groups, by what services listen on.
+    pub listening: BTreeMap<PrefixKey, u32>,
+    /// Numbers of services, by blocks of ports.
+    pub ports: BTreeMap<PortKey, u32>,
     /// By index.
     pub reverses_v4: BTreeMap<u32, Reverse<Ipv4Address>>,
     /// By index.
@@ -89,6 +93,10 @@ pub struct Constants {
     pub replies: ReplyLimits,
     /// Whether there is a service in `nat` mode.
     pub nat: bool,
+    /// Whether a service in `nat` mode listens on more than single ports.
+    pub nat_ranges: bool,
+    /// Whether a service listens on a whole prefix.
+    pub prefixes: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -179,6 +187,8 @@ impl World {
                 resets_per_source: 0,
             },
             nat: true,
+            nat_ranges: true,
+            prefixes: true,
         };
         Self {
             constants,
@@ -193,6 +203,8 @@ impl World {
             largest_segments: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
+            listening: BTreeMap::new(),
+            ports: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),
             reverses_v6: BTreeMap::new(),
             sources_v4: BTreeMap::new(),

@@ -11,9 +11,9 @@ use lb_common::{
         Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey, FlowTable,
         FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Load, MAX_BACKENDS,
         MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
-        Occupancy, OldTable, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
-        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
-        Unrecorded,
+        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
+        Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts,
+        Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -193,6 +193,31 @@ impl Tables for HostTables {
 
     fn has_nat(&self) -> bool {
         self.world.constants.nat
+    }
+
+    fn has_nat_ranges(&self) -> bool {
+        self.world.constants.nat_ranges
+    }
+
+    fn has_prefixes(&self) -> bool {
+        self.world.constants.prefixes
+    }
+
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        let listening = self.world.listening.iter();
+        let covering = listening.filter(|(prefix, _)| prefix.covers(key));
+        let longest = covering.max_by_key(|(prefix, _)| prefix.length());
+        longest.map(|(_, group)| *group)
+    }
+
+    fn at_port(&self, key: &PortKey) -> Option<u32> {
+        let covering = self
+            .world
+            .ports
+            .iter()
+            .filter(|(block, _)| block.covers(key));
+        let longest = covering.max_by_key(|(block, _)| block.length());
+        longest.map(|(_, id)| *id)
     }
 
     fn now(&self) -> u32 {

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, DevMap, Map, MapData},
+    maps::{
+        Array, ArrayOfMaps, DevMap, Map, MapData,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::abi::{
-    Affinity, Exception, FlowTable, Fragmented, Ipv4Address, Ipv6Address, OldTable, Service, Slot,
-    TableId, TableSize,
+    Affinity, Exception, FlowTable, Fragmented, Ipv4Address, Ipv6Address, OldTable, PortKey,
+    PrefixKey, Service, Slot, TableId, TableSize,
 };
 use lb_userspace::kernel::{OBJECT, Wire, link_programs};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
@@ -39,6 +42,8 @@ impl Program {
             limits,
             replies,
             nat,
+            nat_ranges,
+            prefixes,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -52,6 +57,8 @@ impl Program {
             .override_global("ERROR_RATE_PER_SOURCE", &replies.errors_per_source, true)
             .override_global("RESET_RATE", &replies.resets, true)
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
+            .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
+            .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -118,6 +125,10 @@ impl Program {
         self.values("SOURCES_V6", &old.sources_v6, &new.sources_v6);
         self.services("SERVICES_V4", &old.services_v4, &new.services_v4);
         self.services("SERVICES_V6", &old.services_v6, &new.services_v6);
+        let prefix = |key: &PrefixKey| (key.length(), key.data());
+        let port = |key: &PortKey| (key.length(), key.data());
+        self.trie("LISTENING", &old.listening, &new.listening, prefix);
+        self.trie("PORTS", &old.ports, &new.ports, port);
         let (was, is) = (positions(&old.old_tables), positions(&new.old_tables));
         self.values("OLD_TABLES", &was, &is);
         self.redirects(&old, new);
@@ -167,6 +178,34 @@ impl Program {
             array
                 .set(*index, Wire(*value), 0)
                 .expect("an index below the array's size");
+        }
+    }
+
+    /// Writes what differs in a trie; `of` are a key's parts.
+    fn trie<K, D, T>(
+        &mut self,
+        name: &str,
+        old: &BTreeMap<K, T>,
+        new: &BTreeMap<K, T>,
+        of: impl Fn(&K) -> (u32, D),
+    ) where
+        K: Ord,
+        D: Copy + FromBytes + Immutable + 'static,
+        T: Copy + PartialEq + FromBytes + Immutable + 'static,
+    {
+        let mut trie: LpmTrie<_, Wire<D>, Wire<T>> = self.map(name);
+        let key = |key| {
+            let (length, data) = of(key);
+            Key::new(length, Wire(data))
+        };
+        for gone in old.keys().filter(|gone| !new.contains_key(gone)) {
+            trie.remove(&key(gone))
+                .expect("a prefix that was written before");
+        }
+        let differs = |(prefix, value): &(&K, &T)| old.get(prefix) != Some(value);
+        for (prefix, value) in new.iter().filter(differs) {
+            trie.insert(&key(prefix), Wire(*value), 0)
+                .expect("room for a prefix");
         }
     }
 

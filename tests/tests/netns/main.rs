@@ -7,6 +7,7 @@ mod agent_icmp;
 mod agent_interfaces;
 mod agent_nat;
 mod agent_pools;
+mod agent_ranges;
 mod agent_reload;
 mod agent_schedulers;
 mod agent_start;

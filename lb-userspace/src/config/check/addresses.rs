@@ -12,11 +12,12 @@ use crate::{
         raw::{Backend, Balancing, Pool},
         source::{At, Place},
     },
-    model::{BackendAddress, Family, Forward},
+    model::{BackendAddress, Family, Forward, Listen, Network, lies_in},
 };
 
 pub(super) fn check(uses: &[Use<'_>], balancing: &Balancing, findings: &mut Vec<Finding>) {
     listens(balancing, findings);
+    ranges(balancing, findings);
     for used in uses {
         sources(used.pool, findings);
         used.pool
@@ -44,6 +45,33 @@ fn listens(balancing: &Balancing, findings: &mut Vec<Finding>) {
             message,
             expected,
         ));
+    }
+}
+
+/// No two ranges of ports at one address or prefix have a port in common. A single port may be one
+/// of a range: it comes first.
+fn ranges(balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let mut ranges: HashMap<_, Vec<&At<Listen>>> = HashMap::new();
+    let listens = balancing
+        .services
+        .iter()
+        .flat_map(|service| &service.listen.items);
+    for listen in listens.filter(|at| !at.value.is_single_port()) {
+        let (value, place) = (&listen.value, listen.place);
+        let others = ranges.entry((value.network(), value.protocol)).or_default();
+        let meets = |other: &&&At<Listen>| {
+            let other = &other.value;
+            value.address.port() <= other.last_port && other.address.port() <= value.last_port
+        };
+        // The same range was told so by `listens`.
+        if let Some(other) = others.iter().find(meets).filter(|o| o.value != *value) {
+            let message = format!("{value} overlaps {}", other.value);
+            let finding = Finding::error(Code::DuplicateAddress, place, message)
+                .expected("ports that no other range at this address has")
+                .related(other.place, "the other range");
+            findings.push(finding.help("a single port may be one of a range, and comes first"));
+        }
+        others.push(listen);
     }
 }
 
@@ -89,7 +117,7 @@ fn backends(used: &Use<'_>, findings: &mut Vec<Finding>) {
         .services
         .iter()
         .flat_map(|service| service.listen.values());
-    let ports: HashSet<u16> = listens.map(|listen| listen.address.port()).collect();
+    let ports: HashSet<&Listen> = listens.collect();
     let mut seen: HashMap<IpAddr, Vec<(usize, &At<BackendAddress>)>> = HashMap::new();
     for (owner, backend) in used.pool.backends.iter().enumerate() {
         for address in &backend.address.items {
@@ -115,7 +143,7 @@ fn same_server(
     forward: Forward,
     one: BackendAddress,
     other: BackendAddress,
-    ports: &HashSet<u16>,
+    listens: &HashSet<&Listen>,
 ) -> bool {
     if !forward.maps_ports() {
         return true;
@@ -123,41 +151,65 @@ fn same_server(
     match (one.port, other.port) {
         (Some(one), Some(other)) => one == other,
         (None, None) => true,
-        (Some(port), None) | (None, Some(port)) => ports.contains(&port),
+        (Some(port), None) | (None, Some(port)) => {
+            listens.iter().any(|listen| listen.has_port(port))
+        }
     }
 }
 
 /// An address is a service's, a source or a backend's.
 fn conflicts(balancing: &Balancing, findings: &mut Vec<Finding>) {
-    let mut services: HashMap<IpAddr, Place> = HashMap::new();
-    for listen in balancing
-        .services
-        .iter()
-        .flat_map(|service| &service.listen.items)
-    {
-        services
-            .entry(listen.value.address.ip())
-            .or_insert(listen.place);
-    }
+    let services = Services::of(balancing);
     let mut sources: HashMap<IpAddr, Place> = HashMap::new();
     for pool in &balancing.pools {
         for source in &pool.source.items {
             sources.entry(source.value).or_insert(source.place);
             // Only full-nat's replies come back to the source as packets of the service.
-            let service = services.get(&source.value);
-            if let (Some(Forward::FullNat), Some(&service)) = (pool.forward, service) {
+            let service = services.at(source.value);
+            if let (Some(Forward::FullNat), Some(service)) = (pool.forward, service) {
                 findings.push(source_is_service(source, service));
             }
         }
     }
     let backends = balancing.pools.iter().flat_map(|pool| &pool.backends);
     for address in backends.flat_map(|backend| &backend.address.items) {
-        if let Some(&service) = services.get(&address.value.ip) {
+        if let Some(service) = services.at(address.value.ip) {
             findings.push(backend_is_service(address, service));
         }
         if let Some(&source) = sources.get(&address.value.ip) {
             findings.push(backend_is_source(address, source));
         }
+    }
+}
+
+/// The addresses of services.
+#[derive(Default)]
+struct Services {
+    alone: HashMap<IpAddr, Place>,
+    prefixes: Vec<(Network, Place)>,
+}
+
+impl Services {
+    fn of(balancing: &Balancing) -> Self {
+        let mut known = Self::default();
+        let services = balancing.services.iter();
+        for listen in services.flat_map(|service| &service.listen.items) {
+            let (ip, place) = (listen.value.address.ip(), listen.place);
+            if listen.value.is_prefix() {
+                known.prefixes.push((listen.value.network(), place));
+            } else {
+                known.alone.entry(ip).or_insert(place);
+            }
+        }
+        known
+    }
+
+    /// Where a service listens at an address.
+    fn at(&self, address: IpAddr) -> Option<Place> {
+        let mut prefixes = self.prefixes.iter();
+        let mut around = || prefixes.find(|(network, _)| lies_in(address, *network));
+        let alone = self.alone.get(&address).copied();
+        alone.or_else(|| around().map(|(_, place)| *place))
     }
 }
 

@@ -142,7 +142,8 @@ fn ports(used: &Use<'_>, forward: Forward, findings: &mut Vec<Finding>) {
             let differs = |listen: &&At<Listen>| {
                 let service = listen.value.address;
                 let reached = address(backend, forward, Family::of(service.ip()));
-                reached.is_some_and(|reached| reached.place == at.place) && service.port() != port
+                reached.is_some_and(|reached| reached.place == at.place)
+                    && !(listen.value.is_single_port() && service.port() == port)
             };
             let services = used.services.iter();
             let mut listens = services.flat_map(|service| &service.listen.items);
@@ -159,6 +160,12 @@ fn mismatch(
     forward: Forward,
     listen: &At<Listen>,
 ) -> Finding {
+    if !listen.value.is_single_port() {
+        let message = format!("port {port} of a backend for {}", listen.value);
+        return Finding::error(Code::PortMismatch, address.place, message)
+            .expected(format!("no port: {forward} can't map ports"))
+            .related(listen.place, "the service");
+    }
     let service = listen.value.address.port();
     let message = format!("port {port} differs from the service's, {service}");
     Finding::error(Code::PortMismatch, address.place, message)

@@ -61,6 +61,12 @@ fn because(
             let cap = backend(pool, n)?.max_flows.as_ref()?;
             Some((cap.place, "a cap counts the live ones".to_owned()))
         }
+        TrackedBecause::ManyEnds { listen } => {
+            let mut listens = service.listen.items.iter();
+            let at = listens.find(|at| at.value == listen)?;
+            let reason = format!("in nat a reply doesn't tell which end of {listen} it is from");
+            Some((at.place, reason))
+        }
         TrackedBecause::SharedBackend {
             pool,
             backend: n,

@@ -112,6 +112,13 @@ mistakes! {
 
     // Addresses that clash.
     duplicate_listen: r#"["198.18.0.10:80/tcp"]"# => r#"["198.18.0.10:80/tcp", "198.18.0.10:80/udp", "198.18.0.10:80/tcp"]"#;
+    range_backwards: "198.18.0.10:80/tcp" => "198.18.0.10:8099-8000/tcp";
+    range_overlaps: r#"["198.18.0.10:80/tcp"]"# => r#"["198.18.0.10:80/tcp", "198.18.0.10:*/tcp", "198.18.0.10:443/tcp", "198.18.0.10:8000-8099/tcp"]"#;
+    range_overlaps_across: "80/tcp" => "80-90/tcp", "[[pool]]" => "[[service]]\nname = \"api\"\nlisten = [\"198.18.0.10:90-99/tcp\", \"198.18.0.10:80-99/udp\", \"198.18.0.0/24:80-99/tcp\"]\npool = \"web\"\n\n[[pool]]";
+    range_of_no_ports: "198.18.0.10:80/tcp" => "198.18.0.10:80-/tcp";
+    prefix_length: "198.18.0.10:80/tcp" => "198.18.0.0/33:80/tcp";
+    prefix_bits: "198.18.0.10:80/tcp" => "198.18.0.10/24:80/tcp";
+    prefix_without_port: "198.18.0.10:80/tcp" => "198.18.0.0/24/tcp";
     duplicate_listen_across: "[[pool]]" => "[[service]]\nname = \"api\"\nlisten = [\"198.18.0.10:80/tcp\"]\npool = \"web\"\n\n[[pool]]";
     duplicate_source: r#"["198.18.1.254"]"# => r#"["198.18.1.254", "198.18.1.254"]"#;
     two_of_a_family: r#""198.18.1.11:8080""# => r#"["198.18.1.11:8080", "198.18.1.12:8080"]"#;

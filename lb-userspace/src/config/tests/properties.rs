@@ -123,8 +123,12 @@ proptest! {
         for text in [
             format!("[{}]:{port}/{protocol}", std::net::Ipv6Addr::from(bits)),
             format!("{}:{port}/{protocol}", std::net::Ipv4Addr::from(v4)),
+            format!("{}:{port}-65535/{protocol}", std::net::Ipv4Addr::from(v4)),
+            format!("[{}]:*/{protocol}", std::net::Ipv6Addr::from(bits)),
+            format!("{}/16:*/{protocol}", std::net::Ipv4Addr::from(v4 & 0xffff_0000)),
+            format!("[{}/64]:{port}/{protocol}", std::net::Ipv6Addr::from(bits >> 64 << 64)),
         ] {
-            if let Ok(listen) = text.parse::<Listen>() {
+            if let Ok(listen) = text.parse::<Listen>() && port < u16::MAX {
                 prop_assert_eq!(listen.to_string(), text);
             }
         }
