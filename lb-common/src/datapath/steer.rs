@@ -142,6 +142,7 @@ fn insert<F: Family, T: FamilyTables<F>>(
     };
     let now = tables.now();
     scratch.entry.fill(spec, now, now);
+    scratch.entry.last_seq = scratch.segment.sequence;
     let index = chosen.index();
     match tables.insert_flow(FlowTable::Young, &scratch.key, &scratch.entry) {
         Ok(()) => {
