@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod checksums;
+mod oracle;
 mod properties;
 mod slots;
 
