@@ -160,10 +160,10 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
                 };
                 let answer = frame(&mut model, &mut tables, &incoming)
                     .map_err(|text| Difference { step: n, text })?;
-                if let (Some(who), Some(frame)) = (step.request(), &answer.frame) {
-                    if let Some(flow) = ends(frame) {
-                        known.insert(who, flow);
-                    }
+                if let (Some(who), Some(frame)) = (step.request(), &answer.frame)
+                    && let Some(flow) = ends(frame)
+                {
+                    known.insert(who, flow);
                 }
                 met.add(&answer);
             }

@@ -31,11 +31,12 @@ pub(super) fn story(seed: u64, steps: usize) -> Story {
 }
 
 /// A story at the site of a seed, whose steps are chosen by these bytes for as long as there are any.
-pub(super) fn story_of_choices(seed: u64, bytes: &[u8]) -> Story {
+pub(super) fn story_of_choices(seed: u64, bytes: Vec<u8>) -> Story {
     let mut source = Source::new(seed);
     let site = source.site();
-    source.choices = Some(bytes.to_vec().into_iter());
-    let steps = source.steps(&site, bytes.len());
+    let most = bytes.len();
+    source.choices = Some(bytes.into_iter());
+    let steps = source.steps(&site, most);
     Story { site, steps }
 }
 

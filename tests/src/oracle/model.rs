@@ -118,6 +118,12 @@ pub(super) struct Name {
     pub(super) generation: u8,
 }
 
+/// What fragments of a packet have in common: addresses, number, and the protocol over IPv4.
+type Fragments = (IpAddr, IpAddr, u32, u8);
+
+/// What the first one says: ports, protocol; and when it came.
+type First = ([u16; 2], u8, u64);
+
 /// The balancer.
 pub(super) struct Model {
     pub(super) site: Site,
@@ -128,7 +134,7 @@ pub(super) struct Model {
     pub(super) affinities: HashMap<(u32, IpAddr), (Name, u64)>,
     pub(super) active: HashMap<u32, i64>,
     pub(super) turns: HashMap<u32, u64>,
-    fragments: HashMap<(IpAddr, IpAddr, u32, u8), ([u16; 2], u8, u64)>,
+    fragments: HashMap<Fragments, First>,
     counts: Counts,
     pub(super) wanted: Vec<(u32, IpAddr)>,
     pub(super) unrecorded: Vec<(u32, Recorded)>,
@@ -635,8 +641,7 @@ fn overhead(outer: &Outer) -> usize {
     ip + if outer.udp.is_some() { 8 } else { 0 }
 }
 
-/// What fragments of a packet have in common: over IPv6 without the protocol.
-fn fragment(headers: &Headers) -> (IpAddr, IpAddr, u32, u8) {
+fn fragment(headers: &Headers) -> Fragments {
     let protocol = if headers.source.is_ipv4() {
         headers.protocol
     } else {
