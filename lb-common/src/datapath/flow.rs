@@ -226,6 +226,9 @@ fn apply<F: Family, T: FamilyTables<F>>(
     if change == Change::Commit && scratch.young != 0 {
         scratch.found.set_state(state);
         scratch.entry.set_state(state);
+        // The copy is from before this packet.
+        scratch.entry.last_seen = tables.now();
+        scratch.entry.last_seq = scratch.segment.sequence;
         commit::<F, T>(tables, scratch);
     }
 }

@@ -98,6 +98,9 @@ fn apply<F: Family, T: FamilyTables<F>>(
     }
     if change == Change::Commit && table == FlowTable::Young {
         scratch.entry.set_state(state);
+        // The copy is from before this packet.
+        scratch.entry.last_seen = tables.now();
+        scratch.entry.last_seq = scratch.segment.sequence;
         let moved = tables.insert_flow(FlowTable::Committed, &scratch.key, &scratch.entry);
         if moved.is_ok() {
             tables.remove_flow(FlowTable::Young, &scratch.key);
@@ -139,6 +142,7 @@ fn insert<F: Family, T: FamilyTables<F>>(
     };
     let now = tables.now();
     scratch.entry.fill(spec, now, now);
+    scratch.entry.last_seq = scratch.segment.sequence;
     let index = chosen.index();
     match tables.insert_flow(FlowTable::Young, &scratch.key, &scratch.entry) {
         Ok(()) => {

@@ -1,13 +1,20 @@
 //! `soak`: long runs at full size, each with a name; `cargo xtask soak` starts them. CI runs the
 //! same code smaller, as tests.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
     conservation, interrupt,
     live::{self, FloodOrders, Mode, Order, Plan, Programs},
+    oracle::{Met, check},
     progress::Progress,
     slots::{soak, trace::Load},
     sluice, stage,
@@ -72,7 +79,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 4] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
@@ -97,6 +104,12 @@ const SOAKS: [Soak; 4] = [
         length: |_| SLOTS,
         run: slots,
     },
+    Soak {
+        name: "oracle",
+        about: "random packets and changes through the packet path and a plain model: no difference",
+        length: |_| ORACLE,
+        run: oracle,
+    },
 ];
 
 /// How long `conservation` takes on two cores.
@@ -104,6 +117,9 @@ const CONSERVATION: Duration = Duration::from_secs(120);
 
 /// How long `slots` takes on two cores.
 const SLOTS: Duration = Duration::from_secs(120);
+
+/// How long `oracle` takes.
+const ORACLE: Duration = Duration::from_secs(600);
 
 /// What namespaces and folders are called by.
 const TITLE: &str = "sluice-soak";
@@ -253,6 +269,22 @@ fn slots(_: &Run, summary: &mut Summary) -> Result<bool> {
     let soak = soak::soak(Load::FULL);
     summary.tell(&soak.to_string())?;
     Ok(soak.holds())
+}
+
+fn oracle(_: &Run, summary: &mut Summary) -> Result<bool> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let (start, first) = (Instant::now(), since.as_nanos() as u64);
+    let mut met = Met::default();
+    while start.elapsed() < ORACLE {
+        interrupt::check()?;
+        // A difference says its seed itself.
+        if let Err(wrong) = check(first.wrapping_add(met.stories), &mut met) {
+            summary.tell(&wrong)?;
+            return Ok(false);
+        }
+    }
+    summary.tell(&met.to_string())?;
+    Ok(met.missing().is_empty())
 }
 
 fn plan(run: &Run) -> Plan {

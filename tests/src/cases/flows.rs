@@ -109,7 +109,18 @@ fn silent(flavour: Flavour) -> Vec<Case> {
     let (first, second, reply) = (flavour.request(POOL), others(flavour), flavour.reply(POOL));
     let limit = silence(flavour);
     let start = |what| row(flavour, what).frame(&first, opened(flavour, POOL, &first));
+    // Its numbers are those of a client that got the answer.
+    let (early, third) = (
+        reply.clone().sequence(u32::MAX),
+        first.clone().sequence(0x0102_0305),
+    );
     vec![
+        start("late, the packet that commits it counts too")
+            .frame(&early, answered(flavour, POOL, &early))
+            .advance(limit - 1)
+            .frame(&third, forwarded(flavour, POOL, &third))
+            .advance(2)
+            .frame(&second, taken_port()),
         start("silent, almost long enough")
             .advance(limit - 1)
             .frame(&second, taken_port()),

@@ -91,7 +91,7 @@ pub enum Version {
 }
 
 /// Protocol above IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Protocol {
     Tcp,
