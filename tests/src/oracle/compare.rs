@@ -60,7 +60,8 @@ fn never(outcome: Outcome) -> bool {
     );
     let left_out = matches!(
         outcome,
-        Outcome::Pass(PassReason::TunnelError) | Outcome::Drop(DropReason::ErrorLimit)
+        Outcome::Pass(PassReason::TunnelError)
+            | Outcome::Drop(DropReason::ErrorLimit | DropReason::ErrorNumbers)
     );
     faults || left_out
 }
