@@ -74,7 +74,14 @@ pub(super) fn change<A: Address>(entry: &FlowEntry<A>, segment: &Segment, one_wa
             Change::None
         };
     }
-    if segment.flags.closes() && near(segment.sequence, entry.last_seq) {
+    // A refusal has no number of its own, but acknowledges the client's (RFC 9293, section 3.5.2).
+    let refuses = state == FlowState::Opening && !inwards && segment.flags.refuses();
+    let (number, last) = if refuses {
+        (segment.acknowledgement, entry.isn)
+    } else {
+        (segment.sequence, entry.last_seq)
+    };
+    if segment.flags.closes() && near(number, last) {
         let to = if segment.flags.resets() {
             FlowState::Reset
         } else {
@@ -166,6 +173,17 @@ mod tests {
         let third = segment(ACK, ISN.wrapping_add(1), PEER + 1);
         assert_eq!(client(FlowState::Answered, third, false), Change::Commit);
         assert_eq!(client(FlowState::Established, third, false), Change::None);
+    }
+
+    #[test]
+    fn a_refusal_resets() {
+        let opening = entry(Direction::Out, FlowState::Opening);
+        let refusal = segment(RST | ACK, 0, ISN.wrapping_add(1));
+        let reset = Change::To(FlowState::Reset);
+        assert_eq!(change(&opening, &refusal, false), reset);
+        let guess = segment(RST | ACK, ISN, 1 << 20);
+        let answered = Change::To(FlowState::Answered);
+        assert_eq!(change(&opening, &guess, false), answered);
     }
 
     #[test]

@@ -169,6 +169,12 @@ impl TcpFlags {
         self.0 & Self::SYN != 0
     }
 
+    /// RST and ACK: a connection is refused, or reset.
+    #[inline(always)]
+    pub fn refuses(self) -> bool {
+        self.0 & (Self::RST | Self::ACK) == Self::RST | Self::ACK
+    }
+
     /// RST.
     #[inline(always)]
     pub fn resets(self) -> bool {

@@ -528,7 +528,14 @@ fn change(entry: Entry, packet: &Packet<'_>, one_way: bool) -> Change {
             State::Closing | State::Reset => Change::Reopen,
         };
     }
-    let distance = (sequence.wrapping_sub(entry.last) as i32).unsigned_abs();
+    // A refusal has no number of its own.
+    let refusal = entry.state == State::Opening && !inwards && flags & 0x14 == 0x14;
+    let (number, last) = if refusal {
+        (acknowledgement, entry.isn)
+    } else {
+        (sequence, entry.last)
+    };
+    let distance = (number.wrapping_sub(last) as i32).unsigned_abs();
     if flags & 5 != 0 && distance < WINDOW {
         let ended = if flags & 4 != 0 {
             State::Reset
