@@ -10,7 +10,7 @@ use super::{
     frame::{ACK, FIN, Frame, RST, SYN},
     messages::{Kind, Message, quote, reset},
     outputs::{joined, opened},
-    places::{BACK, Flavour, Pool, Protocol, ROUTER, UPLINK, Version, Way},
+    places::{BACK, Flavour, Mac, Pool, Protocol, ROUTER, UPLINK, Version, Way},
     world::backend_index,
 };
 
@@ -69,6 +69,9 @@ fn answered(reason: AnswerReason, message: &Message) -> Expected {
     Expected::answered(UPLINK, reason, message.bytes())
 }
 
+/// No frame comes from a MAC address like this.
+const GROUP: Mac = [0x03, 0, 0, 0, 0, 7];
+
 /// Packets that do not fit, and those whose hops are used up.
 fn told(flavour: Flavour, pool: Pool) -> Vec<Case> {
     let large = flavour.request(pool).sized(1400);
@@ -82,6 +85,10 @@ fn told(flavour: Flavour, pool: Pool) -> Vec<Case> {
             .frame(&large, answered(AnswerReason::ToldTooBig, &too_big)),
         row(flavour, pool, "hops used up")
             .frame(&old, answered(AnswerReason::ToldExpired, &expired)),
+        row(flavour, pool, "hops used up, from a group of stations").frame(
+            &old.clone().link(GROUP, UPLINK.mac),
+            Expected::dropped(DropReason::TtlExpired),
+        ),
     ]
 }
 
@@ -317,6 +324,10 @@ fn echo(flavour: Flavour) -> Vec<Case> {
         answers(with("echo, the last hop"), &request.clone().hops(1)),
         answers(with("echo, another interface"), &back),
         passes(row(flavour, pool, "echo, not for us"), &request),
+        passes(
+            with("echo, from a group of stations"),
+            &request.clone().link(GROUP, UPLINK.mac),
+        ),
         passes(with("echo, a reply"), &request.clone().kind(kind, code)),
         passes(
             with("echo, another code"),

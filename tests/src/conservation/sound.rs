@@ -11,7 +11,7 @@ use etherparse::{
 };
 
 use crate::{
-    addresses::{Family, GATEWAY_BACK},
+    addresses::{BACKENDS, Family, GATEWAY_BACK},
     cases::places::Mac,
 };
 
@@ -23,7 +23,7 @@ use super::{
 /// Checks a frame that came out at `side`; tells what it is: a service, a family and a direction.
 pub(super) fn check(side: Side, frame: &[u8]) -> Result<String> {
     let packet = SlicedPacket::from_ethernet(frame).context("etherparse does not read it")?;
-    let Some(LinkSlice::Ethernet2(ethernet)) = packet.link else {
+    let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else {
         bail!("no Ethernet header");
     };
     let [from, to]: [Mac; 2] = match side {
@@ -31,14 +31,28 @@ pub(super) fn check(side: Side, frame: &[u8]) -> Result<String> {
         Side::Backends => [BACK_MAC, BACKEND_MAC],
     };
     ensure!(ethernet.source() == from, "from another MAC address");
-    ensure!(ethernet.destination() == to, "to another MAC address");
     let marked = frame.windows(MARK.len()).any(|window| window == MARK);
-    let net = packet.net.context("not IP")?;
-    let inner = match inner(&net, packet.transport.as_ref())? {
+    let kind = read(side, &packet, marked)?;
+    // An answer may go where a frame said that it came from, if that is no group.
+    let answer = !kind.starts_with(TO) && ethernet.destination()[0] & 1 == 0;
+    ensure!(
+        ethernet.destination() == to || answer,
+        "to another MAC address"
+    );
+    Ok(kind)
+}
+
+/// How the name of a packet to one of the services begins.
+const TO: &str = "to ";
+
+/// Checks what is behind the Ethernet header.
+fn read(side: Side, packet: &SlicedPacket<'_>, marked: bool) -> Result<String> {
+    let net = packet.net.as_ref().context("not IP")?;
+    let inner = match inner(net, packet.transport.as_ref())? {
         Some(inner) => inner,
         None => {
-            whole(&net, packet.transport.as_ref(), marked)?;
-            return name(side, &net, packet.transport.as_ref());
+            whole(net, packet.transport.as_ref(), marked)?;
+            return name(side, net, packet.transport.as_ref());
         }
     };
     ensure!(side == Side::Backends, "a tunnel to a client");
@@ -46,7 +60,7 @@ pub(super) fn check(side: Side, frame: &[u8]) -> Result<String> {
         SlicedPacket::from_ip(inner).context("etherparse does not read the inner packet")?;
     let inside_net = inside.net.context("nothing inside")?;
     let checked = whole(&inside_net, inside.transport.as_ref(), marked)?;
-    outer(&net, packet.transport.as_ref(), marked, checked)?;
+    outer(net, packet.transport.as_ref(), marked, checked)?;
     name(side, &inside_net, inside.transport.as_ref())
 }
 
@@ -231,15 +245,13 @@ fn name(side: Side, net: &NetSlice<'_>, transport: Option<&TransportSlice<'_>>) 
     };
     let mut named = SERVICES.iter().enumerate();
     let service = named.find(|(index, service)| {
-        let by_port = service.port.is_some() && service.port == port;
+        let backend = BACKENDS.iter().any(|b| b.both().contains(&address_of));
+        let by_port = backend && service.port.is_some() && service.port == port;
         by_port || address(*index).both().contains(&address_of)
     });
-    let way = match side {
-        Side::Clients => "answers of",
-        Side::Backends => "to",
-    };
-    Ok(match service {
-        Some((_, service)) => format!("{way} {}, {family}", service.name),
-        None => format!("{way} nobody known, {family}"),
+    Ok(match (service, side) {
+        (Some((_, service)), Side::Clients) => format!("answers of {}, {family}", service.name),
+        (Some((_, service)), Side::Backends) => format!("{TO}{}, {family}", service.name),
+        (None, _) => format!("other, {family}"),
     })
 }
