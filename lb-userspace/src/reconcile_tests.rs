@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -388,6 +388,36 @@ fn a_backend_with_another_outer_source_is_another_one() {
             (changes, changes)
         );
     }
+}
+
+#[test]
+fn each_flow_has_an_outer_source_of_a_prefix_of_its_own() {
+    let mut config = config();
+    let mut host = Host::default();
+    let mut index = |source: &str| {
+        let backends = vec![backend("a", 100, &["198.18.1.1"])];
+        config.pools[1] = pool("tunnel", Forward::Ipip, &[source], backends);
+        host.load(&config);
+        let (_, ids) = host.registry.assign(&config).unwrap();
+        let index = ids.backends[&(1, 0, Family::Ipv4)].index();
+        (index, host.fake.tables.backends[&index])
+    };
+    let (one, _) = index("198.18.8.0");
+    let (of_its_own, entry) = index("198.18.8.0/24");
+    // An entry is not changed under readers.
+    assert_ne!(one, of_its_own);
+    let from = |hash| {
+        let IpAddr::V4(from) = IpAddr::from(entry.outer_source::<Ipv4Address>(FlowHash(hash)))
+        else {
+            panic!("an IPv4 address");
+        };
+        from.octets()
+    };
+    let all: BTreeSet<_> = (0..4096u64)
+        .map(|n| from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    assert_eq!(all.len(), 256);
+    assert!(all.iter().all(|from| from[..3] == [198, 18, 8]));
 }
 
 #[test]

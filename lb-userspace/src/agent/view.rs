@@ -229,7 +229,7 @@ impl Moment<'_> {
         PoolView {
             name: pool.name.clone(),
             forward: pool.forward,
-            source: pool.source.clone(),
+            source: pool.source.iter().map(ToString::to_string).collect(),
             backends: backends
                 .map(|(n, b)| self.backend((index, n), pool, b))
                 .collect(),
@@ -370,7 +370,10 @@ fn lacks_outer_source(pool: &Pool, address: IpAddr, hop: &NextHop) -> bool {
     let family = Family::of(address);
     matches!(pool.forward, Forward::Ipip | Forward::Gue)
         && hop.preferred_source.is_none()
-        && !pool.source.iter().any(|ip| Family::of(*ip) == family)
+        && !pool
+            .source
+            .iter()
+            .any(|source| Family::of(source.ip) == family)
 }
 
 /// Counters, or zeros and a line in the log.

@@ -4,7 +4,7 @@
 //! A field that is `None` was reported already (or may be left out, where it says so).
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -19,8 +19,8 @@ use super::{
     value::{AbsolutePath, Down, Interface, Name, Pattern, SocketPath},
 };
 use crate::model::{
-    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, TableSize,
-    Tracking, Weight,
+    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, Source,
+    TableSize, Tracking, Weight,
 };
 
 /// The main file.
@@ -100,7 +100,7 @@ pub(super) struct Pool {
     pub place: Place,
     pub name: Option<At<Name>>,
     pub forward: Option<Forward>,
-    pub source: List<IpAddr>,
+    pub source: List<Source>,
     /// May be left out.
     pub gue_port: Option<At<Port>>,
     /// May be left out.

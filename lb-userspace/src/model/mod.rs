@@ -20,7 +20,7 @@ use std::{
 pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
     listen::{Listen, Network},
-    pool::{Backend, BackendAddress, Forward, Gue, Pool, Weight, WeightError},
+    pool::{Backend, BackendAddress, Forward, Gue, Pool, Source, Weight, WeightError},
     service::{
         NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
         default_settle,

@@ -302,7 +302,7 @@ struct Entry<'a> {
     pool: &'a Pool,
     port: u16,
     sources: (u32, u16),
-    source: Option<IpAddr>,
+    source: Option<model::Source>,
     next_hop: u32,
     generation: u8,
 }
@@ -335,24 +335,26 @@ impl Entry<'_> {
     }
 
     fn outer<A: Address>(&self) -> Option<Outer<A>> {
-        let source = match self.source? {
+        let model::Source { ip, entropy } = self.source?;
+        let source = match ip {
             IpAddr::V4(ip) => Ipv4Address::from(ip).to_wide(),
             IpAddr::V6(ip) => Ipv6Address::from(ip).to_wide(),
         };
         Some(Outer {
             source: A::from_wide(source),
-            entropy: 0,
+            entropy,
         })
     }
 }
 
 /// The source address of outer headers: the pool's, or the one that the kernel would send from, as it
 /// was when the backend got its number.
-fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<IpAddr> {
+fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<model::Source> {
     let family = Family::of(to);
-    let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
+    let mut configured = pool.source.iter().copied();
+    let configured = configured.find(|source| Family::of(source.ip) == family);
     let noted = ids.outer.get(&to).copied();
-    configured.copied().or(noted).or(hop.source)
+    configured.or_else(|| noted.or(hop.source).map(model::Source::from))
 }
 
 /// Who is to own the slots of each table in use, and of each that one of those replaces.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol, Scheduler,
-        Service,
+        Service, Source,
     },
     plan::Families,
 };
@@ -39,6 +39,9 @@ pub struct Identity {
     pub forward: String,
     /// What it is sent packets from, if the pool says so.
     pub sources: Vec<IpAddr>,
+    /// `ipip`, `gue`: how many bits of that each flow has of its own.
+    #[serde(default)]
+    pub entropy: u8,
     /// `ipip`, `gue`: what the kernel would send from, where the pool does not say.
     pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
@@ -52,7 +55,7 @@ impl Identity {
         address: &BackendAddress,
         outer: &BTreeMap<IpAddr, IpAddr>,
     ) -> Self {
-        let sources = sources_of(pool, Family::of(address.ip));
+        let sources: Vec<_> = sources_of(pool, Family::of(address.ip)).collect();
         let chosen = match pool.forward {
             Forward::Ipip | Forward::Gue if sources.is_empty() => outer.get(&address.ip).copied(),
             Forward::Ipip | Forward::Gue | Forward::FullNat | Forward::Nat | Forward::Dsr => None,
@@ -63,7 +66,8 @@ impl Identity {
             address: address.ip,
             port: address.port,
             forward: pool.forward.to_string(),
-            sources,
+            entropy: sources.iter().map(|source| source.entropy).sum(),
+            sources: sources.iter().map(|source| source.ip).collect(),
             outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
         }
@@ -115,7 +119,7 @@ pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sou
             let piece = Sources {
                 pool: pool.name.clone(),
                 family,
-                addresses: sources_of(pool, family),
+                addresses: sources_of(pool, family).map(|source| source.ip).collect(),
             };
             (p, piece)
         })
@@ -124,14 +128,15 @@ pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sou
 }
 
 /// A pool's sources of a family, as far as packets are sent from them: outer headers have one.
-fn sources_of(pool: &Pool, family: Family) -> Vec<IpAddr> {
+fn sources_of(pool: &Pool, family: Family) -> impl Iterator<Item = Source> {
+    let count = match pool.forward {
+        Forward::FullNat => usize::MAX,
+        Forward::Ipip | Forward::Gue => 1,
+        Forward::Nat | Forward::Dsr => 0,
+    };
     let sources = pool.source.iter().copied();
-    let sources = sources.filter(|address| Family::of(*address) == family);
-    match pool.forward {
-        Forward::FullNat => sources.collect(),
-        Forward::Ipip | Forward::Gue => sources.take(1).collect(),
-        Forward::Nat | Forward::Dsr => Vec::new(),
-    }
+    let sources = sources.filter(move |source| Family::of(source.ip) == family);
+    sources.take(count)
 }
 
 /// The slot tables that services need: one of their pool and of their fallback, for each family that

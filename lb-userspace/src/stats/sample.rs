@@ -139,7 +139,7 @@ fn web() -> PoolView {
     PoolView {
         name: "web".into(),
         forward: Forward::FullNat,
-        source: vec![[198, 18, 1, 254].into()],
+        source: vec!["198.18.1.254".into()],
         backends: vec![
             backend(
                 "web1",

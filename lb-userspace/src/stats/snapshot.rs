@@ -2,7 +2,7 @@
 //! `--output json` and behind /metrics. A change here that an older client would misread bumps
 //! [`control::API`](crate::control::API).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use lb_common::{
     abi::Counters,
@@ -250,7 +250,7 @@ pub struct PoolView {
     /// How packets travel to its backends.
     pub forward: Forward,
     /// Addresses that its packets come from.
-    pub source: Vec<IpAddr>,
+    pub source: Vec<String>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendView>,
     /// Its slot tables, one for each family that a service needs.

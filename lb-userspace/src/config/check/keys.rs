@@ -140,8 +140,16 @@ fn mss_clamp(service: &Service, balancing: &Balancing, findings: &mut Vec<Findin
     }
 }
 
-/// Modes that leave the client's address in the packet have no other to put there.
+/// Modes that leave the client's address in the packet have no other to put there; one that needs a
+/// port for each flow at its source address names each address.
 fn source(pool: &Pool, forward: Forward, findings: &mut Vec<Finding>) {
+    let prefixes = pool.source.items.iter();
+    for prefix in prefixes.filter(|source| forward.takes_ports() && source.value.entropy > 0) {
+        let message = format!("source {} in {}", prefix.value, pool.title());
+        let expected = format!("addresses, one by one: {forward} keeps count of each one's ports");
+        let finding = Finding::error(Code::KeyConflict, prefix.place, message);
+        findings.push(finding.expected(expected));
+    }
     let Some(place) = pool.source.place.filter(|_| !forward.takes_source()) else {
         return;
     };
