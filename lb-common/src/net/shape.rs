@@ -75,6 +75,9 @@ fn options<P: AnyShape>(packet: &mut P, end: usize) -> Result<(), Unreadable> {
             _ if *length < 2 => return Err(Unreadable::Options),
             _ => usize::from(*length),
         };
+        if at + length > end {
+            return Err(Unreadable::Options);
+        }
         go_to(packet, at + length);
     }
     Ok(())
@@ -189,7 +192,8 @@ pub(super) fn ipv6<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable> {
         protocol,
         ..Layout::default()
     });
-    for n in 0..EXTENSION_HEADERS {
+    // Behind the last one there is one more to look at: the transport header, or one too many.
+    for n in 0..=EXTENSION_HEADERS {
         match packet.layout().protocol {
             6 | 17 => return Ok(()),
             58 => return Err(Unreadable::Icmp),

@@ -125,8 +125,8 @@ fn ipv4_first_byte() -> impl Iterator<Item = Case> {
     bytes.map(|byte| {
         let reason = match byte {
             0x40..=0x44 => PassReason::BadHeaderLength,
-            // The ports are taken from behind the options, as they would be.
-            0x46..=0x4f => PassReason::NoService,
+            // What is an option then, the client's port, says that it is longer than any header.
+            0x46..=0x4f => PassReason::IpOptions,
             _ => PassReason::BadVersion,
         };
         let frame = Flavour::ALL[0]

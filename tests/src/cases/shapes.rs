@@ -145,6 +145,9 @@ fn options_that_pass() -> Vec<Case> {
         ("strict source route", &[1, 137, 7, 4, 10, 9, 9, 9]),
         ("an option without length", &[148, 0, 0, 0]),
         ("an option of length 1", &[148, 1, 0, 0]),
+        ("an option that runs past the header", &[148, 5, 0, 0]),
+        ("one behind others", &[1, 7, 3, 4, 1, 1, 68, 255]),
+        ("an option whose length is past the header", &[1, 1, 1, 148]),
     ]
     .into_iter()
     .map(|(what, options)| {
@@ -194,12 +197,13 @@ fn extensions_that_pass() -> Vec<Case> {
     ]
 }
 
-/// The most that is walked: seven headers, 128 bytes.
+/// The most that is walked: eight headers, 128 bytes.
 fn longest_walk() -> Case {
-    let (flavour, mut last) = (Flavour::ALL[2], [0; 79]);
-    last[0] = 9;
+    let (flavour, mut last) = (Flavour::ALL[2], [0; 71]);
+    last[0] = 8;
     let headers = [
         (HOP_BY_HOP, PADDING),
+        (DESTINATION, PADDING),
         (DESTINATION, PADDING),
         (DESTINATION, PADDING),
         (DESTINATION, PADDING),
