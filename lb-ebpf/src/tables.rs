@@ -16,14 +16,14 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowEntry,
-        FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
+        Address, Affinity, Backend, BackendRef, Bucket, BucketKey, Counters, Device, Exception,
+        FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
         Ipv6Address, Limited, Load, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FRAGMENT_SOURCES,
         MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
-        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable,
-        PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
-        Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
-        SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
+        MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy,
+        OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
+        RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
+        Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Question,
@@ -112,6 +112,9 @@ static LISTENING: LpmTrie<PrefixData, u32, { MAX_LISTENING as usize }> = LpmTrie
 /// Numbers of the services of groups, by blocks of ports.
 #[btf_map]
 static PORTS: LpmTrie<PortData, u32, { MAX_PORT_BLOCKS as usize }> = LpmTrie::new();
+/// Backends that connection ids name.
+#[btf_map]
+static SERVERS: LpmTrie<PrefixData, u32, { MAX_SERVERS as usize }> = LpmTrie::new();
 #[btf_map]
 static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> = Array::new();
 #[btf_map]
@@ -298,6 +301,12 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn at_port(&self, key: &PortKey) -> Option<u32> {
         PORTS.get(port_key(key)).copied()
+    }
+
+    #[inline(always)]
+    fn server(&self, key: &PrefixKey) -> Option<BackendRef> {
+        let server = SERVERS.get(prefix_key(key)).copied();
+        server.map(BackendRef::from_word)
     }
 
     #[inline(always)]

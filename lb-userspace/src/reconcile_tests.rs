@@ -9,14 +9,17 @@ use std::{
 use lb_common::abi::{
     BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
     Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, listening_scope,
-    mapped_position, numbered_position,
+    mapped_position, numbered_position, server_scope,
 };
 use proptest::{prelude::*, sample::subsequence};
 
 use super::Reconciler;
 use crate::{
     kernel::FakeTables,
-    model::{Config, Family, Forward, Listen, OnDown, Protocol, Scheduler, SourcePrefix, Udp},
+    model::{
+        Config, Family, Forward, Listen, OnDown, Protocol, Scheduler, ServerId, ServerIds,
+        SourcePrefix, Tracking, Udp,
+    },
     plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
@@ -263,6 +266,56 @@ fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
     let entry = found(&tables, ServiceKey::service(address, port, 17)).unwrap();
     let one_packet = ServiceTraits::REJECTS.and(ServiceTraits::ONE_PACKET);
     assert_eq!((entry.prefix(), entry.traits()), (0, one_packet));
+}
+
+/// Connection ids name a backend whatever share of new flows it has, in each family that reaches it.
+#[test]
+fn connection_ids_name_backends_from_one_configuration_to_the_next() {
+    let with = |ids: [Option<[u8; 2]>; 2]| {
+        let mut config = config();
+        config.services[1].listen = vec!["198.18.0.20:443/udp".parse().unwrap()];
+        config.services[1].udp = Udp::Quic;
+        config.services[1].server_ids = Some(ServerIds { configuration: 1 });
+        config.pools[1].backends = vec![
+            backend("a", 100, &["198.18.1.1"]),
+            backend("b", 0, &["198.18.1.2"]),
+        ];
+        for (backend, id) in config.pools[1].backends.iter_mut().zip(ids) {
+            backend.server_id = id.and_then(|id| ServerId::new(&id));
+        }
+        config
+    };
+    let key = |id: [u8; 2], ids: &Ids| {
+        let mut octets = [0; PrefixKey::BYTES];
+        octets[..3].copy_from_slice(&[0x20, id[0], id[1]]);
+        let scope = server_scope::<Ipv4Address>(ids.services[1]);
+        PrefixKey::server(scope, &octets, 3)
+    };
+    let both = with([Some([1, 2]), Some([1, 3])]);
+    let ids = Ids::assign(&both).unwrap();
+    let tables = desired(&both, &ALL);
+    let named = |id, n| {
+        tables.servers.get(&key(id, &ids)) == Some(&ids.backends[&(1, n, Family::Ipv4)].word())
+    };
+    assert!(named([1, 2], 0) && named([1, 3], 1));
+    let service = tables
+        .services
+        .ipv4
+        .values()
+        .find(|entry| entry.id() == ids.services[1]);
+    assert!(service.unwrap().traits().has(ServiceTraits::SERVER_IDS));
+
+    // `a` has `b`'s id now, and `b` another one.
+    let next = desired(&with([Some([1, 3]), Some([9, 9])]), &ALL);
+    let mut applied = tables.clone();
+    let plan = plan::diff(&tables, &next);
+    plan.iter().for_each(|operation| applied.apply(operation));
+    assert_eq!(applied.servers, next.servers);
+    assert!(!next.servers.contains_key(&key([1, 2], &ids)));
+
+    let mut recorded = both.clone();
+    recorded.services[1].tracking = Tracking::Full;
+    assert!(desired(&recorded, &ALL).servers.is_empty());
 }
 
 /// Where answers do not pass here, nothing can be done about what clients say.

@@ -35,7 +35,7 @@ pub use fragment::{
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use range::{
-    PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks,
+    PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks, server_scope,
 };
 pub use service::{
     MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey,
@@ -72,6 +72,9 @@ pub const MAX_GROUPS: u32 = 1 << 14;
 
 /// Blocks of ports that the tables hold.
 pub const MAX_PORT_BLOCKS: u32 = 1 << 16;
+
+/// Ids of servers that connection ids of services may name.
+pub const MAX_SERVERS: u32 = 1 << 17;
 
 /// Prefixes and addresses that services listen on.
 pub const MAX_LISTENING: u32 = 1 << 16;

@@ -1,5 +1,5 @@
 //! Where services listen on more than one address and port: ranges of ports, all ports, and whole
-//! prefixes. Two tries of the kernel (`BPF_MAP_TYPE_LPM_TRIE`), in which the longest prefix wins:
+//! prefixes; and whose the connection ids are that name their server. Tries of the kernel (`BPF_MAP_TYPE_LPM_TRIE`), in which the longest prefix wins:
 //!
 //! ```text
 //!   address ──► mark, or longest prefix ──► group ──► (group, protocol, port) ──► number of a service
@@ -43,6 +43,23 @@ impl PrefixKey {
             head: pair(SCOPE_BITS + u32::from(bits), scope),
             low: low.to_le(),
             high: high.to_le(),
+        }
+    }
+
+    /// Bytes that are compared, the scope's left out.
+    pub const BYTES: usize = 16;
+
+    /// The connection ids of `scope` that begin with the same configuration and server id as this one.
+    /// `octets`: as many of them are compared, the first one included, of which the lower five bits say
+    /// nothing (draft-ietf-quic-load-balancers-21, section 3.4).
+    #[inline(always)]
+    pub fn server(scope: u32, id: &[u8; Self::BYTES], octets: u8) -> Self {
+        let [first, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *id;
+        let configuration = first & !0x1f;
+        Self {
+            head: pair(SCOPE_BITS + 8 * u32::from(octets.min(16)), scope),
+            low: u64::from_ne_bytes([configuration, b, c, d, e, f, g, h]),
+            high: u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
         }
     }
 
@@ -101,6 +118,12 @@ pub fn listening_scope<A: Address>() -> u32 {
 #[inline(always)]
 pub fn own_scope<A: Address>() -> u32 {
     0x100 | u32::from(A::VERSION)
+}
+
+/// The connection ids of a service's packets of one family.
+#[inline(always)]
+pub fn server_scope<A: Address>(service: u32) -> u32 {
+    service << 4 | u32::from(A::VERSION)
 }
 
 /// A key of a trie of ports: a block of those of one group and protocol. The map's key is its first
@@ -212,6 +235,24 @@ mod tests {
         assert!(covers(3, 6, 8000) && covers(3, 6, 8015));
         assert!(!covers(3, 6, 8016) && !covers(3, 6, 7999));
         assert!(!covers(4, 6, 8000) && !covers(3, 17, 8000));
+    }
+
+    #[test]
+    fn a_server_covers_its_connection_ids() {
+        let of = |octets: [u8; 5]| {
+            let mut id = [0x5c; 16];
+            id[..5].copy_from_slice(&octets);
+            id
+        };
+        let mut alone = [0; 16];
+        alone[..4].copy_from_slice(&[0x40, 1, 2, 3]);
+        let server = PrefixKey::server(0x14, &alone, 4);
+        let covers =
+            |scope, octets, long| server.covers(&PrefixKey::server(scope, &of(octets), long));
+        assert_eq!(server.length(), 64);
+        assert!(covers(0x14, [0x40, 1, 2, 3, 4], 16) && covers(0x14, [0x5f, 1, 2, 3, 0xff], 16));
+        assert!(!covers(0x14, [0x20, 1, 2, 3, 4], 16) && !covers(0x14, [0x60, 1, 2, 3, 4], 16));
+        assert!(!covers(0x14, [0x40, 1, 2, 4, 4], 16) && !covers(0x16, [0x40, 1, 2, 3, 4], 16));
     }
 
     #[test]

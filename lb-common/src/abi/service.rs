@@ -164,6 +164,8 @@ impl ServiceTraits {
     pub const ONE_PACKET: Self = Self(2);
     /// Its flows are QUIC connections.
     pub const QUIC: Self = Self(4);
+    /// Connection ids that its backends give out name them.
+    pub const SERVER_IDS: Self = Self(1024);
     /// A flow whose backend is gone is reset, not sent elsewhere.
     pub const RESETS: Self = Self(8);
     /// Its packets leave as they came, or within others: what is recorded is the backend alone.

@@ -1,5 +1,6 @@
 //! Third stage: which backend? By the flow's hash: it names a slot, and the slot a backend, unless
-//! its owner is changing (see `unsettled`). Services that record their flows ask here only for new
+//! its owner is changing (see `unsettled`). A connection id may name a backend first (see
+//! `server_id`). Services that record their flows ask here only for new
 //! ones (see `flow`).
 
 use crate::{
@@ -15,7 +16,7 @@ use super::{
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Towards, Tunnel},
-    steer,
+    server_id, steer,
     tables::{FamilyTables, Tables},
     unsettled,
 };
@@ -33,25 +34,20 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
     clamp::segments::<F, P, T>(packet, tables, service.id(), flags)?;
     let hash = service.hash(&parsed.key, tables.seed());
-    let traits = service.traits();
+    let facts = parsed.facts;
     let (index, opens) = if service.tracked() {
         let steered = steer::owner::<F, P, T>(packet, tables, parsed, service)?;
         (steered.index, steered.opens)
     } else {
-        let slot = slot_of(tables, service, hash)?;
-        let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
-            slot.current()
-        } else {
-            let quic = traits.has(ServiceTraits::QUIC);
-            let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
-            unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)?
+        let index = match named::<F, P, T>(packet, tables, service, facts.length)? {
+            0 => hashed::<F, P, T>(packet, tables, parsed, service, hash)?,
+            index => index,
         };
         (index, flags.opens())
     };
     let backend = backend(tables, index)?;
     let mode = backend.forward().ok_or(DropReason::Inconsistent)?;
     let next = forward::to_backend(tables, backend.next_hop())?;
-    let facts = parsed.facts;
     let tunnel = |udp| Tunnel { backend, hash, udp };
     match mode {
         Forward::Ipip => {
@@ -83,6 +79,49 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     tables.count_service(service.id(), traffic);
     tables.count_backend(index, traffic);
     Ok(egress)
+}
+
+/// Index of the backend that a packet's connection id names; 0: none. That is looked at by the program
+/// for packets that are not plain: to the verifier, another way to a backend is as many instructions
+/// again in the packet program.
+#[inline(always)]
+fn named<F: Family, P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    service: &Service<F::Address>,
+    length: usize,
+) -> Result<u32, Stop> {
+    if !service.traits().has(ServiceTraits::SERVER_IDS) {
+        return Ok(0);
+    }
+    if P::PLAIN {
+        return Err(Stop::Uncommon);
+    }
+    Ok(server_id::named::<F, P, T>(
+        packet,
+        tables,
+        service.id(),
+        length,
+    ))
+}
+
+/// Whose a packet is by its flow's hash.
+#[inline(always)]
+fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
+    packet: &P,
+    tables: &T,
+    parsed: &Parsed<F::Address>,
+    service: &Service<F::Address>,
+    hash: FlowHash,
+) -> Result<u32, Stop> {
+    let traits = service.traits();
+    let slot = slot_of(tables, service, hash)?;
+    if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
+        return Ok(slot.current());
+    }
+    let quic = traits.has(ServiceTraits::QUIC);
+    let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
+    unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)
 }
 
 /// The slot that flows of this hash have.

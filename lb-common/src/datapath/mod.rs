@@ -35,6 +35,7 @@ mod outcome;
 mod parse;
 mod quoted;
 mod rewrite;
+mod server_id;
 mod service;
 mod state;
 mod steer;

@@ -4,8 +4,8 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
-        FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
+        Address, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception, FlowEntry,
+        FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
         Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
         Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
     },
@@ -42,6 +42,9 @@ pub trait Tables {
 
     /// The number of the service at a group's port.
     fn at_port(&self, key: &PortKey) -> Option<u32>;
+
+    /// The backend that connection ids name which begin like this.
+    fn server(&self, key: &PrefixKey) -> Option<BackendRef>;
 
     /// The time, jiffies.
     fn now(&self) -> u32;

@@ -18,6 +18,31 @@ pub struct QuicHeader {
     version: [u8; 4],
 }
 
+/// The start of a packet, as far as a long header's first connection id: the one that its receiver is
+/// to know it by. A short header has that id behind its first byte, and does not say how long it is.
+///
+/// ```text
+///  0       1                               5        6
+/// +-------+-------------------------------+--------+----
+/// |1.tt...|            version            | length | connection id …
+/// +-------+-------------------------------+--------+----
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct QuicLongHeader {
+    start: QuicHeader,
+    id_length: u8,
+}
+
+/// Where the connection id lies that a packet's receiver is to know it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationId {
+    /// Bytes before it.
+    pub offset: usize,
+    /// How many octets it has at most.
+    pub octets: u8,
+}
+
 /// What a QUIC packet is to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuicPacket {
@@ -64,6 +89,27 @@ impl QuicHeader {
     }
 }
 
+impl QuicLongHeader {
+    /// As many octets as connection ids have (RFC 9000, section 17.2).
+    const LONGEST_ID: u8 = 20;
+
+    /// Where the receiver's connection id lies, in a packet of any version (RFC 8999, section 5).
+    #[inline(always)]
+    pub fn destination(&self) -> DestinationId {
+        if self.start.first & QuicHeader::LONG == 0 {
+            DestinationId {
+                offset: 1,
+                octets: Self::LONGEST_ID,
+            }
+        } else {
+            DestinationId {
+                offset: size_of::<Self>(),
+                octets: self.id_length,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +137,19 @@ mod tests {
         assert_eq!(packet(0xc0, 0xff00_001d, 1200), QuicPacket::Initial);
         assert_eq!(packet(0xf0, 0xff00_001d, 1200), QuicPacket::Initial);
         assert_eq!(packet(0xc0, 0xff00_001d, 1199), QuicPacket::Other);
+    }
+
+    #[test]
+    fn the_receivers_id_comes_first() {
+        let of = |first, id_length| {
+            let version = [0xff, 0, 0, 29];
+            let start = QuicHeader { first, version };
+            let id = QuicLongHeader { start, id_length }.destination();
+            (id.offset, id.octets)
+        };
+        assert_eq!(of(0xc0, 8), (6, 8));
+        assert_eq!(of(0x80, 0), (6, 0));
+        assert_eq!(of(0x7f, 8), (1, 20));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The numbers that keys take, each within bounds of its own.
 
 use super::schema::Value;
-use crate::model::{TableSize, Weight};
+use crate::model::{ServerIds, TableSize, Weight};
 
 impl Value for Weight {
     type Form = i64;
@@ -182,6 +182,39 @@ impl Value for SegmentSize {
         match u16::try_from(number) {
             Ok(n @ 536..=65_495) => Ok(Self(n)),
             _ => Err(format!("{number} is not the size of a segment")),
+        }
+    }
+}
+
+/// The number of a QUIC-LB configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConfigId(pub u8);
+
+impl Value for ConfigId {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 0 to 6";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(n @ 0..=ServerIds::MAX_CONFIGURATION) => Ok(Self(n)),
+            Ok(7) => Err("7 marks connection ids that name no server".to_owned()),
+            _ => Err(format!("{number} is not the number of a configuration")),
+        }
+    }
+}
+
+/// Octets of a server's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerIdLength(pub u8);
+
+impl Value for ServerIdLength {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 15";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(n @ 1..=15) => Ok(Self(n)),
+            _ => Err(format!("{number} is not the length of a server id")),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     number::{
-        ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
-        ReplyRate, SegmentSize,
+        ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port,
+        Priority, ReplyRate, SegmentSize, ServerIdLength,
     },
     read::Fields,
     schema::{List, Table, Written},
@@ -19,7 +19,7 @@ use super::{
     value::{AbsolutePath, Down, Interface, Name, Pattern, SocketPath},
 };
 use crate::model::{
-    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, Source,
+    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, ServerId, Source,
     TableSize, Tracking, Weight,
 };
 
@@ -79,6 +79,14 @@ pub(super) struct Service {
     pub mss_clamp: Option<At<SegmentSize>>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
+    pub quic_lb: Option<QuicLb>,
+}
+
+pub(super) struct QuicLb {
+    pub place: Place,
+    /// May be left out.
+    pub config_id: Option<At<ConfigId>>,
+    pub server_id_length: Option<At<ServerIdLength>>,
 }
 
 pub(super) struct SourcePrefix {
@@ -118,6 +126,7 @@ pub(super) struct Backend {
     pub priority: Option<At<Priority>>,
     /// May be left out.
     pub max_flows: Option<At<MaxFlows>>,
+    pub server_id: Written<ServerId>,
 }
 
 impl Table for Main {
@@ -204,6 +213,19 @@ impl Table for Service {
             mss_clamp: fields.optional("mss_clamp"),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
+            quic_lb: fields.optional_table("quic_lb"),
+        }
+    }
+}
+
+impl Table for QuicLb {
+    const HEADER: &'static str = "quic_lb = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            place: fields.place(),
+            config_id: fields.optional("config_id"),
+            server_id_length: fields.required("server_id_length"),
         }
     }
 }
@@ -262,6 +284,7 @@ impl Table for Backend {
             weight: fields.optional("weight"),
             priority: fields.optional("priority"),
             max_flows: fields.optional("max_flows"),
+            server_id: fields.written("server_id"),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::{
     value::{Down, Name},
 };
 use crate::model::{
-    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, ReplyLimits, Service, SourcePrefix,
-    Timeouts, Udp, Weight, default_settle,
+    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, ReplyLimits, ServerIds, Service,
+    SourcePrefix, Timeouts, Udp, Weight, default_settle,
 };
 
 /// The configuration, if every part of it could be read.
@@ -90,6 +90,7 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
         echo: service.echo?,
         mss_clamp: service.mss_clamp.as_ref().map(|at| at.value.0),
         udp: udp(service),
+        server_ids: server_ids(service)?,
     })
 }
 
@@ -141,6 +142,16 @@ fn udp(service: &raw::Service) -> Udp {
     }
 }
 
+/// How connection ids name servers, if they do.
+fn server_ids(service: &raw::Service) -> Option<Option<ServerIds>> {
+    let Some(written) = &service.quic_lb else {
+        return Some(None);
+    };
+    written.server_id_length.as_ref()?;
+    let configuration = written.config_id.as_ref().map_or(0, |id| id.value.0);
+    Some(Some(ServerIds { configuration }))
+}
+
 /// What was written, or the default.
 fn or<T: Copy>(written: &Option<At<T>>, default: T) -> T {
     written.as_ref().map_or(default, |at| at.value)
@@ -170,6 +181,7 @@ fn backend(backend: &raw::Backend) -> Option<Backend> {
         weight: or(&backend.weight, Weight::DEFAULT),
         priority: backend.priority.as_ref().map_or(0, |at| at.value.0),
         max_flows: backend.max_flows.as_ref().map(|at| at.value.0),
+        server_id: backend.server_id.value().map(|at| at.value),
     })
 }
 

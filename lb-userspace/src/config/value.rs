@@ -6,7 +6,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, de::IntoDeserializer};
 
 use super::{address, diagnostic::Code, diagnostic::Quoted, schema::Value};
-use crate::model::{BackendAddress, Forward, Listen, NoBackend, Scheduler, Seed, Source, Tracking};
+use crate::model::{
+    BackendAddress, Forward, Listen, NoBackend, Scheduler, Seed, ServerId, Source, Tracking,
+};
 
 /// The name of a service, pool or backend. Names go into metrics, and into commands as
 /// POOL/BACKEND.
@@ -170,6 +172,23 @@ impl Value for Seed {
             32 => "a seed with a character that is no hexadecimal digit".to_owned(),
             n => format!("a seed of {n} characters"),
         })
+    }
+}
+
+impl Value for ServerId {
+    type Form = String;
+    const EXPECTED: &'static str = "1 to 15 octets as hexadecimal digits, such as \"0a0b0c\"";
+
+    fn read(text: String) -> Result<Self, String> {
+        let octet = |pair: &[u8]| {
+            let digits = std::str::from_utf8(pair).ok()?;
+            let are_digits = digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
+            let octet = are_digits.then(|| u8::from_str_radix(digits, 16));
+            octet?.ok()
+        };
+        let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(octet).collect();
+        let id = octets.and_then(|octets| Self::new(&octets));
+        id.ok_or_else(|| format!("{} is not a server id", Quoted(&text)))
     }
 }
 

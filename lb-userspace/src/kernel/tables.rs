@@ -43,6 +43,7 @@ pub struct MapTables {
     loads: Values<Load>,
     timeouts: Values<Timeouts>,
     largest_segments: Values<u32>,
+    servers: LpmTrie<MapData, Wire<PrefixData>, u32>,
     listening: LpmTrie<MapData, Wire<PrefixData>, u32>,
     ports: LpmTrie<MapData, Wire<PortData>, u32>,
     old_tables: Values<OldTable>,
@@ -73,6 +74,7 @@ impl MapTables {
             loads: take(ebpf, "LOADS")?,
             timeouts: take(ebpf, "TIMEOUTS")?,
             largest_segments: take(ebpf, "LARGEST_SEGMENTS")?,
+            servers: take(ebpf, "SERVERS")?,
             listening: take(ebpf, "LISTENING")?,
             ports: take(ebpf, "PORTS")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
@@ -178,6 +180,11 @@ impl KernelTables for MapTables {
                     .iter()
                     .for_each(|&(slot, value)| table.set(slot, value));
                 Ok(())
+            }
+            Operation::SetServer(id, backend) => {
+                let key = Key::new(id.length(), Wire(id.data()));
+                let backend = (*backend != 0).then_some(*backend);
+                put(&mut self.servers, "SERVERS", &key, backend)
             }
             Operation::SetListening(prefix, group) => {
                 let key = Key::new(prefix.length(), Wire(prefix.data()));

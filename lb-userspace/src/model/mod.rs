@@ -20,9 +20,9 @@ use std::{
 pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
     listen::{Listen, Network},
-    pool::{Backend, BackendAddress, Forward, Gue, Pool, Source, Weight, WeightError},
+    pool::{Backend, BackendAddress, Forward, Gue, Pool, ServerId, Source, Weight, WeightError},
     service::{
-        NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
+        NoBackend, OnDown, Scheduler, ServerIds, Service, SourcePrefix, Timeouts, Tracking, Udp,
         default_settle,
     },
     tracked::{ReplyEnd, TrackedBecause, reply_ends},

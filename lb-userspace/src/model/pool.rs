@@ -195,6 +195,54 @@ pub struct Backend {
     pub priority: u8,
     /// Live flows that it has at most, not 0; absent: no limit.
     pub max_flows: Option<u32>,
+    /// What names it in the connection ids that it gives out.
+    pub server_id: Option<ServerId>,
+}
+
+/// What names a QUIC server in connection ids, 1 to [`ServerId::MAX_LEN`] octets
+/// (draft-ietf-quic-load-balancers-21, section 5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId {
+    /// Zeros behind the last one.
+    octets: [u8; Self::MAX_LEN],
+    len: u8,
+}
+
+impl ServerId {
+    /// A connection id has 20 octets at most: one before this one, and four behind it.
+    pub const MAX_LEN: usize = 15;
+
+    /// An id of these octets, if they are as many as one can have.
+    pub fn new(id: &[u8]) -> Option<Self> {
+        let mut octets = [0; Self::MAX_LEN];
+        octets.get_mut(..id.len())?.copy_from_slice(id);
+        let len = u8::try_from(id.len()).ok().filter(|len| *len > 0)?;
+        Some(Self { octets, len })
+    }
+
+    /// How many octets it has.
+    pub fn len(&self) -> u8 {
+        self.len
+    }
+
+    /// Never: an id has an octet at least.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Its octets, and zeros behind them.
+    pub fn octets(&self) -> &[u8; Self::MAX_LEN] {
+        &self.octets
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let octets = self.octets.iter().take(self.len.into());
+        octets
+            .into_iter()
+            .try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
 }
 
 /// Where a backend listens.

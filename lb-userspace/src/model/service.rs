@@ -47,6 +47,8 @@ pub struct Service {
     pub mss_clamp: Option<u16>,
     /// What the datagrams of its UDP addresses are to each other.
     pub udp: Udp,
+    /// How connection ids name the backends that gave them out, where they do; only of QUIC.
+    pub server_ids: Option<ServerIds>,
 }
 
 impl Service {
@@ -209,6 +211,19 @@ pub enum NoBackend {
     Reject,
     /// They are dropped.
     Drop,
+}
+
+/// How connection ids name the server that gave them out, in plain text
+/// (draft-ietf-quic-load-balancers-21, section 5). How long the ids themselves are, the backends say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerIds {
+    /// The first three bits of such connection ids, 0 to [`ServerIds::MAX_CONFIGURATION`].
+    pub configuration: u8,
+}
+
+impl ServerIds {
+    /// The number above says that a connection id names nobody.
+    pub const MAX_CONFIGURATION: u8 = 6;
 }
 
 /// What the datagrams of a service's UDP addresses are to each other. Its TCP addresses don't mind.

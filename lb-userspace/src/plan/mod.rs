@@ -41,6 +41,8 @@ pub struct Tables {
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
     pub slots: BTreeMap<TableId, Vec<Slot>>,
+    /// Backends that connection ids name, as words.
+    pub servers: BTreeMap<PrefixKey, u32>,
     /// Groups, by the prefixes that services listen on.
     pub listening: BTreeMap<PrefixKey, u32>,
     /// Numbers of the services of groups, by blocks of ports.
@@ -98,6 +100,8 @@ pub enum Operation {
     RemoveTable(TableId),
     /// Changes slots of a table, in place.
     SetSlots(TableId, Vec<(u32, Slot)>),
+    /// Writes the backend that connection ids name; 0 removes it.
+    SetServer(PrefixKey, u32),
     /// Writes the group of a prefix that services listen on; 0 removes it.
     SetListening(PrefixKey, u32),
     /// Writes the number of the service at a group's block of ports, or removes the block.
@@ -161,6 +165,7 @@ impl Tables {
                     }
                 }
             }
+            Operation::SetServer(id, backend) => put(&mut self.servers, *id, *backend, 0),
             Operation::SetListening(prefix, group) => put(&mut self.listening, *prefix, *group, 0),
             Operation::SetPorts(block, None) => drop(self.ports.remove(block)),
             Operation::SetPorts(block, Some(id)) => drop(self.ports.insert(*block, *id)),
@@ -217,6 +222,10 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(timeouts.map(|(n, timeouts)| Operation::SetTimeouts(n, timeouts)));
     let segments = changed(&old.largest_segments, &new.largest_segments);
     plan.extend(segments.map(|(n, bytes)| Operation::SetLargestSegment(n, bytes)));
+    // Those that go are removed first: they make room.
+    plan.extend(gone(&old.servers, &new.servers).map(|id| Operation::SetServer(id, 0)));
+    let servers = changed(&old.servers, &new.servers);
+    plan.extend(servers.map(|(id, backend)| Operation::SetServer(id, backend)));
     let reverses = changed(&old.reverses.ipv4, &new.reverses.ipv4);
     plan.extend(reverses.map(|(n, r)| Operation::SetReverse(n, OfFamily::Ipv4(r))));
     let reverses = changed(&old.reverses.ipv6, &new.reverses.ipv6);

@@ -91,7 +91,12 @@ fn tier<'a>(backends: impl Iterator<Item = (&'a Backend, bool)>) -> Option<u8> {
 }
 
 /// The address of a pool's backend that a service of `family` reaches.
-fn reached_at(pool: usize, n: usize, settings: &Pool, family: Family) -> Option<BackendId> {
+pub(super) fn reached_at(
+    pool: usize,
+    n: usize,
+    settings: &Pool,
+    family: Family,
+) -> Option<BackendId> {
     let reached = settings
         .forward
         .address(family, &settings.backends[n].addresses)?;

@@ -27,7 +27,7 @@ use super::{
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
     replies::Reply,
-    tracking,
+    servers, tracking,
 };
 
 /// One of our devices.
@@ -124,6 +124,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
     tables.largest_segments = largest_segments(inputs);
+    servers::fill(inputs, &mut tables);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -479,7 +480,7 @@ impl Specs<'_> {
             None => {
                 let prefix = ids.prefix(table_key, n);
                 (
-                    ServiceTraits::NONE,
+                    servers::traits(service, protocol),
                     prefix.unwrap_or_else(|| hashed(service, family)),
                 )
             }

@@ -34,6 +34,7 @@ pub(crate) fn backend(name: &str, weight: u16, addresses: &[&str]) -> Backend {
         weight,
         priority: 0,
         max_flows: None,
+        server_id: None,
         addresses: addresses.iter().map(address).collect(),
     }
 }
@@ -75,6 +76,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         echo: false,
         mss_clamp: None,
         udp: Udp::Flows,
+        server_ids: None,
     }
 }
 

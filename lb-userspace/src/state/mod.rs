@@ -11,6 +11,7 @@
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),
 //!   while `slots` knows who did;
 //! - `tracking` has what services need that record their flows;
+//! - `servers` says whom connection ids name;
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ways` holds next hops that were lost, while flows are kept that go there;
 //! - `ports` finds source ports that the host leaves free.
@@ -31,6 +32,7 @@ mod ports;
 mod ranges;
 mod registry;
 mod replies;
+mod servers;
 mod slot_tables;
 mod tracking;
 mod ways;

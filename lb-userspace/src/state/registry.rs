@@ -22,7 +22,8 @@ use std::{
 
 use lb_common::abi::{
     BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_GROUPS, MAX_NEXT_HOPS,
-    MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId, TableSize,
+    MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId,
+    TableSize,
 };
 
 use crate::{
@@ -39,6 +40,7 @@ use super::{
     place::{self, Placement},
     ranges::{Ranges, Sources},
     replies::{self, Replier, Reply},
+    servers,
     slot_tables::{Choice, Finding, NoTable, Owner, SlotTables, Used},
 };
 
@@ -374,6 +376,7 @@ fn check_limits(config: &Config) -> Result<(), Error> {
     within("services", config.services.len(), MAX_SERVICES)?;
     within("interfaces", config.agent.interfaces.len(), MAX_DEVICES - 1)?;
     within("backend addresses", backends, MAX_BACKENDS - 1)?;
+    within("server ids", servers::count(config), MAX_SERVERS)?;
     within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
     let ends = replies::repliers(config).len();
     within("ports of backends in nat mode", ends, MAX_REVERSES - 1)?;

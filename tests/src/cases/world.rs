@@ -56,6 +56,8 @@ pub struct World {
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
     pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
+    /// Backends that connection ids name, as words.
+    pub servers: BTreeMap<PrefixKey, u32>,
     /// Groups, by what services listen on.
     pub listening: BTreeMap<PrefixKey, u32>,
     /// Numbers of services, by blocks of ports.
@@ -203,6 +205,7 @@ impl World {
             largest_segments: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
+            servers: BTreeMap::new(),
             listening: BTreeMap::new(),
             ports: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),

@@ -8,12 +8,12 @@ use std::{
 
 use lb_common::{
     abi::{
-        Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey, FlowTable,
-        FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Load, MAX_BACKENDS,
-        MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
-        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
-        Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts,
-        Traffic, Unrecorded,
+        Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
+        FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Load,
+        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
+        MAX_TABLES, NextHop, Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits,
+        Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
+        SourcePorts, TableId, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
         DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
@@ -218,6 +218,15 @@ impl Tables for HostTables {
             .filter(|(block, _)| block.covers(key));
         let longest = covering.max_by_key(|(block, _)| block.length());
         longest.map(|(_, id)| *id)
+    }
+
+    fn server(&self, key: &PrefixKey) -> Option<BackendRef> {
+        let servers = self.world.servers.iter();
+        let covering = servers.filter(|(server, _)| server.covers(key));
+        let longest = covering
+            .filter(|(server, _)| server.length() <= key.length())
+            .max_by_key(|(server, _)| server.length());
+        longest.map(|(_, backend)| BackendRef::from_word(*backend))
     }
 
     fn now(&self) -> u32 {

@@ -127,6 +127,7 @@ impl Program {
         self.services("SERVICES_V6", &old.services_v6, &new.services_v6);
         let prefix = |key: &PrefixKey| (key.length(), key.data());
         let port = |key: &PortKey| (key.length(), key.data());
+        self.trie("SERVERS", &old.servers, &new.servers, prefix);
         self.trie("LISTENING", &old.listening, &new.listening, prefix);
         self.trie("PORTS", &old.ports, &new.ports, port);
         let (was, is) = (positions(&old.old_tables), positions(&new.old_tables));

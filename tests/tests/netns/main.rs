@@ -8,6 +8,7 @@ mod agent_icmp;
 mod agent_interfaces;
 mod agent_nat;
 mod agent_pools;
+mod agent_quic;
 mod agent_ranges;
 mod agent_reload;
 mod agent_schedulers;

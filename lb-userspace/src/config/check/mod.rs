@@ -6,6 +6,7 @@ mod addresses;
 mod keys;
 mod names;
 mod reach;
+mod server_ids;
 mod tracking;
 
 use std::{collections::HashMap, hash::Hash, ptr};
@@ -25,6 +26,7 @@ pub(super) fn check(agent: Option<&Agent>, balancing: &Balancing, findings: &mut
     addresses::check(&uses, balancing, findings);
     reach::check(&uses, findings);
     keys::check(balancing, findings);
+    server_ids::check(&uses, balancing, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

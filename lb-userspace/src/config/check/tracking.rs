@@ -93,6 +93,7 @@ fn idle_where_tracked(service: &Service, findings: &mut Vec<Finding>) {
         ),
         ("one_packet", set(&service.one_packet)),
         ("quic", set(&service.quic)),
+        ("quic_lb", service.quic_lb.as_ref().map(|lb| lb.place)),
     ];
     for (key, place) in keys {
         let why = format!("{} records every flow", service.title());

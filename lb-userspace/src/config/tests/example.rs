@@ -86,6 +86,7 @@ fn resolved() -> Config {
         echo: true,
         mss_clamp: None,
         udp: Udp::Flows,
+        server_ids: None,
     };
     let address = |ip: &str| BackendAddress {
         ip: ip.parse().unwrap(),
@@ -97,6 +98,7 @@ fn resolved() -> Config {
         weight: Weight::DEFAULT,
         priority: 0,
         max_flows: None,
+        server_id: None,
     };
     let pool = Pool {
         name: "web".into(),
@@ -199,7 +201,15 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
 
 /// Whether a comment is a key with its default, and not one that has none.
 fn is_default(comment: &str) -> bool {
-    let without = ["seed", "affinity", "fallback", "mss_clamp", "max_flows"];
+    let without = [
+        "seed",
+        "affinity",
+        "fallback",
+        "mss_clamp",
+        "quic_lb",
+        "max_flows",
+        "server_id",
+    ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
 }

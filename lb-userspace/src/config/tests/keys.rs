@@ -8,7 +8,8 @@ use super::{
     mistakes::{assert_mistake, mistakes},
 };
 use crate::model::{
-    Forward, NoBackend, OnDown, ReplyLimits, Scheduler, TrackedBecause, Tracking, Udp,
+    Forward, NoBackend, OnDown, ReplyLimits, Scheduler, ServerId, ServerIds, TrackedBecause,
+    Tracking, Udp,
 };
 
 mistakes! {
@@ -25,6 +26,9 @@ mistakes! {
     bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
     bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
 
+    bad_quic_lb: "[[pool]]" => "quic_lb = { config_id = 7, server_id_length = 16 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b0\"";
+    bad_quic_lb_keys: "[[pool]]" => "quic_lb = { config_id = -1 }\n\n[[pool]]", "weight = 50" => "server_id = \"\"";
+    bad_server_id: "weight = 50" => "server_id = \"+a0102030405060708090a0b0c0d0e0f\"";
     bad_mss_clamp: "[[pool]]" => "mss_clamp = 535\n\n[[pool]]";
     bad_reply_rate: "[agent]" => "[agent]\nicmp_rate = -1\nreset_rate = 10000001";
 
@@ -36,6 +40,10 @@ mistakes! {
     one_packet_and_quic: "80/tcp" => "443/udp", "[[pool]]" => "quic = true\none_packet = true\n\n[[pool]]";
     one_packet_without_udp: "[[pool]]" => "one_packet = true\nquic = false\n\n[[pool]]";
     quic_without_udp: "[[pool]]" => "quic = true\n\n[[pool]]";
+    quic_lb_without_quic: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp" => "443/udp", "[[pool]]" => "quic_lb = { server_id_length = 2 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b\"";
+    server_ids_missing: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp" => "443/udp", "[[pool]]" => "quic = true\nquic_lb = { server_id_length = 2 }\n\n[[pool]]";
+    server_ids_of_other_lengths: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp" => "443/udp", "[[pool]]" => "quic = true\nquic_lb = { server_id_length = 1 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b\"";
+    server_ids_twice: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "80/tcp" => "443/udp", "[[pool]]" => "quic = true\nquic_lb = { server_id_length = 2 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b\"\n\n[[pool.backend]]\nname = \"web2\"\naddress = \"198.18.1.12:8080\"\nserver_id = \"0A0B\"";
     source_in_nat: "source" => "forward = \"nat\"\nsource";
     source_in_dsr: "source" => "forward = \"dsr\"\nsource", ":8080" => "";
 
@@ -52,6 +60,8 @@ mistakes! {
     idle_down_grace: "[[pool]]" => "on_down = \"reset\"\ndown_grace = \"10s\"\n\n[[pool]]";
     idle_mss_clamp: "source = [\"198.18.1.254\"]" => "forward = \"dsr\"", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]", ":8080" => "";
     idle_mss_clamp_of_udp: "80/tcp" => "443/udp", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]";
+    idle_quic_lb: "80/tcp" => "443/udp", "[[pool]]" => "quic = true\nquic_lb = { server_id_length = 2 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b\"";
+    idle_server_id: "weight = 50" => "server_id = \"0a0b\"";
     idle_gue: "source" => "gue_port = 6081\ngue_checksum = false\nsource";
 
     idle_is_no_guess: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "tracking = \"ful\"\n[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
@@ -107,6 +117,13 @@ settle = "1m"
 entry_timeout = "90s"
 one_packet = true
 
+[[service]]
+name = "http3"
+listen = ["198.18.0.10:443/udp"]
+pool = "http3"
+quic = true
+quic_lb = { config_id = 6, server_id_length = 3 }
+
 [[pool]]
 name = "web"
 forward = "nat"
@@ -126,6 +143,15 @@ gue_checksum = false
 [[pool.backend]]
 name = "sorry1"
 address = "fd00:181::99"
+
+[[pool]]
+name = "http3"
+forward = "dsr"
+
+[[pool.backend]]
+name = "http3"
+address = "198.18.1.13"
+server_id = "0aFF00"
 "#;
 
 #[test]
@@ -144,8 +170,8 @@ fn every_key_reaches_the_model() {
     assert_eq!(config.agent.replies, replies);
 
     let seconds = Duration::from_secs;
-    let [web, dns] = &config.services[..] else {
-        panic!("two services");
+    let [web, dns, http3] = &config.services[..] else {
+        panic!("three services");
     };
     assert_eq!(web.scheduler, Scheduler::SourceHash);
     assert_eq!((web.source_prefix.ipv4, web.source_prefix.ipv6), (24, 128));
@@ -169,9 +195,15 @@ fn every_key_reaches_the_model() {
     assert_eq!((dns.settle, dns.entry_timeout), (seconds(60), seconds(90)));
     assert_eq!(dns.udp, Udp::OnePacket);
 
-    let [web, sorry] = &config.pools[..] else {
-        panic!("two pools");
+    let configuration = 6;
+    assert_eq!(http3.server_ids, Some(ServerIds { configuration }));
+    assert_eq!((http3.udp, dns.server_ids), (Udp::Quic, None));
+
+    let [web, sorry, named] = &config.pools[..] else {
+        panic!("three pools");
     };
+    let id = ServerId::new(&[0x0a, 0xff, 0]).unwrap();
+    assert_eq!(named.backends[0].server_id, Some(id));
     assert_eq!(web.forward, Forward::Nat);
     let backend = &web.backends[0];
     assert_eq!((backend.priority, backend.max_flows), (255, Some(100)));
@@ -195,14 +227,14 @@ fn the_first_reason_to_record_every_flow_counts() {
         pool: 0,
         backend: 0,
     };
-    assert_eq!(why(&[]), [Some(TrackedBecause::Asked), None]);
-    assert_eq!(why(&[asked]), [Some(TrackedBecause::Affinity), None]);
-    assert_eq!(why(&[asked, affinity]), [Some(capped), None]);
+    assert_eq!(why(&[]), [Some(TrackedBecause::Asked), None, None]);
+    assert_eq!(why(&[asked]), [Some(TrackedBecause::Affinity), None, None]);
+    assert_eq!(why(&[asked, affinity]), [Some(capped), None, None]);
     let cap = ("max_flows = 100", "");
-    assert_eq!(why(&[asked, affinity, cap]), [None, None]);
+    assert_eq!(why(&[asked, affinity, cap]), [None, None, None]);
     let scheduler = ("source-hash", "round-robin");
     let scheduled = Some(TrackedBecause::Scheduler);
-    assert_eq!(why(&[asked, affinity, scheduler]), [scheduled, None]);
+    assert_eq!(why(&[asked, affinity, scheduler]), [scheduled, None, None]);
 
     // A fallback pool counts as well, and makes its own service tracked.
     let full_nat = (
@@ -210,5 +242,5 @@ fn the_first_reason_to_record_every_flow_counts() {
         "\"full-nat\"\nsource = [\"fd00::1\"]\ngue_port",
     );
     let mode = Some(TrackedBecause::Mode { pool: 1 });
-    assert_eq!(why(&[full_nat]), [mode, mode]);
+    assert_eq!(why(&[full_nat]), [mode, mode, None]);
 }

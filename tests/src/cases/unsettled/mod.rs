@@ -10,6 +10,7 @@
 //!             sequence     what follows a SYN, and which FIN and RST are believed
 //!             quic         which packets of QUIC open and prove
 //!             inconclusive what follows an Initial and proves nothing
+//!             server_ids   connection ids that name a server, wherever the flow's slot leads
 //!             reset        services that reset the flows of dead backends
 //!             errors       ICMP errors about what a backend has sent, which change nothing
 //!             changes      slots that change again and again, packets that are forged
@@ -31,6 +32,7 @@ mod quic;
 mod reset;
 mod resize;
 mod sequence;
+mod server_ids;
 mod source_hash;
 mod story;
 mod tables;
@@ -50,6 +52,7 @@ pub(super) fn rows() -> Vec<Case> {
         changes::rows(),
         quic::rows(),
         inconclusive::rows(),
+        server_ids::rows(),
         resize::rows(),
         source_hash::rows(),
         limits::rows(),
