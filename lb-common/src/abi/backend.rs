@@ -205,6 +205,12 @@ impl Backend {
         }
     }
 
+    /// `ipip` and `gue`: whether each flow has an outer source address of its own.
+    #[inline(always)]
+    pub fn spreads_sources(&self) -> bool {
+        self.source_count != 0
+    }
+
     /// `gue`: whether outer UDP checksums are made over IPv6.
     #[inline(always)]
     pub fn makes_checksums(&self) -> bool {

@@ -48,18 +48,18 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     let backend = backend(tables, index)?;
     let mode = backend.forward().ok_or(DropReason::Inconsistent)?;
     let next = forward::to_backend(tables, backend.next_hop())?;
+    // What is spread by the flow tells flows apart that share a slot by their client's prefix, too.
+    let spreads = mode == Forward::Gue || mode == Forward::Ipip && backend.spreads_sources();
+    let hash = match service.prefix() {
+        1.. if spreads => parsed.key.hash(tables.seed()),
+        _ => hash,
+    };
     let tunnel = |udp| Tunnel { backend, hash, udp };
     match mode {
         Forward::Ipip => {
             rewrite::encapsulate::<F, P, T>(packet, tables, facts, tunnel(false), next)?;
         }
         Forward::Gue => {
-            // Its source port tells flows apart that share a slot by their client's prefix, too.
-            let hash = match service.prefix() {
-                0 => hash,
-                _ => parsed.key.hash(tables.seed()),
-            };
-            let tunnel = |udp| Tunnel { backend, hash, udp };
             rewrite::encapsulate_udp::<F, P, T>(packet, tables, &facts, &tunnel(true), &next)?;
         }
         Forward::Dsr => rewrite::pass_on::<F, P, T>(packet, tables, facts, next)?,

@@ -14,6 +14,7 @@ use super::{
     hashes::outer_source,
     outputs::{hash, output},
     places::{BACK, BACKEND, Flavour, Pool, Way},
+    world::table,
 };
 
 /// Clients of a row.
@@ -24,6 +25,7 @@ pub(super) fn rows() -> Vec<Case> {
     for pool in Pool::TUNNELS {
         for flavour in Flavour::ALL {
             rows.extend(entropy(flavour, pool));
+            rows.push(entropy_of_one_client(flavour, pool));
             rows.extend(hops_and_flags(flavour, pool));
         }
     }
@@ -70,6 +72,32 @@ fn entropy(flavour: Flavour, pool: Pool) -> impl Iterator<Item = Case> {
             assert!(sources.len() > 1, "one source for all of them");
             case
         })
+}
+
+/// Flows of one client, which have one slot by its prefix, have sources of their own.
+fn entropy_of_one_client(flavour: Flavour, pool: Pool) -> Case {
+    let own = flavour.version.backends(pool).own();
+    let tunnel = Tunnel {
+        entropy: 16,
+        ..Tunnel::default()
+    };
+    let case = row(flavour, pool, "sources of one client's flows").world(|world| {
+        world.set_tunnel(flavour.version, pool, tunnel);
+        let table = table(flavour.version, pool);
+        world.use_source_hash(flavour, pool, table, 16);
+    });
+    let client = flavour.version.client_number(Way::Router, 1);
+    let mut sources = BTreeSet::new();
+    let case = (0..u16::from(CLIENTS)).fold(case, |case, number| {
+        let client = SocketAddr::new(client, 3_000 + 517 * number);
+        let input = flavour.packet(client, flavour.service(pool));
+        let source = outer_source(own, 16, hash(flavour, pool, &input));
+        sources.insert(source);
+        let output = output(flavour, pool, &input).from_outside(source);
+        case.frame(&input, leaves(flavour, pool, &input, output))
+    });
+    assert_eq!(sources.len(), usize::from(CLIENTS), "a source for each");
+    case
 }
 
 fn from_client(flavour: Flavour, pool: Pool, number: u8) -> Frame {

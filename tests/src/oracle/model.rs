@@ -338,7 +338,7 @@ impl Model {
         };
         let backend = self.backend(index)?;
         let (through, mac, mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        let outer = self.outer(packet, service, &backend);
+        let outer = self.outer(packet, &backend);
         let overhead = outer.as_ref().map_or(0, overhead);
         if packet.headers.length + overhead > mtu {
             return Err(End::Drop(DropReason::TooBig));
@@ -364,15 +364,15 @@ impl Model {
     }
 
     /// The headers that go around a packet.
-    fn outer(&self, packet: &Packet<'_>, service: &Service, backend: &Backend) -> Option<Outer> {
-        let whole = flow_hash(self.site.seed, packet.flow.into());
-        let (hash, entropy, udp) = match backend.mode {
-            Mode::Ipip { entropy } => (self.hash(packet.flow, service), entropy, None),
+    fn outer(&self, packet: &Packet<'_>, backend: &Backend) -> Option<Outer> {
+        let hash = flow_hash(self.site.seed, packet.flow.into());
+        let (entropy, udp) = match backend.mode {
+            Mode::Ipip { entropy } => (entropy, None),
             Mode::Gue {
                 entropy,
                 port,
                 checksum,
-            } => (whole, entropy, Some(([outer_port(whole), port], checksum))),
+            } => (entropy, Some(([outer_port(hash), port], checksum))),
             Mode::FullNat | Mode::Nat | Mode::Dsr => return None,
         };
         Some(Outer {
