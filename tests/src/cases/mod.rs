@@ -10,6 +10,7 @@
 //!   shapes, fragments                   options and extension headers; packets in fragments
 //!   ranges                              services on ranges of ports and on prefixes
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
+//!   jumbo                               frames that fill several buffers
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
 //!   full_nat, crossing, checksums, flows, routes, spread
@@ -41,6 +42,7 @@ pub(crate) mod hashes;
 pub(crate) mod headers;
 mod icmp;
 mod icmp_errors;
+mod jumbo;
 mod listening;
 mod messages;
 mod one_sided;
@@ -84,6 +86,7 @@ pub fn all() -> Vec<Case> {
         icmp::rows(),
         icmp_errors::rows(),
         spread::rows(),
+        jumbo::rows(),
         unsettled::rows(),
         golden::rows(),
     ]

@@ -4,6 +4,7 @@ mod bench;
 mod counts;
 mod flows;
 mod network;
+mod parts;
 mod program;
 mod races;
 mod ring;

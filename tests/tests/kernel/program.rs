@@ -30,6 +30,8 @@ pub(crate) struct Program {
     slots: BTreeMap<TableId, Array<MapData, Wire<Slot>>>,
     /// Backends that may have counted something.
     pub(crate) counted: BTreeSet<u32>,
+    /// Bytes of a frame in the first part of its buffer; the rest is in others.
+    pub(crate) first_part: usize,
 }
 
 impl Program {
@@ -86,6 +88,7 @@ impl Program {
             world,
             slots: BTreeMap::new(),
             counted: BTreeSet::new(),
+            first_part: usize::MAX,
         }
     }
 
@@ -102,7 +105,7 @@ impl Program {
 
     /// Runs it on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
     pub(crate) fn run(&self, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-        run(self.xdp(), ifindex, frame)
+        run(self.xdp(), ifindex, frame, self.first_part)
     }
 
     /// The maps' world becomes this one.
@@ -311,13 +314,14 @@ impl Program {
     }
 }
 
-/// Runs a program on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
-pub(crate) fn run(program: &Xdp, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
+/// Runs a program on a frame that comes in through `ifindex`, so many bytes of it in the first part of
+/// its buffer: its answer, and the frame afterwards. Kernels before 6.18 take no frame that is in parts
+/// sooner than it must be.
+pub(crate) fn run(program: &Xdp, ifindex: u32, frame: &[u8], first_part: usize) -> (u32, Vec<u8>) {
     let mut output = vec![0; 16_384];
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context = [0, frame.len() as u32, 0, ifindex, 0, 0]
-        .map(u32::to_ne_bytes)
-        .concat();
+    let end = frame.len().min(first_part) as u32;
+    let context = [0, end, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
     let options = TestRunOptions {
         data_in: Some(frame),
         data_out: Some(&mut output),

@@ -68,7 +68,7 @@ fn race(program: &Xdp, pairs: &[Pair]) -> Vec<[Answer; 2]> {
                 while ready.load(Ordering::Acquire) < 2 * (n + 1) {
                     std::hint::spin_loop();
                 }
-                run(program, *ifindex, frame)
+                run(program, *ifindex, frame, usize::MAX)
             });
             answers.collect::<Vec<_>>()
         }

@@ -26,6 +26,8 @@ pub(crate) struct KernelRing<'a> {
     programs: Vec<Program>,
     /// The one of the row.
     current: usize,
+    /// Bytes of every frame in the first part of its buffer.
+    first_part: usize,
 }
 
 impl<'a> KernelRing<'a> {
@@ -40,7 +42,13 @@ impl<'a> KernelRing<'a> {
             routed,
             programs: Vec::new(),
             current: 0,
+            first_part: usize::MAX,
         }
+    }
+
+    /// Has only so many bytes of every frame lie in the first part of its buffer.
+    pub(crate) fn in_parts(self, first_part: usize) -> Self {
+        Self { first_part, ..self }
     }
 
     fn program(&mut self) -> &mut Program {
@@ -70,7 +78,9 @@ impl Ring for KernelRing<'_> {
     }
 
     fn handle(&mut self, arrival: &Arrival) -> Seen {
+        let first_part = self.first_part;
         let program = self.program();
+        program.first_part = first_part;
         let (action, frame) = program.run(arrival.ingress.ifindex, &arrival.bytes);
         let verdict = match action {
             1 => Verdict::Drop,
