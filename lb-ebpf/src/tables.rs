@@ -16,11 +16,12 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowEntry,
-        FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
-        Ipv6Address, Limited, Load, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FRAGMENT_SOURCES,
-        MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
-        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy, OldTable,
+        Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowBucket,
+        FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented,
+        HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BACKENDS,
+        MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED,
+        MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVICES,
+        MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, OWN_WORDS, Occupancy, OldTable,
         PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
         Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
         SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
@@ -79,6 +80,9 @@ static HAS_NAT_RANGES: Global<u8> = Global::new(1);
 /// Whether any service listens on a whole prefix.
 #[unsafe(no_mangle)]
 static HAS_PREFIXES: Global<u8> = Global::new(1);
+/// Whether there is an access list of all services.
+#[unsafe(no_mangle)]
+static HAS_ACCESS: Global<u8> = Global::new(1);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -112,6 +116,21 @@ static LISTENING: LpmTrie<PrefixData, u32, { MAX_LISTENING as usize }> = LpmTrie
 /// Numbers of the services of groups, by blocks of ports.
 #[btf_map]
 static PORTS: LpmTrie<PortData, u32, { MAX_PORT_BLOCKS as usize }> = LpmTrie::new();
+/// The filter of our own addresses.
+#[btf_map]
+static OWN: Array<u64, { OWN_WORDS as usize }> = Array::new();
+/// All access lists.
+#[btf_map]
+static ACCESS: LpmTrie<PrefixData, u32, { MAX_ACCESS as usize }> = LpmTrie::new();
+/// By service.
+#[btf_map]
+static LIMITS: Array<Limits, { MAX_SERVICES as usize }> = Array::new();
+/// Buckets by service.
+#[btf_map]
+static FLOW_BUCKETS: Array<u64, { MAX_SERVICES as usize }> = Array::new();
+#[btf_map]
+static SOURCE_FLOW_BUCKETS: LruHashMap<FlowBucketKey, u64, { MAX_FLOW_BUCKETS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> = Array::new();
 #[btf_map]
@@ -298,6 +317,54 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    fn own_word(&self, word: u32) -> u64 {
+        OWN.get(word).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn has_access(&self) -> bool {
+        HAS_ACCESS.load() != 0
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &PrefixKey) -> u32 {
+        ACCESS.get(prefix_key(key)).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn limits(&self, service: u32) -> Option<Limits> {
+        LIMITS.get(service).copied()
+    }
+
+    #[inline(always)]
+    fn with_flow_bucket(
+        &self,
+        service: u32,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        FLOW_BUCKETS
+            .get_ptr_mut(service)
+            .is_some_and(|bucket| change(bucket, work))
+    }
+
+    #[inline(always)]
+    fn with_source_flow_bucket(
+        &self,
+        key: &FlowBucketKey,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        if let Some(bucket) = SOURCE_FLOW_BUCKETS.get_ptr_mut(key) {
+            return change(bucket, work);
+        }
+        let Some(FlowBucket(first)) = work(FlowBucket::default()) else {
+            return false;
+        };
+        // Another CPU may have made it, or there is no room: then this flow was not counted.
+        let _ = SOURCE_FLOW_BUCKETS.insert(key, first, u64::from(BPF_NOEXIST));
+        true
+    }
+
+    #[inline(always)]
     fn now(&self) -> u32 {
         helpers::jiffies()
     }
@@ -473,6 +540,20 @@ impl Tables for KernelTables<'_> {
             unsafe { *count += 1 }
         }
     }
+}
+
+/// Changes a bucket that other CPUs may change as well.
+#[inline(always)]
+fn change(bucket: *mut u64, work: impl FnOnce(FlowBucket) -> Option<FlowBucket>) -> bool {
+    // SAFETY: an aligned map value, read and written as a whole. The kernel keeps its memory while
+    // the program runs; should it be another source's by now, that one has this one's bucket.
+    let before = FlowBucket(unsafe { bucket.read_volatile() });
+    let Some(FlowBucket(after)) = work(before) else {
+        return false;
+    };
+    // SAFETY: as above.
+    unsafe { bucket.write_volatile(after) }
+    true
 }
 
 /// A key as the map knows it.

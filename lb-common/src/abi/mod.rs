@@ -5,6 +5,7 @@
 //! a change there must bump [`LAYOUT`].
 
 mod address;
+mod admit;
 mod backend;
 mod bucket;
 mod counters;
@@ -19,6 +20,9 @@ mod service;
 mod slot;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
+pub use admit::{
+    FlowBucket, FlowBucketKey, Limits, OWN_WORDS, Rate, Verdict, global_list, own_bit, service_list,
+};
 pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Load, Outer};
 pub use bucket::{Bucket, BucketKey, Limited, ReplyLimits};
 pub use counters::{Counters, Direction, Traffic};
@@ -76,6 +80,12 @@ pub const MAX_PORT_BLOCKS: u32 = 1 << 16;
 /// Prefixes and addresses that services listen on.
 pub const MAX_LISTENING: u32 = 1 << 16;
 
+/// Prefixes of all access lists together.
+pub const MAX_ACCESS: u32 = 1 << 20;
+
+/// Source prefixes that limits are kept for: the most recent ones.
+pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
+
 /// Source addresses of each family.
 pub const MAX_SOURCES: u32 = 1 << 12;
 
@@ -94,6 +104,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);
     assert!(size_of::<Service<Ipv6Address>>() == 32);
+    assert!(size_of::<Limits>() == 24);
+    assert!(size_of::<FlowBucketKey>() == 24);
     assert!(size_of::<PrefixKey>() == 24);
     assert!(size_of::<PrefixData>() == 20);
     assert!(size_of::<PortKey>() == 16);

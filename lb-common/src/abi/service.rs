@@ -105,10 +105,10 @@ pub struct Service<A> {
     kind: u8,
     id: [u8; 4],
     table: [u8; 4],
-    size: u8,
-    traits: u8,
+    traits: [u8; 2],
+    /// The slot table's size, and in the upper half the scheduler.
+    size_and_scheduler: u8,
     prefix: u8,
-    scheduler: u8,
 }
 
 /// How a tracked service chooses a new flow's backend.
@@ -142,7 +142,7 @@ pub struct ServiceSpec {
 
 /// How a service's flows are told apart and kept: a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceTraits(u8);
+pub struct ServiceTraits(u16);
 
 impl ServiceTraits {
     /// None: flows are found by their hash, and end as TCP or UDP flows do.
@@ -161,6 +161,10 @@ impl ServiceTraits {
     pub const AFFINITY: Self = Self(32);
     /// Where it has no backend, its clients are told so.
     pub const REJECTS: Self = Self(64);
+    /// It has an access list.
+    pub const LISTED: Self = Self(128);
+    /// It has limits on new flows.
+    pub const LIMITED: Self = Self(256);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -240,10 +244,9 @@ impl<A: Address> Service<A> {
             kind: Self::KIND_SERVICE,
             id: spec.id.to_ne_bytes(),
             table: spec.table.index.to_ne_bytes(),
-            size: spec.table.size as u8,
-            traits: spec.traits.0,
+            traits: spec.traits.0.to_ne_bytes(),
+            size_and_scheduler: spec.table.size as u8 | (spec.scheduler as u8) << 4,
             prefix: spec.prefix,
-            scheduler: spec.scheduler as u8,
             ..Self::keyed(key)
         }
     }
@@ -282,10 +285,10 @@ impl<A: Address> Service<A> {
     /// [`Reverse`] is that says more, unless flows are recorded (`traits`).
     pub fn reverse(key: ServiceKey<A>, id: u32, index: u32, traits: ServiceTraits) -> Self {
         Self {
-            traits: traits.0,
             kind: Self::KIND_REVERSE,
             id: id.to_ne_bytes(),
             table: index.to_ne_bytes(),
+            traits: traits.0.to_ne_bytes(),
             ..Self::keyed(key)
         }
     }
@@ -341,7 +344,7 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn table(&self) -> TableId {
         TableId {
-            size: TableSize::from_class(self.size),
+            size: TableSize::from_class(self.size_and_scheduler & 15),
             index: u32::from_ne_bytes(self.table),
         }
     }
@@ -361,7 +364,7 @@ impl<A: Address> Service<A> {
     /// How its flows are told apart and kept.
     #[inline(always)]
     pub fn traits(&self) -> ServiceTraits {
-        ServiceTraits(self.traits)
+        ServiceTraits(u16::from_ne_bytes(self.traits))
     }
 
     /// Whether every flow is recorded.
@@ -386,7 +389,7 @@ impl<A: Address> Service<A> {
     /// How it chooses a new flow's backend, if it is tracked.
     #[inline(always)]
     pub fn scheduler(&self) -> Scheduler {
-        match self.scheduler {
+        match self.size_and_scheduler >> 4 {
             1 => Scheduler::RoundRobin,
             2 => Scheduler::LeastConnections,
             _ => Scheduler::Hash,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    forward,
+    admit, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Towards, Tunnel},
@@ -37,6 +37,9 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
         let steered = steer::owner::<F, P, T>(packet, tables, parsed, service)?;
         (steered.index, steered.opens)
     } else {
+        if traits.has(ServiceTraits::LIMITED) {
+            admit::opening::<F, P, T>(packet, tables, parsed, service)?;
+        }
         let slot = slot_of(tables, service, hash)?;
         let index = if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
             slot.current()

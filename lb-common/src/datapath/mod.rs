@@ -2,11 +2,11 @@
 //! the kernel line.
 //!
 //! ```text
-//!            parse ──► service ──► decide ──► rewrite ──► forward
-//! frame ──►  what is   whose is    which      new         which      ──► Outcome
-//!            it?       it?         backend?   headers     device?
-//!              │          │           │          │           │
-//!              └──────────┴───────────┴──────────┴───────────┴──► Pass or Drop, with a reason
+//!            parse ──► service ──► admit ──► decide ──► rewrite ──► forward
+//! frame ──►  what is   whose is    may it     which      new         which      ──► Outcome
+//!            it?       it?         come in?   backend?   headers     device?
+//!              │          │           │          │          │           │
+//!              └──────────┴───────────┴──────────┴──────────┴───────────┴──► Pass or Drop, with a reason
 //! ```
 //!
 //! Plain packets have their headers at constant offsets. All others (tags, options, extension
@@ -16,6 +16,7 @@
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
+mod admit;
 mod answer;
 mod aside;
 mod choose;
@@ -117,6 +118,9 @@ where
     T: FamilyTables<F>,
 {
     let service = service::find::<F, T>(tables, &parsed.key)?;
+    if service.kind() == ServiceKind::Service {
+        admit::source::<F, T>(tables, &parsed.key, service)?;
+    }
     match service.kind() {
         ServiceKind::Service if service.is_steered() => {
             decide::steered::<F, P, T>(packet, tables, ingress, parsed, service)

@@ -4,10 +4,11 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
-        FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
-        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
-        Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowBucket,
+        FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented,
+        HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable, PortKey, PrefixKey,
+        RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, Seed, Service, Slot,
+        SourcePorts, TableId, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -42,6 +43,33 @@ pub trait Tables {
 
     /// The number of the service at a group's port.
     fn at_port(&self, key: &PortKey) -> Option<u32>;
+
+    /// A word of the filter of our own addresses.
+    fn own_word(&self, word: u32) -> u64;
+
+    /// Whether there is an access list of all services.
+    fn has_access(&self) -> bool;
+
+    /// The number of an access list's longest prefix; 0 if none is on it.
+    fn access(&self, key: &PrefixKey) -> u32;
+
+    /// A service's limits.
+    fn limits(&self, service: u32) -> Option<Limits>;
+
+    /// Changes the bucket of all of a service's flows; `None` leaves it. What another CPU does
+    /// meanwhile may be lost.
+    fn with_flow_bucket(
+        &self,
+        service: u32,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool;
+
+    /// Changes a source's bucket, which is made if there is none, likewise.
+    fn with_source_flow_bucket(
+        &self,
+        key: &FlowBucketKey,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool;
 
     /// The time, jiffies.
     fn now(&self) -> u32;

@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     number::{
-        ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
+        Burst, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
         ReplyRate,
     },
     read::Fields,
     schema::{List, Table, Written},
     source::{At, Place},
-    value::{AbsolutePath, Down, Interface, Name, Pattern, SocketPath},
+    value::{AbsolutePath, Down, FlowsASecond, Interface, Name, Pattern, Prefix, SocketPath},
 };
 use crate::model::{
     BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, TableSize,
@@ -27,6 +27,8 @@ use crate::model::{
 pub(super) struct Main {
     pub include: List<Pattern>,
     pub agent: Option<Agent>,
+    /// May be left out.
+    pub access: Option<Access>,
     pub balancing: Balancing,
 }
 
@@ -78,6 +80,23 @@ pub(super) struct Service {
     pub echo: Option<bool>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
+    pub access: Option<Access>,
+    pub new_flows: Option<NewFlows>,
+}
+
+/// Both may be left out.
+pub(super) struct Access {
+    pub allow: List<Prefix>,
+    pub deny: List<Prefix>,
+}
+
+/// All may be left out.
+pub(super) struct NewFlows {
+    pub place: Place,
+    pub per_source: Option<At<FlowsASecond>>,
+    pub total: Option<At<FlowsASecond>>,
+    pub burst: Option<At<Burst>>,
+    pub source_prefix: Option<SourcePrefix>,
 }
 
 pub(super) struct SourcePrefix {
@@ -126,6 +145,7 @@ impl Table for Main {
         Self {
             include: fields.list("include"),
             agent: fields.required_table("agent"),
+            access: fields.optional_table("access"),
             balancing: balancing(fields),
         }
     }
@@ -135,7 +155,7 @@ impl Table for Included {
     const HEADER: &'static str = "an included file";
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        fields.refuse(&["agent", "include"]);
+        fields.refuse(&["agent", "access", "include"]);
         Self(balancing(fields))
     }
 }
@@ -202,6 +222,33 @@ impl Table for Service {
             echo: fields.or("echo", true),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
+            access: fields.optional_table("access"),
+            new_flows: fields.optional_table("new_flows"),
+        }
+    }
+}
+
+impl Table for Access {
+    const HEADER: &'static str = "access = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            allow: fields.list("allow"),
+            deny: fields.list("deny"),
+        }
+    }
+}
+
+impl Table for NewFlows {
+    const HEADER: &'static str = "new_flows = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            place: fields.place(),
+            per_source: fields.optional("per_source"),
+            total: fields.optional("total"),
+            burst: fields.optional("burst"),
+            source_prefix: fields.optional_table("source_prefix"),
         }
     }
 }

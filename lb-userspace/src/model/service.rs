@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Listen, PoolIndex, Protocol};
+use super::{Access, Family, Listen, NewFlows, PoolIndex, Protocol};
 
 /// `[[service]]`: addresses that clients connect to, and the pool that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,10 @@ pub struct Service {
     pub echo: bool,
     /// What the datagrams of its UDP addresses are to each other.
     pub udp: Udp,
+    /// Who may use it: `[service.access]`.
+    pub access: Option<Access>,
+    /// How many new flows it lets in.
+    pub new_flows: Option<NewFlows>,
 }
 
 impl Service {

@@ -21,6 +21,7 @@ use crate::{
 };
 
 use super::{
+    admission,
     contenders::{Contender, contenders},
     echo, groups,
     ids::{BackendId, Ids, PoolFamily},
@@ -123,6 +124,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     services(inputs, &answering, &mut tables);
     echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
+    admission::fill(inputs.config, &inputs.ids.services, &mut tables);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -480,5 +482,8 @@ fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
         NoBackend::Reject => ServiceTraits::REJECTS,
         NoBackend::Drop => ServiceTraits::NONE,
     };
-    datagrams.and(down).and(nobody)
+    datagrams
+        .and(down)
+        .and(nobody)
+        .and(admission::traits(service))
 }

@@ -74,6 +74,8 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         no_backend: NoBackend::Reject,
         echo: false,
         udp: Udp::Flows,
+        access: None,
+        new_flows: None,
     }
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn config() -> Config {
             },
             debug: false,
         },
+        access: None,
         services: vec![
             service("web", 0, &["198.18.0.10:80", "[fd00::10]:80"]),
             service("tunnel", 1, &["198.18.0.20:80"]),

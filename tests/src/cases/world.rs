@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     abi::{
-        Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
-        PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts,
-        TableId, TableSize, Timeouts,
+        Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, MacAddress, NextHop,
+        OldTable, PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot,
+        SourcePorts, TableId, TableSize, Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -54,6 +54,12 @@ pub struct World {
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
     pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
+    /// Words of the filter of our own addresses.
+    pub own: BTreeMap<u32, u64>,
+    /// Access lists.
+    pub access: BTreeMap<PrefixKey, u32>,
+    /// By service.
+    pub limits: BTreeMap<u32, Limits>,
     /// Groups, by what services listen on.
     pub listening: BTreeMap<PrefixKey, u32>,
     /// Numbers of services, by blocks of ports.
@@ -95,6 +101,8 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether a service listens on a whole prefix.
     pub prefixes: bool,
+    /// Whether there is an access list of all services.
+    pub access: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -187,6 +195,7 @@ impl World {
             nat: true,
             nat_ranges: true,
             prefixes: true,
+            access: true,
         };
         Self {
             constants,
@@ -200,6 +209,9 @@ impl World {
             timeouts: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
+            own: BTreeMap::new(),
+            access: BTreeMap::new(),
+            limits: BTreeMap::new(),
             listening: BTreeMap::new(),
             ports: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),

@@ -41,6 +41,7 @@ impl Program {
             nat,
             nat_ranges,
             prefixes,
+            access,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -56,6 +57,7 @@ impl Program {
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
+            .override_global("HAS_ACCESS", &u8::from(access), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -127,6 +129,9 @@ impl Program {
         self.services("SERVICES_V6", &old.services_v6, &new.services_v6);
         let prefix = |key: &PrefixKey| (key.length(), key.data());
         let port = |key: &PortKey| (key.length(), key.data());
+        self.values("OWN", &old.own, &new.own);
+        self.values("LIMITS", &old.limits, &new.limits);
+        self.trie("ACCESS", &old.access, &new.access, prefix);
         self.trie("LISTENING", &old.listening, &new.listening, prefix);
         self.trie("PORTS", &old.ports, &new.ports, port);
         let (was, is) = (positions(&old.old_tables), positions(&new.old_tables));

@@ -85,6 +85,8 @@ fn resolved() -> Config {
         no_backend: NoBackend::Reject,
         echo: true,
         udp: Udp::Flows,
+        access: None,
+        new_flows: None,
     };
     let address = |ip: &str| BackendAddress {
         ip: ip.parse().unwrap(),
@@ -113,6 +115,7 @@ fn resolved() -> Config {
     };
     Config {
         agent,
+        access: None,
         services: vec![service],
         pools: vec![pool],
     }
@@ -198,7 +201,14 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
 
 /// Whether a comment is a key with its default, and not one that has none.
 fn is_default(comment: &str) -> bool {
-    let without = ["seed", "affinity", "fallback", "max_flows"];
+    let without = [
+        "seed",
+        "affinity",
+        "fallback",
+        "max_flows",
+        "access",
+        "new_flows",
+    ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
 }
