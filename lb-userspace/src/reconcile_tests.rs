@@ -7,8 +7,9 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, FlowHash, Ipv4Address, Ipv6Address, PortKey, PrefixKey, Reverse, Service,
-    ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, listening_scope, numbered_position,
+    BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
+    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, listening_scope,
+    mapped_position, numbered_position,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -330,7 +331,7 @@ fn owning(ids: &Ids, tables: &Tables, key: (usize, Family)) -> BTreeSet<u32> {
 }
 
 #[test]
-fn a_tunnel_leads_to_backends_of_the_other_family() {
+fn all_modes_but_nat_lead_to_backends_of_the_other_family() {
     for forward in [Forward::Ipip, Forward::Gue, Forward::Nat, Forward::FullNat] {
         let mut config = config();
         let backends = vec![
@@ -343,7 +344,7 @@ fn a_tunnel_leads_to_backends_of_the_other_family() {
         let tables = of_ids(&config, &ids, &ALL);
         let index = |n, family| ids.backends[&(1, n, family)].index();
         let own = index(0, Family::Ipv4);
-        let crosses = matches!(forward, Forward::Ipip | Forward::Gue);
+        let crosses = forward != Forward::Nat;
         let other = Some(index(1, Family::Ipv6)).filter(|_| crosses);
         let expected = [own].into_iter().chain(other).collect();
         assert_eq!(
@@ -352,6 +353,50 @@ fn a_tunnel_leads_to_backends_of_the_other_family() {
             "{forward}"
         );
     }
+}
+
+/// All that flows of a pool need that have ends of both families lies in IPv6's tables.
+#[test]
+fn a_pool_that_crosses_has_its_tables_among_those_of_ipv6() {
+    let mut config = config();
+    let mut backends = vec![backend("six", 100, &["fd00:1::2"])];
+    backends.push(backend("both", 100, &["198.18.1.1", "fd00:1::1"]));
+    let sources = ["198.18.1.254", "fd00:1::fe"];
+    config.pools[0] = pool("web", Forward::FullNat, &sources, backends);
+    config.services[0].affinity = Some(Duration::from_secs(60));
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    let mapped = |text: &str| Ipv6Address::mapped(text.parse::<Ipv4Addr>().unwrap().into());
+    assert_eq!(tables.sources.ipv4, BTreeMap::new());
+    let of_v4 = ids.sources[&(0, Family::Ipv4)].0;
+    assert_eq!(tables.sources.ipv6[&of_v4], mapped("198.18.1.254"));
+    let both = ids.backends[&(0, 1, Family::Ipv4)].index();
+    let both = tables.backends[&both];
+    assert_eq!((both.version(), both.address()), (6, mapped("198.18.1.1")));
+    assert_eq!(both.sources(), (of_v4, 1));
+
+    let key = ServiceKey::service(
+        Ipv4Address::from(Ipv4Addr::new(198, 18, 0, 10)),
+        80u16.to_be_bytes(),
+        6,
+    );
+    let entry = found(&tables, key).unwrap();
+    assert!(entry.crosses());
+    let twin = tables.numbered.ipv6[&mapped_position(entry.id(), 6)];
+    assert_eq!(
+        (twin.id(), twin.table(), twin.traits()),
+        (entry.id(), entry.table(), entry.traits())
+    );
+    // As many bits of the IPv4 address, behind what is in front of it.
+    assert_eq!(twin.prefix(), entry.prefix() + 96);
+    let source = tables.numbered.ipv6[&MAPPED_SOURCE];
+    assert!(source.kind() == ServiceKind::Source && source.crosses());
+    let marks = tables
+        .services
+        .ipv4
+        .values()
+        .filter(|e| e.kind() == ServiceKind::Source);
+    assert!(marks.map(|mark| mark.crosses()).eq([true]));
 }
 
 /// The pool of the first service's entry for IPv4, by its table.

@@ -28,14 +28,31 @@ pub(super) fn segments<F: Family, P: Packet, T: Tables>(
     if largest == 0 {
         return Ok(());
     }
-    if P::PLAIN {
+    if P::PLAIN && !F::ACROSS {
         return Err(Stop::Uncommon);
     }
-    match packet.segment_size() {
+    let said = match F::ACROSS {
+        true => first_option::<F, P>(packet),
+        false => packet.segment_size(),
+    };
+    match said {
         Some(at) => lower::<F, P>(packet, at, largest).ok_or(DropReason::Inconsistent.into()),
         // What it does not say is 536 bytes over IPv4 and 1220 over IPv6: less than any link takes.
         None => Ok(()),
     }
+}
+
+/// Where the size is if the segment's first option says it, as it does in all common systems: the
+/// program for flows that have ends of both families finds it only there.
+#[inline(always)]
+fn first_option<F: Family, P: Packet>(packet: &P) -> Option<usize> {
+    const SEGMENT_SIZE: [u8; 2] = [2, 4];
+    let transport = packet.transport::<F>();
+    let at = transport + TcpHeader::LEN;
+    let tcp = packet.header::<TcpHeader>(transport)?;
+    let option = packet.header::<[u8; 2]>(at)?;
+    let said = tcp.payload() >= TcpHeader::LEN + 4 && *option == SEGMENT_SIZE;
+    said.then_some(at + 2)
 }
 
 /// Lowers the size at `at`, if it is larger.

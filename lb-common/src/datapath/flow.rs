@@ -58,6 +58,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if target.kind() == ServiceKind::Source && !ours() {
         return Err(PassReason::NoFlow.into());
     }
+    if target.crosses() && !F::ACROSS {
+        return Err(Stop::Crossing);
+    }
     let found = either(tables, &scratch.key);
     scratch.opens = u32::from(found.is_none());
     match (target.kind(), &found) {
@@ -151,7 +154,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
         protocol: facts.protocol,
         traffic_class: facts.traffic_class,
         // It fits: an IPv4 length has 16 bits, and no frame takes a longer IPv6 packet.
-        length: facts.length as u16,
+        length: F::on_wire(facts.length, entry.rewrite().destination) as u16,
     };
     let next = forward::next_hop::<F, T>(tables, held, entry, leaving, now)?;
     let translation = Translation::of(entry);
@@ -161,7 +164,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     let reopens = change == Change::Reopen && !entry.state().is_active();
     let traffic = Traffic {
         direction: entry.direction(),
-        bytes: facts.length as u64,
+        bytes: F::on_wire(facts.length, scratch.key.source) as u64,
         opens: scratch.opens != 0 || reopens,
     };
     tables.count_service(entry.service, traffic);

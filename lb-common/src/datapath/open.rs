@@ -42,7 +42,7 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
     let chosen = BackendRef::from_word(scratch.chosen);
     let backend = decide::backend(tables, chosen.index())?;
     let next = forward::to_backend(tables, backend.next_hop())?;
-    rewrite::fits(scratch.length as usize, 0, next)?;
+    rewrite::fits_as::<F>(scratch.length as usize, backend.address(), next)?;
     let new = NewFlow {
         service,
         chosen,

@@ -38,6 +38,8 @@ pub enum Stop {
     },
     /// It is not plain: the program that reads every shape decides.
     Uncommon,
+    /// Its flow may have ends of both families: the program for these decides.
+    Crossing,
 }
 
 macro_rules! reasons {
@@ -147,6 +149,12 @@ reasons! {
         ErrorNumbers = "error_numbers",
         /// The driver leaves no room in front of the frame for another header.
         NoHeadroom = "no_headroom",
+        /// Of a service whose backends are of both families or of the other one, but with options, extension headers or in fragments, which are not taken across.
+        CrossingShape = "crossing_shape",
+        /// From or to an IPv4-mapped IPv6 address (::ffff:0:0/96), which no packet has on a wire.
+        MappedAddress = "mapped_address",
+        /// A UDP packet over IPv4 without a checksum, which IPv6 does not do without, to a backend or client of IPv6.
+        UncheckedDatagram = "unchecked_datagram",
         /// Every source port that the flow may use is taken.
         NoSourcePort = "no_source_port",
         /// The kernel refused a flow entry.
@@ -213,6 +221,7 @@ impl From<Stop> for Outcome {
             Stop::Drop(reason) => Self::Drop(reason),
             Stop::TooBig { .. } => Self::Drop(DropReason::TooBig),
             Stop::Uncommon => Self::Pass(PassReason::NotRead),
+            Stop::Crossing => Self::Drop(DropReason::CrossingShape),
         }
     }
 }

@@ -90,6 +90,10 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
+    if service.crosses() {
+        // The packet as it was at the flow's other end may be of the other family.
+        return Err(PassReason::Icmp.into());
+    }
     let mut way = Way::default();
     match service.kind() {
         ServiceKind::Service if service.is_steered() => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     contenders::{Contender, contenders},
-    echo, groups,
+    crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
@@ -244,26 +244,40 @@ fn entries<A: Address>(key: ServiceKey<A>, address: A, reply: &Reply) -> (Servic
     (service, reverse)
 }
 
+/// Source addresses, and their marks.
 fn sources(ids: &Ids, tables: &mut Tables) {
     for (&n, &address) in &ids.source_addresses.ipv4 {
         tables.sources.ipv4.insert(n, address.into());
-        let address = Ipv4Address::from(address);
-        if let Some(&position) = ids.positions.ipv4.get(&ServiceKey::mark(address)) {
-            tables
-                .services
-                .ipv4
-                .insert(position, Service::source(address));
-        }
+        mark_ipv4(ids, address, tables);
     }
     for (&n, &address) in &ids.source_addresses.ipv6 {
         tables.sources.ipv6.insert(n, address.into());
-        let address = Ipv6Address::from(address);
-        if let Some(&position) = ids.positions.ipv6.get(&ServiceKey::mark(address)) {
-            tables
-                .services
-                .ipv6
-                .insert(position, Service::source(address));
+        match address.to_ipv4_mapped() {
+            Some(address) => mark_ipv4(ids, address, tables),
+            None => mark_ipv6(ids, address, tables),
         }
+    }
+}
+
+fn mark_ipv4(ids: &Ids, address: Ipv4Addr, tables: &mut Tables) {
+    let mark = mark::<Ipv4Address>(ids, address.into(), address.into());
+    if let Some(&position) = ids.positions.ipv4.get(&mark.key()) {
+        tables.services.ipv4.insert(position, mark);
+    }
+}
+
+fn mark_ipv6(ids: &Ids, address: Ipv6Addr, tables: &mut Tables) {
+    let mark = mark::<Ipv6Address>(ids, address.into(), address.into());
+    if let Some(&position) = ids.positions.ipv6.get(&mark.key()) {
+        tables.services.ipv6.insert(position, mark);
+    }
+}
+
+/// The mark of a source address.
+fn mark<A: Address>(ids: &Ids, ip: IpAddr, address: A) -> Service<A> {
+    match ids.crossing_sources.contains(&ip) {
+        true => Service::source(address).crossing(),
+        false => Service::source(address),
     }
 }
 
@@ -292,6 +306,9 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         generation,
     };
     match address.ip {
+        ip if inputs.ids.crossing.contains(&pool) => {
+            entry.of(Ipv6Address::from(crossing::mapped(ip)))
+        }
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
     }
@@ -428,6 +445,7 @@ fn services(
         }
     }
     groups::fill(inputs, &specs, tables);
+    crossing::fill(inputs, &specs, tables);
 }
 
 /// What services' entries are made from.
@@ -466,10 +484,14 @@ impl Specs<'_> {
                 )
             }
         };
+        let crosses = match ids.crossing.contains(&table_key.0) {
+            true => ServiceTraits::CROSSES,
+            false => ServiceTraits::NONE,
+        };
         Some(ServiceSpec {
             id: ids.services[n],
             table: *table.get(&table_key)?,
-            traits: recorded.and(traits(service, protocol)),
+            traits: recorded.and(crosses).and(traits(service, protocol)),
             scheduler,
             prefix,
         })

@@ -16,6 +16,7 @@
 //! - `ports` finds source ports that the host leaves free.
 
 mod contenders;
+mod crossing;
 mod desired;
 mod echo;
 #[cfg(test)]

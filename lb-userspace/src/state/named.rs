@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    echo, groups,
+    crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::{Choice, Finding, Owner},
@@ -46,6 +46,9 @@ pub struct Identity {
     pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
     pub gue: Option<(u16, bool)>,
+    /// Whether its flows may have ends of both families.
+    #[serde(default)]
+    pub crosses: bool,
 }
 
 impl Identity {
@@ -54,6 +57,7 @@ impl Identity {
         backend: &Backend,
         address: &BackendAddress,
         outer: &BTreeMap<IpAddr, IpAddr>,
+        crosses: bool,
     ) -> Self {
         let sources: Vec<_> = sources_of(pool, Family::of(address.ip)).collect();
         let chosen = match pool.forward {
@@ -70,6 +74,7 @@ impl Identity {
             sources: sources.iter().map(|source| source.ip).collect(),
             outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
+            crosses,
         }
     }
 
@@ -78,6 +83,7 @@ impl Identity {
         Sources {
             pool: self.pool.clone(),
             family: Family::of(self.address),
+            crosses: self.crosses,
             addresses: self.sources.clone(),
         }
     }
@@ -90,12 +96,14 @@ pub(super) fn identities<'a>(
     outer: &'a BTreeMap<IpAddr, IpAddr>,
 ) -> impl Iterator<Item = (BackendId, Identity)> + 'a {
     let pools = config.pools.iter().enumerate();
+    let crossing = crossing::pools(config);
     pools.flat_map(move |(p, pool)| {
+        let crosses = crossing.contains(&p);
         let backends = pool.backends.iter().enumerate();
         backends.flat_map(move |(n, backend)| {
             let identity = move |address: &BackendAddress| {
                 let id = (p, n, Family::of(address.ip));
-                (id, Identity::of(pool, backend, address, outer))
+                (id, Identity::of(pool, backend, address, outer, crosses))
             };
             backend.addresses.iter().map(identity)
         })
@@ -114,17 +122,26 @@ pub(super) fn next_hops(config: &Config) -> impl Iterator<Item = IpAddr> {
 pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sources)> {
     let pools = config.pools.iter().enumerate();
     let pools = pools.filter(|(_, pool)| pool.forward == Forward::FullNat);
-    let pieces = pools.flat_map(|(p, pool)| {
+    let crossing = crossing::pools(config);
+    let pieces = pools.flat_map(move |(p, pool)| {
+        let crosses = crossing.contains(&p);
         Family::ALL.map(|family| {
             let piece = Sources {
                 pool: pool.name.clone(),
                 family,
+                crosses,
                 addresses: sources_of(pool, family).map(|source| source.ip).collect(),
             };
             (p, piece)
         })
     });
     pieces.filter(|(_, piece)| !piece.addresses.is_empty())
+}
+
+/// The source addresses of flows that may have ends of both families.
+pub(super) fn crossing_sources(config: &Config) -> BTreeSet<IpAddr> {
+    let pieces = source_pieces(config).filter(|(_, piece)| piece.crosses);
+    pieces.flat_map(|(_, piece)| piece.addresses).collect()
 }
 
 /// A pool's sources of a family, as far as packets are sent from them: outer headers have one.
@@ -240,7 +257,8 @@ pub(super) fn service_keys(
 fn marks(ids: &Ids) -> BTreeSet<IpAddr> {
     let (ipv4, ipv6) = (&ids.source_addresses.ipv4, &ids.source_addresses.ipv6);
     let sources = ipv4.values().map(|&ip| IpAddr::from(ip));
-    let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip)));
+    // Mapped ones stand for those of IPv4.
+    let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip).to_canonical()));
     let groups = ids
         .groups
         .keys()

@@ -49,6 +49,7 @@ pub struct Frame {
     hops: u8,
     class: u8,
     dont_fragment: bool,
+    anew: bool,
     extras: Vec<u8>,
     next_header: Option<u8>,
     fragment: Option<Fragment>,
@@ -114,6 +115,7 @@ impl Frame {
             hops: 64,
             class: 0,
             dont_fragment: false,
+            anew: false,
             extras: Vec::new(),
             next_header: None,
             fragment: None,
@@ -204,6 +206,12 @@ impl Frame {
     /// With DF set; IPv6 has no such bit.
     pub fn dont_fragment(mut self) -> Self {
         self.dont_fragment = true;
+        self
+    }
+
+    /// With an IP header that was made here: not to be fragmented, and without a flow label.
+    pub fn anew(mut self) -> Self {
+        (self.anew, self.dont_fragment) = (true, true);
         self
     }
 
@@ -465,6 +473,9 @@ impl Frame {
         let mut ip = ip_header(source, destination, protocol, self.class, self.hops, length);
         if let IpHeader::V4(header) = &mut ip {
             header.dont_fragment = self.dont_fragment;
+            if self.anew {
+                header.identification = 0;
+            }
             header.options = Ipv4Options::try_from(&self.extras[..]).expect("whole words");
             header.total_len += self.extras.len() as u16;
         }
@@ -480,6 +491,9 @@ impl Frame {
             }
         };
         if let IpHeader::V6(header) = &mut ip {
+            if self.anew {
+                header.flow_label = Ipv6FlowLabel::ZERO;
+            }
             header.payload_length += self.extras.len() as u16;
             header.next_header = self.next_header.map_or(protocol, IpNumber);
         }

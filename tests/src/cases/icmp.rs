@@ -48,7 +48,7 @@ fn longest(version: Version) -> usize {
 }
 
 /// The error that `frame` is answered with.
-fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message {
+pub(super) fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message {
     let bytes = frame.bytes();
     let body = quote(&bytes, longest(flavour.version).min(bytes.len() - 14) & !3);
     let ends = [frame.destination().ip(), frame.source().ip()];
@@ -57,7 +57,8 @@ fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message 
         .ours()
 }
 
-fn mtu(version: Version, mtu: u16) -> [u8; 4] {
+/// What an error that says how much fits has in front of its quote.
+pub(super) fn mtu(version: Version, mtu: u16) -> [u8; 4] {
     let [a, b] = mtu.to_be_bytes();
     match version {
         Version::V4 => [0, 0, a, b],
@@ -65,7 +66,8 @@ fn mtu(version: Version, mtu: u16) -> [u8; 4] {
     }
 }
 
-fn answered(reason: AnswerReason, message: &Message) -> Expected {
+/// The frame from the uplink is answered with `message`.
+pub(super) fn answered(reason: AnswerReason, message: &Message) -> Expected {
     Expected::answered(UPLINK, reason, message.bytes())
 }
 

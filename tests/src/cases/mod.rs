@@ -12,7 +12,7 @@
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
-//!   full_nat, checksums, flows, routes, spread
+//!   full_nat, crossing, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
@@ -28,6 +28,7 @@ pub mod ring;
 pub mod world;
 
 mod checksums;
+mod crossing;
 mod edits;
 mod faults;
 mod flows;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
         one_sided::rows(),
         one_sided_routes::rows(),
         full_nat::rows(),
+        crossing::rows(),
         checksums::rows(),
         flows::rows(),
         routes::rows(),

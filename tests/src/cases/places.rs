@@ -298,6 +298,11 @@ impl Flavour {
         Self { version, protocol }
     }
 
+    /// The same protocol over the other IP version.
+    pub fn other(self) -> Self {
+        Self::new(self.version.other(), self.protocol)
+    }
+
     /// A packet of it.
     pub fn packet(self, source: SocketAddr, destination: SocketAddr) -> Frame {
         match self.protocol {
