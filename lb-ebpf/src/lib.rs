@@ -14,7 +14,7 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, UNCOMMON},
+    abi::{ASIDE, CROSSING, UNCOMMON},
     datapath::{self, Egress, Handled, Outcome, Question},
 };
 
@@ -29,20 +29,39 @@ use window::XdpWindow;
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
-    match datapath::handle(&mut XdpPacket::new(ctx), &tables) {
-        Handled::Done(outcome) => action(ctx, outcome),
+    let handled = datapath::handle(&mut XdpPacket::new(ctx), &tables);
+    go_on(ctx, &tables, handled)
+}
+
+/// Handles one packet of a flow whose ends may be of both families; the answer is an XDP action.
+#[inline(always)]
+pub fn handle_crossing(ctx: &XdpContext) -> u32 {
+    let tables = KernelTables::new(ctx);
+    let handled = datapath::handle_crossing(&mut XdpPacket::new(ctx), &tables);
+    go_on(ctx, &tables, handled)
+}
+
+/// Goes on to the program that decides, if one was not enough.
+#[inline(always)]
+fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
+    // After a tail call: there is no such program.
+    let outcome = match handled {
+        Handled::Done(outcome) => outcome,
         Handled::Uncommon => {
             tables::go_on(ctx, UNCOMMON);
-            // Still here: there is no such program.
-            action(ctx, datapath::leave_unread(&tables))
+            datapath::leave_unread(tables)
+        }
+        Handled::Crossing => {
+            tables::go_on(ctx, CROSSING);
+            datapath::leave_uncrossed(tables)
         }
         Handled::Aside(question) => {
             tables::ask(question);
             tables::go_on(ctx, ASIDE);
-            // Still here: there is no such program.
-            action(ctx, datapath::leave_unanswered(&tables, question))
+            datapath::leave_unanswered(tables, question)
         }
-    }
+    };
+    action(ctx, outcome)
 }
 
 /// Handles one packet of any shape; the answer is an XDP action.

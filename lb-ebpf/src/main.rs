@@ -26,6 +26,12 @@ mod entry {
         lb_ebpf::handle_aside(&ctx)
     }
 
+    /// The program for flows whose ends are of both families; by tail call.
+    #[xdp(frags)]
+    fn crossing(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_crossing(&ctx)
+    }
+
     /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of
     /// entries from. Run by `BPF_PROG_TEST_RUN` alone.
     #[xdp]

@@ -172,6 +172,9 @@ static LOADS: Array<Load, { MAX_BACKENDS as usize }> = Array::new();
 static ACTIVE: Array<u64, { MAX_BACKENDS as usize }> = Array::new();
 #[btf_map]
 static TIMEOUTS: Array<Timeouts, { MAX_SERVICES as usize }> = Array::new();
+/// How large TCP segments clients and backends of services may say they take, bytes; 0: any.
+#[btf_map]
+static LARGEST_SEGMENTS: Array<u32, { MAX_SERVICES as usize }> = Array::new();
 /// How many flows of a service each CPU has given away by turns.
 #[btf_map]
 static TURNS: PerCpuArray<u32, { MAX_SERVICES as usize }> = PerCpuArray::new();
@@ -415,6 +418,11 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn timeouts(&self, service: u32) -> Option<Timeouts> {
         TIMEOUTS.get(service).copied()
+    }
+
+    #[inline(always)]
+    fn largest_segment(&self, service: u32) -> u16 {
+        LARGEST_SEGMENTS.get(service).copied().unwrap_or_default() as u16
     }
 
     #[inline(always)]

@@ -105,6 +105,11 @@ impl Packet for XdpWindow<'_> {
     }
 
     #[inline(always)]
+    fn segment_size(&self) -> Option<usize> {
+        Some(self.layout().segment_size).filter(|at| *at != 0)
+    }
+
+    #[inline(always)]
     fn len(&self) -> usize {
         self.window.length as usize
     }
@@ -151,6 +156,7 @@ impl AnyShape for XdpWindow<'_> {
                 protocol: (&raw const (*layout).protocol).read_volatile(),
                 piece: (&raw const (*layout).piece).read_volatile(),
                 id: (&raw const (*layout).id).read_volatile(),
+                segment_size: (&raw const (*layout).segment_size).read_volatile(),
             }
         }
     }

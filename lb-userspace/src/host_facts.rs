@@ -39,7 +39,7 @@ fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
     let backends = config.pools.iter().flat_map(|pool| &pool.backends);
     listens
         .map(|listen| listen.address.ip())
-        .chain(sources.copied())
+        .chain(sources.map(|source| source.ip))
         .chain(
             backends
                 .flat_map(|backend| &backend.addresses)

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use lb_common::abi::{
-    BackendRef, FlowHash, Ipv4Address, Ipv6Address, PortKey, PrefixKey, Reverse, Service,
-    ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Verdict, listening_scope,
-    numbered_position, service_list,
+    BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
+    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Verdict, listening_scope,
+    mapped_position, numbered_position, service_list,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -332,6 +332,22 @@ fn a_services_entry_says_how_its_flows_are_told_apart_and_kept() {
     assert_eq!((entry.prefix(), entry.traits()), (0, one_packet));
 }
 
+/// Where answers do not pass here, nothing can be done about what clients say.
+#[test]
+fn segment_sizes_are_for_services_whose_answers_pass() {
+    let mut config = config();
+    for service in &mut config.services {
+        service.mss_clamp = Some(1360);
+    }
+    let pools = config.services.iter().map(|service| service.pool);
+    let forwards = pools.map(|pool| config.pools[pool].forward);
+    let expected = forwards.filter(|forward| forward.sees_answers()).count();
+    assert!(expected > 0 && expected < config.services.len());
+    let tables = desired(&config, &ALL);
+    let sizes: Vec<u16> = tables.largest_segments.into_values().collect();
+    assert_eq!(sizes, vec![1360; expected]);
+}
+
 /// The service's entry and the slots change together, or flows would be looked for in wrong slots.
 #[test]
 fn a_service_hashes_by_its_new_prefix_once_another_table_is_made_for_it() {
@@ -382,7 +398,7 @@ fn owning(ids: &Ids, tables: &Tables, key: (usize, Family)) -> BTreeSet<u32> {
 }
 
 #[test]
-fn a_tunnel_leads_to_backends_of_the_other_family() {
+fn all_modes_but_nat_lead_to_backends_of_the_other_family() {
     for forward in [Forward::Ipip, Forward::Gue, Forward::Nat, Forward::FullNat] {
         let mut config = config();
         let backends = vec![
@@ -395,7 +411,7 @@ fn a_tunnel_leads_to_backends_of_the_other_family() {
         let tables = of_ids(&config, &ids, &ALL);
         let index = |n, family| ids.backends[&(1, n, family)].index();
         let own = index(0, Family::Ipv4);
-        let crosses = matches!(forward, Forward::Ipip | Forward::Gue);
+        let crosses = forward != Forward::Nat;
         let other = Some(index(1, Family::Ipv6)).filter(|_| crosses);
         let expected = [own].into_iter().chain(other).collect();
         assert_eq!(
@@ -404,6 +420,50 @@ fn a_tunnel_leads_to_backends_of_the_other_family() {
             "{forward}"
         );
     }
+}
+
+/// All that flows of a pool need that have ends of both families lies in IPv6's tables.
+#[test]
+fn a_pool_that_crosses_has_its_tables_among_those_of_ipv6() {
+    let mut config = config();
+    let mut backends = vec![backend("six", 100, &["fd00:1::2"])];
+    backends.push(backend("both", 100, &["198.18.1.1", "fd00:1::1"]));
+    let sources = ["198.18.1.254", "fd00:1::fe"];
+    config.pools[0] = pool("web", Forward::FullNat, &sources, backends);
+    config.services[0].affinity = Some(Duration::from_secs(60));
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    let mapped = |text: &str| Ipv6Address::mapped(text.parse::<Ipv4Addr>().unwrap().into());
+    assert_eq!(tables.sources.ipv4, BTreeMap::new());
+    let of_v4 = ids.sources[&(0, Family::Ipv4)].0;
+    assert_eq!(tables.sources.ipv6[&of_v4], mapped("198.18.1.254"));
+    let both = ids.backends[&(0, 1, Family::Ipv4)].index();
+    let both = tables.backends[&both];
+    assert_eq!((both.version(), both.address()), (6, mapped("198.18.1.1")));
+    assert_eq!(both.sources(), (of_v4, 1));
+
+    let key = ServiceKey::service(
+        Ipv4Address::from(Ipv4Addr::new(198, 18, 0, 10)),
+        80u16.to_be_bytes(),
+        6,
+    );
+    let entry = found(&tables, key).unwrap();
+    assert!(entry.crosses());
+    let twin = tables.numbered.ipv6[&mapped_position(entry.id(), 6)];
+    assert_eq!(
+        (twin.id(), twin.table(), twin.traits()),
+        (entry.id(), entry.table(), entry.traits())
+    );
+    // As many bits of the IPv4 address, behind what is in front of it.
+    assert_eq!(twin.prefix(), entry.prefix() + 96);
+    let source = tables.numbered.ipv6[&MAPPED_SOURCE];
+    assert!(source.kind() == ServiceKind::Source && source.crosses());
+    let marks = tables
+        .services
+        .ipv4
+        .values()
+        .filter(|e| e.kind() == ServiceKind::Source);
+    assert!(marks.map(|mark| mark.crosses()).eq([true]));
 }
 
 /// The pool of the first service's entry for IPv4, by its table.
@@ -440,6 +500,36 @@ fn a_backend_with_another_outer_source_is_another_one() {
             (changes, changes)
         );
     }
+}
+
+#[test]
+fn each_flow_has_an_outer_source_of_a_prefix_of_its_own() {
+    let mut config = config();
+    let mut host = Host::default();
+    let mut index = |source: &str| {
+        let backends = vec![backend("a", 100, &["198.18.1.1"])];
+        config.pools[1] = pool("tunnel", Forward::Ipip, &[source], backends);
+        host.load(&config);
+        let (_, ids) = host.registry.assign(&config).unwrap();
+        let index = ids.backends[&(1, 0, Family::Ipv4)].index();
+        (index, host.fake.tables.backends[&index])
+    };
+    let (one, _) = index("198.18.8.0");
+    let (of_its_own, entry) = index("198.18.8.0/24");
+    // An entry is not changed under readers.
+    assert_ne!(one, of_its_own);
+    let from = |hash| {
+        let IpAddr::V4(from) = IpAddr::from(entry.outer_source::<Ipv4Address>(FlowHash(hash)))
+        else {
+            panic!("an IPv4 address");
+        };
+        from.octets()
+    };
+    let all: BTreeSet<_> = (0..4096u64)
+        .map(|n| from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    assert_eq!(all.len(), 256);
+    assert!(all.iter().all(|from| from[..3] == [198, 18, 8]));
 }
 
 #[test]

@@ -16,18 +16,21 @@
 //! cases       the table of packet cases, which rings 0 and 2 run
 //! host        a packet and tables without a kernel: ring 0's half of it (the kernel's half is in
 //!             tests/kernel)
+//! oracle      another balancer, slow and plain, that has to agree about every frame
 //! bench       what a packet costs, beside floors of the same run
 //! live        thousands of live connections while backends come, go and die
+//! conservation  is every packet accounted for, and is what comes out sound
 //! ```
 //!
-//! Everything that is made here goes when its owner is dropped. Everything but `cases` and `host`
-//! needs root; nothing is skipped without it. Packets travel only between namespaces of the run.
+//! Everything that is made here goes when its owner is dropped. Everything but `cases`, `host` and
+//! `oracle` needs root; nothing is skipped without it. Packets travel only between namespaces of the run.
 
 pub mod addresses;
 pub mod bench;
 pub mod cases;
 pub mod clients;
 pub mod command;
+pub mod conservation;
 pub mod decapsulator;
 pub mod host;
 pub mod http;
@@ -39,6 +42,7 @@ pub mod namespace;
 pub mod network;
 pub mod nginx;
 pub mod offload;
+pub mod oracle;
 pub mod process;
 pub mod programs;
 pub mod progress;

@@ -1,5 +1,5 @@
-//! Checksum offload off: packets that a veth's own host makes would otherwise carry partial
-//! checksums, which XDP programs can't use.
+//! Offloads off: packets that a veth's own host makes would otherwise carry partial checksums, which
+//! XDP programs can't use; and packets that are merged on receipt can't be counted.
 
 use std::{
     io,
@@ -19,24 +19,34 @@ struct EthtoolValue {
 }
 
 const ETHTOOL_STXCSUM: u32 = 0x17;
+const ETHTOOL_SGRO: u32 = 0x2c;
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
 /// What `ethtool -K INTERFACE tx off` does.
 pub fn disable_transmit_checksums(namespace: &Namespace, interface: &str) -> Result<()> {
-    namespace.run(|| set(interface)).with_context(|| {
-        format!(
-            "could not turn checksum offload off on {interface} in {}",
-            namespace.name()
-        )
-    })
+    turn_off(namespace, interface, ETHTOOL_STXCSUM, "checksum offload")
 }
 
-fn set(interface: &str) -> Result<()> {
+/// What `ethtool -K INTERFACE gro off` does.
+pub fn disable_merging(namespace: &Namespace, interface: &str) -> Result<()> {
+    turn_off(namespace, interface, ETHTOOL_SGRO, "GRO")
+}
+
+fn turn_off(namespace: &Namespace, interface: &str, command: u32, what: &str) -> Result<()> {
+    namespace
+        .run(|| clear(interface, command))
+        .with_context(|| {
+            format!(
+                "could not turn {what} off on {interface} in {}",
+                namespace.name()
+            )
+        })
+}
+
+/// Sets the feature of this command to 0.
+fn clear(interface: &str, command: u32) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let mut value = EthtoolValue {
-        command: ETHTOOL_STXCSUM,
-        data: 0,
-    };
+    let mut value = EthtoolValue { command, data: 0 };
     // SAFETY: `ifreq` is plain data, for which zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     ensure!(

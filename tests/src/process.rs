@@ -18,6 +18,8 @@ use nix::{
 
 /// How long a process may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long its start may take, at the end of which it may refuse: the kernel verifies several programs.
+const START: Duration = Duration::from_secs(20);
 
 /// A running process.
 pub struct Process {
@@ -92,16 +94,16 @@ impl Process {
         }
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
         kill(pid, signal).with_context(|| format!("could not stop {}", self.name))?;
-        self.wait(&format!("{signal}"))
+        self.wait(&format!("{signal}"), PATIENCE)
     }
 
     /// Waits until it has ended by itself; kills it, and fails, if it takes too long.
     pub fn expect_end(&mut self) -> Result<ExitStatus> {
-        self.wait("its start")
+        self.wait("its start", START)
     }
 
-    fn wait(&mut self, since: &str) -> Result<ExitStatus> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait(&mut self, since: &str, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
         // Not `wait::until`: clean-up goes on when the harness was interrupted.
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -114,7 +116,7 @@ impl Process {
         bail!(
             "{} did not end within {} s of {since}",
             self.name,
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
     }
 }

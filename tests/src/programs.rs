@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     programs::{Xdp, XdpMode},
 };
 
@@ -46,6 +46,22 @@ pub fn interfaces_with_any(namespace: &Namespace) -> Result<Vec<String>> {
 /// Reads the object with all programs, each not loaded yet.
 pub(crate) fn object() -> Result<Ebpf> {
     Ebpf::load(OBJECT).context("could not read the test programs")
+}
+
+/// Reads the object with the frames that `flood_v4` and `flood_v6` start from, and loads the two.
+pub(crate) fn flood(v4: &[u8], v6: &[u8]) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global("TEMPLATE_V4", v4, true);
+    loader.override_global("TEMPLATE_V6", v6, true);
+    let loaded = loader.load(OBJECT);
+    let mut object = loaded.context("could not read the test programs")?;
+    for name in ["flood_v4", "flood_v6"] {
+        let program = program(&mut object, name)?;
+        program
+            .load()
+            .with_context(|| format!("could not load program {name}"))?;
+    }
+    Ok(object)
 }
 
 /// A program of the object.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bpf_build::{FOR_TESTS, PRODUCT};
 
-use crate::{demo, dependencies, process, setup, test, verify, workspace::Workspace};
+use crate::{demo, dependencies, faults, fuzz, process, setup, test, verify, workspace::Workspace};
 
 /// Run all that CI runs: format, lints, tests of all rings, documentation, verifier, demo
 ///
@@ -18,13 +18,15 @@ pub(crate) struct Arguments {}
 
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     ("set-up", set_up),
     ("format", format),
     ("dependencies", dependencies::check),
     ("lints, host", host_lints),
     ("lints, BPF", bpf_lints),
     ("tests, rings 0 to 3", test::run_all),
+    ("seeded faults", faults::run_all),
+    ("fuzz targets", fuzz::build),
     ("documentation", documentation),
     ("verifier", verifier),
     ("demo", demonstration),

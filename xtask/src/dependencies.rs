@@ -11,12 +11,13 @@ use serde::Deserialize;
 use crate::{process, workspace::Workspace};
 
 /// Licences that ask for no more than their text beside the binary.
-const ALLOWED: [&str; 8] = [
+const ALLOWED: [&str; 9] = [
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "ISC",
     "MIT",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -133,6 +134,7 @@ mod tests {
     fn expressions_are_read_as_spdx_has_them() {
         for good in [
             "MIT",
+            "NCSA",
             "MIT/Apache-2.0",
             "GPL-3.0 OR MIT",
             "Apache-2.0 WITH LLVM-exception OR MIT",

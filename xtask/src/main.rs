@@ -9,6 +9,8 @@ mod demo;
 mod dependencies;
 mod docs;
 mod executable;
+mod faults;
+mod fuzz;
 mod packages;
 mod process;
 mod root;
@@ -40,6 +42,7 @@ enum Verb {
     Demo(demo::Arguments),
     Bench(bench::Arguments),
     Soak(soak::Arguments),
+    Faults(faults::Arguments),
     Docs(docs::Arguments),
     Verify(verify::Arguments),
     Ci(ci::Arguments),
@@ -63,6 +66,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Bench(arguments) => bench::run(&workspace, &arguments),
         Verb::Soak(arguments) => soak::run(&workspace, &arguments),
+        Verb::Faults(arguments) => faults::run(&workspace, &arguments),
         Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),

@@ -6,6 +6,7 @@ use std::{ffi::OsString, fs, os::unix::process::CommandExt};
 use anyhow::{Context, Result};
 
 use crate::{
+    fuzz::{self, MINUTES, TARGETS, Target},
     process, root, setup,
     workspace::{PRODUCT, TESTS, Workspace},
 };
@@ -18,13 +19,17 @@ use crate::{
 pub(crate) struct Arguments {
     /// Which
     name: Option<String>,
-    /// Passed through to the run (`-- --help` lists what it takes)
+    /// Passed through to the run (`-- --help` lists what it takes; of fuzz targets `-- -help=1`)
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
 
 /// Becomes the run, so that a Ctrl-C reaches nobody else and its clean-up is waited for.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let named = |target: &&Target| arguments.name.as_deref() == Some(target.name);
+    if let Some(target) = TARGETS.iter().find(named) {
+        return fuzz::run(workspace, target, &arguments.rest);
+    }
     setup::everything(workspace)?;
     process::run(
         workspace
@@ -34,7 +39,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     )?;
     let program = workspace.released("soak");
     let Some(name) = &arguments.name else {
-        return process::run(workspace.command(program).arg("list"));
+        process::run(workspace.command(program).arg("list"))?;
+        for Target { name, about, .. } in &TARGETS {
+            println!("{name:14}{MINUTES:4} min   {about}");
+        }
+        return Ok(());
     };
     let folder = workspace.root().join("target/soak");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;

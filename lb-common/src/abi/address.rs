@@ -84,12 +84,35 @@ impl Ipv6Address {
         Self((whole as u64).to_le(), ((whole >> 64) as u64).to_le())
     }
 
+    /// The IPv4-mapped address of an IPv4 address (RFC 4291, section 2.5.5.2), which no packet on a
+    /// wire has.
+    #[inline(always)]
+    pub const fn mapped(address: Ipv4Address) -> Self {
+        let [a, b, c, d] = address.to_bytes();
+        Self(0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d]))
+    }
+
+    /// The IPv4 address that this is the mapped address of.
+    #[inline(always)]
+    pub const fn unmapped(self) -> Option<Ipv4Address> {
+        let [a, b, c, d, address @ ..] = self.1.to_ne_bytes();
+        let mapped = self.0 == 0 && u32::from_ne_bytes([a, b, c, d]) == MAPPED;
+        if mapped {
+            Some(Ipv4Address::from_bytes(address))
+        } else {
+            None
+        }
+    }
+
     /// Its bytes, network order.
     #[inline(always)]
     pub const fn to_bytes(self) -> [u8; 16] {
         (u64::from_le(self.0) as u128 | (u64::from_le(self.1) as u128) << 64).to_le_bytes()
     }
 }
+
+/// What is in front of the IPv4 address in the second half of a mapped one.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 /// The lowest `bits` bits (1 to 32) of a word.
 #[inline(always)]
@@ -219,5 +242,42 @@ impl From<Ipv4Address> for IpAddr {
 impl From<Ipv6Address> for IpAddr {
     fn from(address: Ipv6Address) -> Self {
         Self::V6(Ipv6Addr::from(address.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_ipv4_address_has_a_mapped_one_and_no_other_address_is_one(v4: [u8; 4], v6: [u8; 16]) {
+            let address = Ipv4Address::from_bytes(v4);
+            let mapped = Ipv6Address::mapped(address);
+            prop_assert_eq!(mapped, Ipv4Addr::from(v4).to_ipv6_mapped().into());
+            prop_assert_eq!(mapped.unmapped(), Some(address));
+            let other = Ipv6Addr::from(v6);
+            let unmapped = other.to_ipv4_mapped().map(Ipv4Address::from);
+            prop_assert_eq!(Ipv6Address::from(other).unmapped(), unmapped);
+        }
+    }
+
+    #[test]
+    fn what_is_near_a_mapped_address_is_none() {
+        for near in [
+            "::",
+            "::1",
+            "::198.18.0.1",
+            "::fffe:c612:1",
+            "1::ffff:198.18.0.1",
+            "64:ff9b::1",
+        ] {
+            let near: Ipv6Addr = near.parse().unwrap();
+            assert_eq!(Ipv6Address::from(near).unmapped(), None, "{near}");
+        }
     }
 }

@@ -212,9 +212,9 @@ pub struct FlowEntry<A> {
     pub last_seen: u32,
     /// TCP: sequence number of the last packet.
     pub last_seq: u32,
-    /// TCP: sequence number of the packet that opened the flow.
+    /// TCP: the sequence number that the flow began with, as far as was seen.
     pub isn: u32,
-    /// TCP, in packets to a backend: sequence number of the first answer.
+    /// TCP, in packets to a backend: the number that the answers began with, likewise.
     pub peer_isn: u32,
     /// Time at which `route` was looked up, jiffies.
     pub route_seen: u32,
@@ -240,7 +240,7 @@ pub struct FlowSpec<'a, A> {
     pub backend: BackendRef,
     /// Where the way back leads until it is looked up.
     pub route: HopWord,
-    /// TCP: sequence number of the flow's first packet.
+    /// TCP: the sequence number that the flow began with, as far as was seen.
     pub sequence: u32,
 }
 

@@ -42,13 +42,13 @@ pub use range::{
     PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks,
 };
 pub use service::{
-    Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey, ServiceKind,
-    ServiceSpec, ServiceTraits, SourcePorts, numbered_position,
+    MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey,
+    ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position, numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -96,6 +96,8 @@ pub const PROGRAM_COUNT: u32 = 4;
 pub const UNCOMMON: u32 = 0;
 /// Number of the one for packets that are answered here, and for ICMP.
 pub const ASIDE: u32 = 1;
+/// Number of the one for flows whose ends are of both families.
+pub const CROSSING: u32 = 2;
 
 /// Prefixes that frames made here are counted for.
 pub const MAX_BUCKETS: u32 = 1 << 14;

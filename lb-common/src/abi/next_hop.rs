@@ -21,6 +21,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
+    /// Whether it is that of a group: multicast or broadcast.
+    #[inline(always)]
+    pub fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
     /// The address in the low 48 bits of a word, in memory order.
     #[inline(always)]
     pub fn word(self) -> u64 {

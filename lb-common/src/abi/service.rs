@@ -4,7 +4,8 @@
 //! An entry lies at one of two positions that its key gives (cuckoo hashing: Pagh, Rodler 2001),
 //! in an array, since an array look-up is inlined and a hash map's is not. A mark is an entry
 //! with port and protocol 0; it is looked for when no service matches. Behind the positions that
-//! keys give there are two for each service, by its number: that is where ranges of ports lead to.
+//! keys give there are two for each service, by its number: that is where ranges of ports lead to; and
+//! two more, where packets find it whose IPv4 addresses are mapped.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, KnownLayout};
 
@@ -22,7 +23,11 @@ use super::{
 const KEYED_POSITIONS: u32 = 1 << 15;
 
 /// Positions of each family's table.
-pub const SERVICE_POSITIONS: u32 = KEYED_POSITIONS + 2 * MAX_SERVICES;
+pub const SERVICE_POSITIONS: u32 = MAPPED_SOURCE + 1;
+
+/// Where the mark lies, in IPv6's table, that stands for all source addresses of IPv4 of flows that
+/// may have ends of both families.
+pub const MAPPED_SOURCE: u32 = KEYED_POSITIONS + 4 * MAX_SERVICES;
 
 /// Where the service of a number lies, for ranges of ports of a protocol. Behind the table, if there
 /// is no such number.
@@ -30,6 +35,12 @@ pub const SERVICE_POSITIONS: u32 = KEYED_POSITIONS + 2 * MAX_SERVICES;
 pub fn numbered_position(id: u32, protocol: u8) -> u32 {
     let udp = u32::from(protocol == UdpHeader::PROTOCOL);
     KEYED_POSITIONS.saturating_add(id.saturating_mul(2)) | udp
+}
+
+/// Where the service of a number lies, in IPv6's table, for packets of IPv4 that are mapped.
+#[inline(always)]
+pub fn mapped_position(id: u32, protocol: u8) -> u32 {
+    numbered_position(id, protocol).saturating_add(2 * MAX_SERVICES)
 }
 
 /// Positions that one key may lie at.
@@ -161,10 +172,13 @@ impl ServiceTraits {
     pub const AFFINITY: Self = Self(32);
     /// Where it has no backend, its clients are told so.
     pub const REJECTS: Self = Self(64);
+    /// Its flows, or those of a source address, may have ends of both families: the program for these
+    /// decides.
+    pub const CROSSES: Self = Self(128);
     /// It has an access list.
-    pub const LISTED: Self = Self(128);
+    pub const LISTED: Self = Self(256);
     /// It has limits on new flows.
-    pub const LIMITED: Self = Self(256);
+    pub const LIMITED: Self = Self(512);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -261,6 +275,14 @@ impl<A: Address> Service<A> {
         Self {
             kind: Self::KIND_SOURCE,
             ..Self::keyed(ServiceKey::mark(address))
+        }
+    }
+
+    /// The same, of flows that may have ends of both families.
+    pub fn crossing(self) -> Self {
+        Self {
+            traits: self.traits().and(ServiceTraits::CROSSES).0.to_ne_bytes(),
+            ..self
         }
     }
 
@@ -378,6 +400,12 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+
+    /// Whether its flows may have ends of both families.
+    #[inline(always)]
+    pub fn crosses(&self) -> bool {
+        self.traits().has(ServiceTraits::CROSSES)
     }
 
     /// Whether its packets are not rewritten by what is recorded of their flows.

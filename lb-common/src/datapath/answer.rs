@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    forward,
+    clamp, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Translation},
@@ -24,7 +24,8 @@ pub(super) fn answer<F: Family, P: Packet, T: FamilyTables<F>>(
     from: &Service<F::Address>,
 ) -> Result<Egress, Stop> {
     let (facts, ingress) = (parsed.facts, tables.ingress());
-    parse::sound::<F, P>(packet, facts)?;
+    let flags = parse::sound::<F, P>(packet, facts)?;
+    clamp::segments::<F, P, T>(packet, tables, from.id(), flags)?;
     let reverse = tables
         .reverse(from.reverse_index())
         .filter(|reverse| reverse.backend != 0)

@@ -27,6 +27,8 @@ pub enum Handled {
     Done(Outcome),
     /// Nothing was changed or counted: [`handle_uncommon`](super::handle_uncommon) decides.
     Uncommon,
+    /// Nothing was changed or counted: [`handle_crossing`](super::handle_crossing) decides.
+    Crossing,
     /// Nothing was changed or counted: [`handle_aside`] decides.
     Aside(Question),
 }
@@ -60,6 +62,7 @@ impl Question {
             Stop::Drop(DropReason::NoBackend) => Handled::Aside(Self::NoBackend),
             Stop::Drop(DropReason::BackendGone) => Handled::Aside(Self::BackendGone),
             Stop::Uncommon => Handled::Uncommon,
+            Stop::Crossing => Handled::Crossing,
             Stop::Pass(_) | Stop::Drop(_) => Handled::Done(stop.into()),
         }
     }

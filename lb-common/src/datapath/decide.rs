@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    admit, forward,
+    admit, clamp, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Towards, Tunnel},
@@ -31,6 +31,7 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     service: &Service<F::Address>,
 ) -> Result<Egress, Stop> {
     let flags = parse::sound::<F, P>(packet, parsed.facts)?;
+    clamp::segments::<F, P, T>(packet, tables, service.id(), flags)?;
     let hash = service.hash(&parsed.key, tables.seed());
     let traits = service.traits();
     let (index, opens) = if service.tracked() {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    choose, forward, open,
+    choose, clamp, forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
     rewrite::{self, Translation},
@@ -46,7 +46,7 @@ pub(super) fn tracked<F: Family, P: Packet, T: FamilyTables<F>>(
 /// of the packet, is in `scratch`.
 #[inline(always)]
 fn find<F: Family, P: Packet, T: FamilyTables<F>>(
-    packet: &P,
+    packet: &mut P,
     tables: &T,
     ingress: HopWord,
     target: &Service<F::Address>,
@@ -58,12 +58,21 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if target.kind() == ServiceKind::Source && !ours() {
         return Err(PassReason::NoFlow.into());
     }
+    if target.crosses() && !F::ACROSS {
+        return Err(Stop::Crossing);
+    }
     let found = either(tables, &scratch.key);
     scratch.opens = u32::from(found.is_none());
-    if from_backend && found.is_none() {
-        return Err(PassReason::NoFlow.into());
+    match (target.kind(), &found) {
+        (ServiceKind::Service, _) | (_, Some(_)) => {}
+        // The kernel would reset a connection that its client's next packet may save.
+        (ServiceKind::Source, None) => return Err(DropReason::UnknownFlow.into()),
+        (_, None) => return Err(PassReason::NoFlow.into()),
     }
     let flags = parse::sound::<F, P>(packet, facts)?;
+    if !from_backend {
+        clamp::segments::<F, P, T>(packet, tables, target.id(), flags)?;
+    }
     let came_from = packet
         .header::<EthernetHeader>(0)
         .ok_or(DropReason::Inconsistent)?;
@@ -72,8 +81,11 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     scratch.segment = parse::segment::<F, P>(packet, facts);
     if let Some((held, table)) = found {
         held.read(&mut scratch.entry);
+        scratch.young = u32::from(table == FlowTable::Young);
+        if from_backend {
+            clamp::segments::<F, P, T>(packet, tables, scratch.entry.service, flags)?;
+        }
         if from_backend || keeps::<F, T>(tables, scratch, target)? {
-            scratch.young = u32::from(table == FlowTable::Young);
             return Ok(held);
         }
     }
@@ -94,7 +106,8 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
 /// Whether a client's flow goes on as its entry, in `scratch.entry`, says. If not, both entries are
 /// removed, and the flow is recorded anew. One that has lost the entry of its replies does not (the
 /// table's full, and the kernel evicts one by one): its source port may be another flow's by now. That
-/// is looked after once a second, which also keeps the replies' entry from being the oldest.
+/// is looked after when a second has passed, which also keeps the replies' entry from being the oldest,
+/// and always while the flow is young, since floods evict those.
 #[inline(always)]
 fn keeps<F: Family, T: FamilyTables<F>>(
     tables: &T,
@@ -106,7 +119,7 @@ fn keeps<F: Family, T: FamilyTables<F>>(
         return Err(DropReason::BackendGone.into());
     }
     let recent = tables.now().wrapping_sub(scratch.entry.last_seen) < tables.hertz();
-    if lives && recent {
+    if lives && recent && scratch.young == 0 {
         return Ok(true);
     }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
@@ -141,7 +154,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
         protocol: facts.protocol,
         traffic_class: facts.traffic_class,
         // It fits: an IPv4 length has 16 bits, and no frame takes a longer IPv6 packet.
-        length: facts.length as u16,
+        length: F::on_wire(facts.length, entry.rewrite().destination) as u16,
     };
     let next = forward::next_hop::<F, T>(tables, held, entry, leaving, now)?;
     let translation = Translation::of(entry);
@@ -151,7 +164,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     let reopens = change == Change::Reopen && !entry.state().is_active();
     let traffic = Traffic {
         direction: entry.direction(),
-        bytes: facts.length as u64,
+        bytes: F::on_wire(facts.length, scratch.key.source) as u64,
         opens: scratch.opens != 0 || reopens,
     };
     tables.count_service(entry.service, traffic);
@@ -197,23 +210,28 @@ fn apply<F: Family, T: FamilyTables<F>>(
     count_active(tables, &scratch.entry, state);
     held.set_state(state);
     if change == Change::Reopen {
-        held.set_isn(scratch.segment.sequence);
+        held.set_isn(scratch.segment.initial());
     }
     scratch.answers = scratch.entry.rewrite().answer(scratch.key.protocol);
     let Some((twin, _)) = either(tables, &scratch.answers) else {
         return;
     };
     twin.read(&mut scratch.found);
-    if scratch.found.fingerprint != scratch.answers.fingerprint() {
+    // Recycled, or of a flow that took the port since.
+    let other = scratch.found.rewrite() != scratch.key.reply();
+    if other || scratch.found.fingerprint != scratch.answers.fingerprint() {
         return;
     }
     twin.set_state(state);
     if change == Change::To(FlowState::Answered) {
-        twin.set_peer_isn(scratch.segment.sequence);
+        twin.set_peer_isn(scratch.segment.initial());
     }
     if change == Change::Commit && scratch.young != 0 {
         scratch.found.set_state(state);
         scratch.entry.set_state(state);
+        // The copy is from before this packet.
+        scratch.entry.last_seen = tables.now();
+        scratch.entry.last_seq = scratch.segment.sequence;
         commit::<F, T>(tables, scratch);
     }
 }
@@ -264,18 +282,18 @@ pub(super) fn lookup<F: Family, T: FamilyTables<F>>(
     (entry.fingerprint == key.fingerprint()).then_some(table)
 }
 
-/// The entry of a key in either table. A flow is put in the one before it leaves the other.
+/// The entry of a key in either table. A flow is put in the one before it leaves the other: one that
+/// another CPU commits meanwhile is found where it was missed at first.
 #[inline(always)]
 pub(super) fn either<F: Family, T: FamilyTables<F>>(
     tables: &T,
     key: &FlowKey<F::Address>,
 ) -> Option<(T::Flow, FlowTable)> {
-    if let Some(held) = tables.flow(FlowTable::Committed, key) {
-        return Some((held, FlowTable::Committed));
-    }
-    tables
-        .flow(FlowTable::Young, key)
-        .map(|held| (held, FlowTable::Young))
+    let (young, committed) = (FlowTable::Young, FlowTable::Committed);
+    let find = |table| Some((tables.flow(table, key)?, table));
+    find(committed)
+        .or_else(|| find(young))
+        .or_else(|| find(committed))
 }
 
 /// Forgets a flow's entry.

@@ -106,7 +106,9 @@ fn way_back<F: Family, T: FamilyTables<F>>(
             let (hop, mtu) = (entry.route, u64::from(mtu));
             Ok(NextHop { hop, mtu })
         }
-        Route::TooBig { mtu } => Err(Stop::TooBig { mtu }),
+        Route::TooBig { mtu } => Err(Stop::TooBig {
+            mtu: F::from_wire(mtu, entry.rewrite().destination),
+        }),
         Route::None(reason) => Err(reason.into()),
     }
 }

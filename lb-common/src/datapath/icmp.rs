@@ -77,7 +77,7 @@ where
     // A table with any backend has one in every slot.
     let first = tables.slot(service.table(), 0);
     decide::backend(tables, first.ok_or(DropReason::Inconsistent)?.current())?;
-    let back = made::back(packet, ingress).ok_or(DropReason::Inconsistent)?;
+    let back = made::back(packet, ingress).ok_or(PassReason::Icmp)?;
     turn_around::<F, P>(packet).ok_or(DropReason::Inconsistent)?;
     made::leave::<F, P, T>(packet, tables, back).ok_or(DropReason::NoDevice.into())
 }

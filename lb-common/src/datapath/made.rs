@@ -21,11 +21,13 @@ use super::{
     tables::{FamilyTables, Tables},
 };
 
-/// The way that a packet came.
+/// The way that a packet came. `None` if it says that a group sent it: no frame comes from one (IEEE
+/// 802.3, section 3.2.3).
 #[inline(always)]
 pub(super) fn back<P: Packet>(packet: &P, ingress: HopWord) -> Option<HopWord> {
     let ethernet = packet.header::<EthernetHeader>(0)?;
-    Some(HopWord::new(ethernet.source, ingress.device()))
+    let source = ethernet.source;
+    (!source.is_group()).then(|| HopWord::new(source, ingress.device()))
 }
 
 /// The packet that an error is about.

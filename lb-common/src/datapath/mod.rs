@@ -11,7 +11,8 @@
 //!
 //! Plain packets have their headers at constant offsets. All others (tags, options, extension
 //! headers, fragments, frames in parts) are left to a second program, which runs the same stages
-//! behind a stage `uncommon` that finds the headers.
+//! behind a stage `uncommon` that finds the headers. Flows whose ends are of both families are left
+//! to a third one (`crossing`).
 //!
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
@@ -20,6 +21,8 @@ mod admit;
 mod answer;
 mod aside;
 mod choose;
+mod clamp;
+mod crossing;
 mod decide;
 pub mod exceptions;
 mod flow;
@@ -27,6 +30,7 @@ mod forward;
 mod fragments;
 mod icmp;
 mod made;
+mod mapped;
 mod open;
 mod outcome;
 mod parse;
@@ -40,6 +44,7 @@ mod uncommon;
 mod unsettled;
 
 pub use aside::{Handled, Question, handle_aside, leave_unanswered};
+pub use crossing::{handle_crossing, leave_uncrossed};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
@@ -55,7 +60,7 @@ use crate::{
 use parse::Parsed;
 
 /// Decides on a packet, rewrites it if it is forwarded, and counts what became of it, unless that is
-/// left to [`handle_uncommon`] or [`handle_aside`].
+/// left to [`handle_uncommon`], [`handle_crossing`] or [`handle_aside`].
 #[inline(always)]
 pub fn handle<P, T>(packet: &mut P, tables: &T) -> Handled
 where

@@ -42,13 +42,13 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
     let chosen = BackendRef::from_word(scratch.chosen);
     let backend = decide::backend(tables, chosen.index())?;
     let next = forward::to_backend(tables, backend.next_hop())?;
-    rewrite::fits(scratch.length as usize, 0, next)?;
+    rewrite::fits_as::<F>(scratch.length as usize, backend.address(), next)?;
     let new = NewFlow {
         service,
         chosen,
         backend,
         back: scratch.back,
-        sequence: scratch.segment.sequence,
+        sequence: scratch.segment.initial(),
     };
     let hash = scratch.key.hash(tables.seed());
     for n in 0..CANDIDATE_PORTS {
@@ -172,7 +172,8 @@ impl NewFlow<'_> {
                 Ok(())
             }
             Err(InsertError::Exists) => {
-                // Another CPU was faster: its port counts.
+                // Another CPU was faster: its port counts, and it has counted the flow.
+                scratch.opens = 0;
                 let winner = lookup::<F, T>(tables, &scratch.key, &mut scratch.found);
                 if winner.is_some() && scratch.found.rewrite() != ends {
                     forget::<F, T>(tables, &scratch.answers);

@@ -38,6 +38,8 @@ pub enum Stop {
     },
     /// It is not plain: the program that reads every shape decides.
     Uncommon,
+    /// Its flow may have ends of both families: the program for these decides.
+    Crossing,
 }
 
 macro_rules! reasons {
@@ -97,7 +99,7 @@ reasons! {
         OtherProtocol = "other_protocol",
         /// No service has this address, port and protocol.
         NoService = "no_service",
-        /// For one of our source addresses, but of no flow: the host's own, or one long gone.
+        /// Of no flow, but for one of our source addresses and none of our ports there, or from a backend's port: the host's own.
         NoFlow = "no_flow",
         /// Tags, options, extension headers, a fragment or a frame in parts, and the program for these could not be called or not read the frame: a fault of ours.
         NotRead = "not_read",
@@ -157,14 +159,24 @@ reasons! {
         TooBig = "too_big",
         /// An ICMP error about a packet that we had put a header around, whose client may not be told at this rate.
         ErrorLimit = "error_limit",
+        /// An ICMP error that quotes a TCP segment with numbers far from those of its recorded flow: a guess.
+        ErrorNumbers = "error_numbers",
         /// The driver leaves no room in front of the frame for another header.
         NoHeadroom = "no_headroom",
+        /// Of a service whose backends are of both families or of the other one, but with options, extension headers or in fragments, which are not taken across.
+        CrossingShape = "crossing_shape",
+        /// From or to an IPv4-mapped IPv6 address (::ffff:0:0/96), which no packet has on a wire.
+        MappedAddress = "mapped_address",
+        /// A UDP packet over IPv4 without a checksum, which IPv6 does not do without, to a backend or client of IPv6.
+        UncheckedDatagram = "unchecked_datagram",
         /// Every source port that the flow may use is taken.
         NoSourcePort = "no_source_port",
         /// The kernel refused a flow entry.
         FlowTableFull = "flow_table_full",
         /// The flow's entry was evicted while this packet, or another fragment of it, was handled.
         FlowEvicted = "flow_evicted",
+        /// For one of our source addresses and ports, but of no flow that is recorded. (The kernel would reset a connection that its client's next packet may save.)
+        UnknownFlow = "unknown_flow",
         /// A TCP reset for a flow that is not recorded.
         ResetWithoutFlow = "reset_without_flow",
         /// The kernel has no route back to the client, or one that forbids or can't be followed here.
@@ -223,6 +235,7 @@ impl From<Stop> for Outcome {
             Stop::Drop(reason) => Self::Drop(reason),
             Stop::TooBig { .. } => Self::Drop(DropReason::TooBig),
             Stop::Uncommon => Self::Pass(PassReason::NotRead),
+            Stop::Crossing => Self::Drop(DropReason::CrossingShape),
         }
     }
 }

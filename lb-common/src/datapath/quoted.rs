@@ -29,6 +29,7 @@ use super::{
     parse::Facts,
     rewrite::{self, Tunnel},
     service,
+    state::Segment,
     tables::{FamilyTables, HeldFlow, Leaving, Scratch, Tables},
     unsettled,
 };
@@ -52,6 +53,7 @@ where
     let mut inner = None;
     let work = |scratch: &mut Scratch<F::Address>| {
         inner = read::<F, P>(packet, facts, &mut scratch.key)?;
+        scratch.segment = segment::<F, P>(packet, facts, scratch.key.protocol);
         by_flow::<F, P, T>(packet, tables, facts, scratch)
     };
     let relayed = FamilyTables::<F>::with_scratch(tables, work)
@@ -88,11 +90,18 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
+    if service.crosses() {
+        // The packet as it was at the flow's other end may be of the other family.
+        return Err(PassReason::Icmp.into());
+    }
     let mut way = Way::default();
     match service.kind() {
         ServiceKind::Service if service.is_steered() => {
-            let sequence = acknowledged::<F, P>(packet, facts);
-            way.backend = owner::<F, T>(tables, scratch, service, sequence)?;
+            // It is the backend's, so what it acknowledges is what comes next from the client.
+            let segment = &scratch.segment;
+            let next = segment.flags.acknowledges();
+            let next = next.then_some(segment.acknowledgement);
+            way.backend = owner::<F, T>(tables, scratch, service, next)?;
             way.service = service.id();
             to_backend::<F, T>(tables, scratch, &mut way)?;
         }
@@ -211,13 +220,45 @@ fn read<F: Icmp, P: Packet>(
     }
 }
 
-/// What the quoted segment acknowledges: it is the backend's, so that is what comes next from the
-/// client.
+/// What a quoted segment says. Where just its first bytes are quoted, that is its sequence number.
 #[inline(always)]
-fn acknowledged<F: Icmp, P: Packet>(packet: &P, facts: &Facts) -> Option<u32> {
-    let segment = packet.header::<TcpHeader>(transport::<F>())?;
-    let quoted = transport::<F>() + TcpHeader::LEN <= end(facts);
-    quoted.then(|| segment.acknowledgement())
+fn segment<F: Icmp, P: Packet>(packet: &P, facts: &Facts, protocol: u8) -> Segment {
+    let at = transport::<F>();
+    if protocol != TcpHeader::PROTOCOL {
+        return Segment::default();
+    }
+    if at + TcpHeader::LEN <= end(facts)
+        && let Some(header) = packet.header::<TcpHeader>(at)
+    {
+        return Segment {
+            sequence: header.sequence(),
+            acknowledgement: header.acknowledgement(),
+            flags: header.flags(),
+            protocol,
+            padding: 0,
+        };
+    }
+    let sequence = packet.header::<[u8; 4]>(at + size_of::<Ports>());
+    Segment {
+        sequence: sequence.map_or(0, |bytes| u32::from_be_bytes(*bytes)),
+        protocol,
+        ..Segment::default()
+    }
+}
+
+/// How far a quoted number may lie from the last one that was seen: what was sent before the error
+/// came.
+const WINDOW: u32 = 1 << 20;
+
+/// Whether a quoted number may be one of the flow's (RFC 5927, section 4.1): who sends errors from
+/// afar has to guess it.
+#[inline(always)]
+fn near(number: u32, last: u32) -> Result<(), Stop> {
+    if number.wrapping_sub(last).wrapping_add(WINDOW - 1) < 2 * WINDOW - 1 {
+        Ok(())
+    } else {
+        Err(DropReason::ErrorNumbers.into())
+    }
 }
 
 /// Index of the backend of the flow of `scratch.key`, whose packets are not rewritten by what is
@@ -230,7 +271,7 @@ fn owner<F: Family, T: FamilyTables<F>>(
     sequence: Option<u32>,
 ) -> Result<u32, Stop> {
     if service.tracked() {
-        recorded::<F, T>(tables, scratch)
+        recorded::<F, T>(tables, scratch, sequence)
     } else {
         determined::<F, T>(tables, &scratch.key, service, sequence)
     }
@@ -241,9 +282,13 @@ fn owner<F: Family, T: FamilyTables<F>>(
 fn recorded<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
+    sequence: Option<u32>,
 ) -> Result<u32, Stop> {
     let found = flow::lookup::<F, T>(tables, &scratch.key, &mut scratch.entry);
     found.ok_or(PassReason::Icmp)?;
+    if let Some(sequence) = sequence {
+        near(sequence, scratch.entry.last_seq)?;
+    }
     let backend = scratch.entry.backend();
     choose::usable(tables, backend).ok_or(PassReason::Icmp)?;
     Ok(backend.index())
@@ -311,6 +356,13 @@ fn to_other_end<F: Icmp, T: FamilyTables<F>>(
     held.read(entry);
     if entry.fingerprint != scratch.key.fingerprint() {
         return Err(PassReason::Icmp.into());
+    }
+    // The flow's other entry has seen the quoted packet.
+    scratch.answers = entry.rewrite().answer(scratch.key.protocol);
+    let found = flow::lookup::<F, T>(tables, &scratch.answers, &mut scratch.found);
+    found.ok_or(PassReason::Icmp)?;
+    if scratch.segment.protocol == TcpHeader::PROTOCOL {
+        near(scratch.segment.sequence, scratch.found.last_seq)?;
     }
     way.next = forward::next_hop::<F, T>(tables, &held, entry, leaving(facts), tables.now())?;
     (way.service, way.backend) = (entry.service, entry.backend().index());

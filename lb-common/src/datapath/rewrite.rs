@@ -260,8 +260,9 @@ pub(super) fn translate<F: Family, P: Packet, T: Tables>(
     translation: &Translation<F::Address>,
     next: NextHop,
 ) -> Result<(), Stop> {
-    fits(facts.length, 0, next)?;
     let ends = &translation.ends;
+    fits_as::<F>(facts.length, ends.destination, next)?;
+    checked_as::<F, P>(packet, facts, ends.destination)?;
     let ip = packet
         .header_mut::<F::Header>(EthernetHeader::LEN)
         .ok_or(DropReason::Inconsistent)?;
@@ -280,6 +281,27 @@ pub(super) fn translate<F: Family, P: Packet, T: Tables>(
         transport::<UdpHeader, F, P>(packet, ports, delta)?;
     }
     link::<F, P, T>(packet, tables, next)
+}
+
+/// Whether a packet has the checksum that it needs towards `destination`: over IPv6, UDP does not do
+/// without (RFC 7915, section 4.5).
+#[inline(always)]
+fn checked_as<F: Family, P: Packet>(
+    packet: &P,
+    facts: Facts,
+    destination: F::Address,
+) -> Result<(), Stop> {
+    if !F::ACROSS || facts.protocol != UdpHeader::PROTOCOL {
+        return Ok(());
+    }
+    let ip = packet.header::<F::Header>(EthernetHeader::LEN);
+    let udp = packet.header::<UdpHeader>(packet.transport::<F>());
+    let (ip, udp) = ip.zip(udp).ok_or(DropReason::Inconsistent)?;
+    if udp.is_checked() || !F::goes_over_to_ipv6(ip.source(), destination) {
+        Ok(())
+    } else {
+        Err(DropReason::UncheckedDatagram.into())
+    }
 }
 
 #[inline(always)]
@@ -323,4 +345,21 @@ pub(super) fn fits(length: usize, overhead: usize, next: NextHop) -> Result<(), 
     } else {
         Ok(())
     }
+}
+
+/// Whether an IP packet that is so long here may go to the next hop, as it is on the wire towards
+/// `destination`.
+#[inline(always)]
+pub(super) fn fits_as<F: Family>(
+    length: usize,
+    destination: F::Address,
+    next: NextHop,
+) -> Result<(), Stop> {
+    let fits = fits(F::on_wire(length, destination), 0, next);
+    fits.map_err(|stop| match stop {
+        Stop::TooBig { mtu } => Stop::TooBig {
+            mtu: F::from_wire(mtu, destination),
+        },
+        Stop::Pass(_) | Stop::Drop(_) | Stop::Uncommon | Stop::Crossing => stop,
+    })
 }

@@ -34,6 +34,17 @@ pub struct Segment {
     pub(super) padding: u16,
 }
 
+impl Segment {
+    /// The number that its sender began with, if this is the first segment of it that was seen: that
+    /// of a SYN, or of one just before. (So a flow that is recorded on its way is established by one
+    /// exchange, as one that opens is.)
+    #[inline(always)]
+    pub(super) fn initial(&self) -> u32 {
+        let before = u32::from(!self.flags.synchronizes());
+        self.sequence.wrapping_sub(before)
+    }
+}
+
 /// What becomes of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -63,7 +74,14 @@ pub(super) fn change<A: Address>(entry: &FlowEntry<A>, segment: &Segment, one_wa
             Change::None
         };
     }
-    if segment.flags.closes() && near(segment.sequence, entry.last_seq) {
+    // A refusal has no number of its own, but acknowledges the client's (RFC 9293, section 3.5.2).
+    let refuses = state == FlowState::Opening && !inwards && segment.flags.refuses();
+    let (number, last) = if refuses {
+        (segment.acknowledgement, entry.isn)
+    } else {
+        (segment.sequence, entry.last_seq)
+    };
+    if segment.flags.closes() && near(number, last) {
         let to = if segment.flags.resets() {
             FlowState::Reset
         } else {
@@ -158,6 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_resets() {
+        let opening = entry(Direction::Out, FlowState::Opening);
+        let refusal = segment(RST | ACK, 0, ISN.wrapping_add(1));
+        let reset = Change::To(FlowState::Reset);
+        assert_eq!(change(&opening, &refusal, false), reset);
+        let guess = segment(RST | ACK, ISN, 1 << 20);
+        let answered = Change::To(FlowState::Answered);
+        assert_eq!(change(&opening, &guess, false), answered);
+    }
+
+    #[test]
     fn a_third_packet_with_wrong_numbers_commits_nothing() {
         let next = ISN.wrapping_add(1);
         for (sequence, acknowledgement) in [
@@ -183,6 +212,20 @@ mod tests {
         assert_eq!(client(FlowState::Opening, datagram, true), Change::Commit);
         assert_eq!(client(FlowState::Opening, datagram, false), Change::None);
         assert_eq!(client(FlowState::Answered, datagram, false), Change::Commit);
+    }
+
+    #[test]
+    fn a_flow_that_is_recorded_on_its_way_is_committed_by_one_exchange() {
+        let mut entry = entry(Direction::In, FlowState::Answered);
+        entry.isn = segment(ACK, ISN, 0).initial();
+        entry.peer_isn = segment(ACK, PEER, ISN).initial();
+        // What it had sent last is sent once more, or what comes next.
+        for sequence in [ISN, ISN.wrapping_add(100)] {
+            let next = segment(ACK, sequence, PEER);
+            assert_eq!(change(&entry, &next, false), Change::Commit);
+        }
+        let guess = segment(ACK, ISN, PEER - 1);
+        assert_eq!(change(&entry, &guess, false), Change::None);
     }
 
     #[test]

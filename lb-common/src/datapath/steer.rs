@@ -94,10 +94,13 @@ fn apply<F: Family, T: FamilyTables<F>>(
     count_active(tables, &scratch.entry, state);
     held.set_state(state);
     if change == Change::Reopen {
-        held.set_isn(scratch.segment.sequence);
+        held.set_isn(scratch.segment.initial());
     }
     if change == Change::Commit && table == FlowTable::Young {
         scratch.entry.set_state(state);
+        // The copy is from before this packet.
+        scratch.entry.last_seen = tables.now();
+        scratch.entry.last_seq = scratch.segment.sequence;
         let moved = tables.insert_flow(FlowTable::Committed, &scratch.key, &scratch.entry);
         if moved.is_ok() {
             tables.remove_flow(FlowTable::Young, &scratch.key);
@@ -135,10 +138,11 @@ fn insert<F: Family, T: FamilyTables<F>>(
         service,
         backend: chosen,
         route: HopWord::NONE,
-        sequence: scratch.segment.sequence,
+        sequence: scratch.segment.initial(),
     };
     let now = tables.now();
     scratch.entry.fill(spec, now, now);
+    scratch.entry.last_seq = scratch.segment.sequence;
     let index = chosen.index();
     match tables.insert_flow(FlowTable::Young, &scratch.key, &scratch.entry) {
         Ok(()) => {

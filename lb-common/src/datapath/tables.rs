@@ -102,6 +102,9 @@ pub trait Tables {
     /// How long flows of a service may be silent.
     fn timeouts(&self, service: u32) -> Option<Timeouts>;
 
+    /// The largest TCP segment that clients and backends of a service may say they take, bytes; 0: any.
+    fn largest_segment(&self, service: u32) -> u16;
+
     /// How many flows of a service this CPU has given away by turns; counts this one.
     fn turn(&self, service: u32) -> u32;
 

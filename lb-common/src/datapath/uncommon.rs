@@ -4,7 +4,7 @@
 
 use crate::{
     abi::HopWord,
-    net::{AnyShape, EthernetHeader, Family, Ipv4, Ipv6, Piece, Ports},
+    net::{AnyShape, EthernetHeader, Family, Ipv4, Ipv6, Piece, Ports, find_segment_size},
 };
 
 use super::{
@@ -61,6 +61,7 @@ where
         layout.protocol = parsed.key.protocol;
         packet.set_layout(layout);
     }
+    find_segment_size(packet);
     // Read anew for all, so that to the verifier all are alike from here on.
     parsed.key.protocol = packet.layout().protocol;
     parsed.facts.protocol = parsed.key.protocol;

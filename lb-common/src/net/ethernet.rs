@@ -44,6 +44,19 @@ impl EthernetWords {
         self.second = U32::new((source >> 16) as u32);
         self.ethertype = ethertype;
     }
+
+    /// Both addresses, as they lie in the frame.
+    #[inline(always)]
+    pub fn addresses(&self) -> (u64, u32) {
+        (self.first.get(), self.second.get())
+    }
+
+    /// Writes the whole header: with the addresses of another one.
+    #[inline(always)]
+    pub fn set_as(&mut self, (first, second): (u64, u32), ethertype: [u8; 2]) {
+        (self.first, self.second) = (U64::new(first), U32::new(second));
+        self.ethertype = ethertype;
+    }
 }
 
 /// What a frame carries, as far as it matters here.

@@ -34,8 +34,31 @@ pub trait Family: Copy + 'static {
     /// 4 or 6.
     const VERSION: u8;
 
+    /// Whether its packets stand for those of either family ([`Mapped`](super::Mapped)).
+    const ACROSS: bool = false;
+
     /// Walks to the transport header of a packet that need not be plain: sets its layout.
     fn walk<P: AnyShape>(packet: &mut P) -> Result<(), Unreadable>;
+
+    /// How long a packet is on the wire, bytes, that is `length` long here and comes from, or goes
+    /// to, `end`.
+    #[inline(always)]
+    fn on_wire(length: usize, _end: Self::Address) -> usize {
+        length
+    }
+
+    /// How long a packet is here, bytes, that goes to `destination` and is `length` long on the wire.
+    #[inline(always)]
+    fn from_wire(length: u16, _destination: Self::Address) -> u16 {
+        length
+    }
+
+    /// Whether a packet that came from `source` goes on to `destination` over IPv6, but came over
+    /// IPv4.
+    #[inline(always)]
+    fn goes_over_to_ipv6(_source: Self::Address, _destination: Self::Address) -> bool {
+        false
+    }
 }
 
 /// IPv4.
@@ -116,6 +139,8 @@ pub trait IpHeader<A> {
     fn protocol(&self) -> u8;
     /// The header's own checksum; zeros where there is none.
     fn checksum(&self) -> [u8; 2];
+    /// Sets the hops, and mends the header's checksum.
+    fn set_hops(&mut self, hops: u8);
     /// Sends it back to where it came from, with all the hops that there are.
     fn turn_around(&mut self);
     /// Whether an address names one host, so that it may be answered (RFC 1122, section 3.2.2; RFC
@@ -173,6 +198,26 @@ pub struct Ipv4Header {
     destination: [u8; 4],
 }
 
+impl Ipv4Header {
+    /// What it says of fragments: number, flags and offset.
+    #[inline(always)]
+    pub fn fragmentation(&self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.id, self.fragment);
+        [a, b, c, d]
+    }
+
+    /// Says this of fragments, and mends its checksum.
+    #[inline(always)]
+    pub fn set_fragmentation(&mut self, fragmentation: [u8; 4]) {
+        let [a, b, c, d] = fragmentation;
+        let delta = Delta::NONE
+            .field(self.id, [a, b])
+            .field(self.fragment, [c, d]);
+        (self.id, self.fragment) = ([a, b], [c, d]);
+        self.checksum = delta.apply(self.checksum);
+    }
+}
+
 impl IpHeader<Ipv4Address> for Ipv4Header {
     #[inline(always)]
     fn transport(&self) -> Result<u8, Unreadable> {
@@ -221,10 +266,7 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
 
     #[inline(always)]
     fn take_hop(&mut self) {
-        let old = [self.ttl, self.protocol];
-        self.ttl = self.ttl.wrapping_sub(1);
-        let delta = Delta::NONE.field(old, [self.ttl, self.protocol]);
-        self.checksum = delta.apply(self.checksum);
+        self.set_hops(self.ttl.wrapping_sub(1));
     }
 
     #[inline(always)]
@@ -238,13 +280,18 @@ impl IpHeader<Ipv4Address> for Ipv4Header {
     }
 
     #[inline(always)]
+    fn set_hops(&mut self, hops: u8) {
+        let old = [self.ttl, self.protocol];
+        self.ttl = hops;
+        let delta = Delta::NONE.field(old, [self.ttl, self.protocol]);
+        self.checksum = delta.apply(self.checksum);
+    }
+
+    #[inline(always)]
     fn turn_around(&mut self) {
         // That the addresses change places changes no sum.
         (self.source, self.destination) = (self.destination, self.source);
-        let old = [self.ttl, self.protocol];
-        self.ttl = HOPS;
-        let delta = Delta::NONE.field(old, [self.ttl, self.protocol]);
-        self.checksum = delta.apply(self.checksum);
+        self.set_hops(HOPS);
     }
 
     #[inline(always)]
@@ -384,9 +431,14 @@ impl IpHeader<Ipv6Address> for Ipv6Header {
     }
 
     #[inline(always)]
+    fn set_hops(&mut self, hops: u8) {
+        self.hop_limit = hops;
+    }
+
+    #[inline(always)]
     fn turn_around(&mut self) {
         (self.source, self.destination) = (self.destination, self.source);
-        self.hop_limit = HOPS;
+        self.set_hops(HOPS);
     }
 
     #[inline(always)]

@@ -39,6 +39,9 @@ pub struct Layout {
     /// The number that a packet's fragments have in common (16 bits over IPv4), as it lies in
     /// memory.
     pub id: u32,
+    /// Where a TCP segment says how large ones its sender takes; 0: it was not looked for, or does
+    /// not say.
+    pub segment_size: usize,
 }
 
 /// A received frame.
@@ -56,6 +59,12 @@ pub trait Packet {
     #[inline(always)]
     fn piece(&self) -> Piece {
         Piece::Whole
+    }
+
+    /// Where it says how large TCP segments its sender takes, if that was found.
+    #[inline(always)]
+    fn segment_size(&self) -> Option<usize> {
+        None
     }
 
     /// Its length in bytes, the Ethernet header included.

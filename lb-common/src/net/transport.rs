@@ -118,6 +118,12 @@ impl TcpHeader {
         Some(reset)
     }
 
+    /// Changes its checksum.
+    #[inline(always)]
+    pub fn mend(&mut self, delta: Delta) {
+        self.checksum = delta.apply(self.checksum);
+    }
+
     /// How many sequence numbers it takes: SEG.LEN (RFC 9293, section 3.3.1).
     #[inline(always)]
     fn occupies(&self, length: usize) -> u32 {
@@ -161,6 +167,12 @@ impl TcpFlags {
     #[inline(always)]
     pub fn synchronizes(self) -> bool {
         self.0 & Self::SYN != 0
+    }
+
+    /// RST and ACK: a connection is refused, or reset.
+    #[inline(always)]
+    pub fn refuses(self) -> bool {
+        self.0 & (Self::RST | Self::ACK) == Self::RST | Self::ACK
     }
 
     /// RST.

@@ -286,7 +286,8 @@ impl Agent {
             of = configured.ids.backends.len(),
             "tables written"
         );
-        self.view.applied(&self.tables, snapshot);
+        let answering = self.answering.clone();
+        self.view.applied(&self.tables, answering, snapshot);
         self.show_slots();
         Ok(())
     }

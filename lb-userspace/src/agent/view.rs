@@ -11,15 +11,17 @@ use tracing::warn;
 
 use crate::{
     kernel::{self, Attachment, CounterReader},
-    model::{Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex},
+    model::{
+        Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex, Service, ServiceIndex,
+    },
     net::{NextHop, Resolution, Snapshot as NextHops},
     plan::Tables,
     slots::{EpochStatus, HoldUp, TableStatus},
     state::{self, Ids, PoolFamily},
     stats::{
-        AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
-        HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
-        Snapshot, Source, Verdicts,
+        AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView,
+        FallbackView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView,
+        Readiness, ServiceView, SlotsView, Snapshot, Source, Verdicts,
     },
 };
 
@@ -54,6 +56,8 @@ pub(super) struct Now {
     hops: NextHops,
     /// Backends that are in the tables, by index.
     in_tables: BTreeSet<u32>,
+    /// The pool that answers for each family of a service.
+    answering: Answering,
     /// Each backend's share of its slots, by index.
     shares: BTreeMap<u32, f64>,
     /// The slot tables, by pool and family.
@@ -65,6 +69,9 @@ pub(super) struct Now {
     /// Why the last reload failed, if it did.
     reload_error: Option<String>,
 }
+
+/// The pool that answers for each family of a service.
+type Answering = BTreeMap<(ServiceIndex, Family), PoolIndex>;
 
 /// A view at one moment.
 struct Moment<'a> {
@@ -101,11 +108,12 @@ impl View {
     }
 
     /// Takes note of what the tables hold now, and of the next hops that they were made from.
-    pub(super) fn applied(&self, tables: &Tables, hops: NextHops) {
+    pub(super) fn applied(&self, tables: &Tables, answering: Answering, hops: NextHops) {
         let shares = state::shares(&self.configured().ids, tables);
         let mut now = self.lock();
         now.in_tables = tables.backends.keys().copied().collect();
         (now.shares, now.hops, now.applied) = (shares, hops, true);
+        now.answering = answering;
     }
 
     /// Takes note of the slots, and of how many exceptions there are of IPv4 and of IPv6.
@@ -184,7 +192,8 @@ impl Moment<'_> {
             .iter()
             .zip(&self.configured.ids.services)
             .zip(tracked)
-            .map(|((service, &id), tracked)| {
+            .enumerate()
+            .map(|(n, ((service, &id), tracked))| {
                 let pool = &self.configured.config.pools[service.pool];
                 let counters = read(self.view.counters.service(id));
                 ServiceView {
@@ -194,10 +203,25 @@ impl Moment<'_> {
                     scheduler: service.scheduler,
                     forward: pool.forward,
                     tracked: tracked.is_some(),
+                    fallback: self.fallback(n, service),
                     counters: CountersView::of(&counters, pool.forward),
                 }
             });
         services.collect()
+    }
+
+    fn fallback(&self, index: ServiceIndex, service: &Service) -> Option<FallbackView> {
+        let fallback = service.fallback?;
+        let answers = |family: &Family| {
+            let listens = service.listen.iter();
+            let mut families = listens.map(|listen| Family::of(listen.address.ip()));
+            let answering = self.now.answering.get(&(index, *family));
+            families.any(|of| of == *family) && answering == Some(&fallback)
+        };
+        Some(FallbackView {
+            pool: self.configured.config.pools[fallback].name.clone(),
+            answers: Family::ALL.into_iter().filter(answers).collect(),
+        })
     }
 
     fn pool(&self, index: PoolIndex, pool: &Pool) -> PoolView {
@@ -205,7 +229,7 @@ impl Moment<'_> {
         PoolView {
             name: pool.name.clone(),
             forward: pool.forward,
-            source: pool.source.clone(),
+            source: pool.source.iter().map(ToString::to_string).collect(),
             backends: backends
                 .map(|(n, b)| self.backend((index, n), pool, b))
                 .collect(),
@@ -346,7 +370,10 @@ fn lacks_outer_source(pool: &Pool, address: IpAddr, hop: &NextHop) -> bool {
     let family = Family::of(address);
     matches!(pool.forward, Forward::Ipip | Forward::Gue)
         && hop.preferred_source.is_none()
-        && !pool.source.iter().any(|ip| Family::of(*ip) == family)
+        && !pool
+            .source
+            .iter()
+            .any(|source| Family::of(source.ip) == family)
 }
 
 /// Counters, or zeros and a line in the log.

@@ -64,7 +64,7 @@ fn text(services: &[ServiceView], look: Look) -> String {
         table.row(vec![
             plain(&service.name),
             plain(service.listen.join("\n")),
-            plain(&service.pool),
+            plain(pools(service)),
             plain(service.scheduler.to_string()),
             plain(service.forward.to_string()),
             plain(count(counters.packets_in)),
@@ -75,6 +75,20 @@ fn text(services: &[ServiceView], look: Look) -> String {
         ]);
     }
     table.text()
+}
+
+/// The pool, and the fallback with the families that it answers for.
+fn pools(service: &ServiceView) -> String {
+    let Some(fallback) = &service.fallback else {
+        return service.pool.clone();
+    };
+    let families: Vec<_> = fallback.answers.iter().map(ToString::to_string).collect();
+    let now = if families.is_empty() {
+        "fallback".to_owned()
+    } else {
+        format!("answers {}", families.join(", "))
+    };
+    format!("{}\n{} ({now})", service.pool, fallback.pool)
 }
 
 #[cfg(test)]

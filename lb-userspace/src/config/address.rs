@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::diagnostic::Quoted;
-use crate::model::{BackendAddress, Listen, Network, Protocol, whole};
+use crate::model::{BackendAddress, Listen, Network, Protocol, Source, whole};
 
 /// What is wrong with an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum AddressError {
     /// Not the length of a prefix.
     #[error("{} is not the length of a prefix", Quoted(.0))]
     Length(String),
+    /// A prefix of too many addresses.
+    #[error("a prefix of too many addresses: its length is at least {0}")]
+    Wide(u8),
     /// A prefix with bits behind its length.
     #[error("{0}/{1} has bits behind its first {1}")]
     Bits(IpAddr, u8),
@@ -138,8 +141,25 @@ impl FromStr for BackendAddress {
     }
 }
 
+/// `198.18.1.254`, or `198.18.8.0/24`.
+impl FromStr for Source {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let Some((address, digits)) = text.split_once('/') else {
+            return Ok(unicast(text)?.into());
+        };
+        let ip = unicast(address)?;
+        let entropy = whole(ip) - prefix_length(ip, digits)?;
+        if entropy > Self::MAX_ENTROPY {
+            return Err(AddressError::Wide(whole(ip) - Self::MAX_ENTROPY));
+        }
+        Ok(Self { ip, entropy })
+    }
+}
+
 /// An address without a port, for packets that leave this host.
-pub(super) fn unicast(text: &str) -> Result<IpAddr, AddressError> {
+fn unicast(text: &str) -> Result<IpAddr, AddressError> {
     sensible(ip(text)?)
 }
 

@@ -140,8 +140,13 @@ fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Dia
             listens.map(move |(index, l)| (Item::Listen { service, index }, l.network()))
         });
     let sources = config.pools.iter().enumerate().flat_map(|(pool, written)| {
+        // Nobody answers to an outer header's many addresses.
         let sources = written.source.iter().enumerate();
-        sources.map(move |(index, ip)| (Item::Source { pool, index }, (*ip, whole(*ip))))
+        let sources = sources.filter(|(_, source)| source.entropy == 0);
+        sources.map(move |(index, source)| {
+            let network = (source.ip, whole(source.ip));
+            (Item::Source { pool, index }, network)
+        })
     });
     // Of a prefix, the first address stands for all.
     let foreign = listens

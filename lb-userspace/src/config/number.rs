@@ -185,3 +185,19 @@ impl Value for Ipv6Length {
         }
     }
 }
+
+/// What fits a TCP segment, bytes (RFC 9293, section 3.7.1: the least is the default over IPv4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentSize(pub u16);
+
+impl Value for SegmentSize {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 536 to 65495";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u16::try_from(number) {
+            Ok(n @ 536..=65_495) => Ok(Self(n)),
+            _ => Err(format!("{number} is not the size of a segment")),
+        }
+    }
+}

@@ -4,14 +4,14 @@
 //! A field that is `None` was reported already (or may be left out, where it says so).
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use super::{
     number::{
         Burst, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port, Priority,
-        ReplyRate,
+        ReplyRate, SegmentSize,
     },
     read::Fields,
     schema::{List, Table, Written},
@@ -19,8 +19,8 @@ use super::{
     value::{AbsolutePath, Down, FlowsASecond, Interface, Name, Pattern, Prefix, SocketPath},
 };
 use crate::model::{
-    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, TableSize,
-    Tracking, Weight,
+    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, Source,
+    TableSize, Tracking, Weight,
 };
 
 /// The main file.
@@ -78,6 +78,7 @@ pub(super) struct Service {
     pub fallback: Option<At<Name>>,
     pub no_backend: Option<At<NoBackend>>,
     pub echo: Option<bool>,
+    pub mss_clamp: Option<At<SegmentSize>>,
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
     pub access: Option<Access>,
@@ -118,7 +119,7 @@ pub(super) struct Pool {
     pub place: Place,
     pub name: Option<At<Name>>,
     pub forward: Option<Forward>,
-    pub source: List<IpAddr>,
+    pub source: List<Source>,
     /// May be left out.
     pub gue_port: Option<At<Port>>,
     /// May be left out.
@@ -220,6 +221,7 @@ impl Table for Service {
             fallback: fields.optional("fallback"),
             no_backend: fields.optional("no_backend"),
             echo: fields.or("echo", true),
+            mss_clamp: fields.optional("mss_clamp"),
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
             access: fields.optional_table("access"),

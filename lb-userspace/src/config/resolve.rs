@@ -93,6 +93,7 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
         },
         no_backend: or(&service.no_backend, Default::default()),
         echo: service.echo?,
+        mss_clamp: service.mss_clamp.as_ref().map(|at| at.value.0),
         udp: udp(service),
         access: service.access.as_ref().and_then(access),
         new_flows: service.new_flows.as_ref().map(new_flows),

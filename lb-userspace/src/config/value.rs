@@ -1,17 +1,13 @@
 //! The kinds of value that keys take: how each is written, what it can be, and the words of the
 //! error when it can't. Numbers are in `number`.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IntoDeserializer};
 
 use super::{address, diagnostic::Code, diagnostic::Quoted, schema::Value};
 use crate::model::{
-    BackendAddress, Forward, Listen, Network, NoBackend, Scheduler, Seed, Tracking,
+    BackendAddress, Forward, Listen, Network, NoBackend, Scheduler, Seed, Source, Tracking,
 };
 
 /// The name of a service, pool or backend. Names go into metrics, and into commands as
@@ -154,14 +150,15 @@ impl Value for BackendAddress {
     }
 }
 
-impl Value for IpAddr {
+impl Value for Source {
     type Form = String;
     const EXPECTED: &'static str =
         "an address without a port, such as \"198.18.1.254\" or \"fd00:181::fe\"";
     const CODE: Code = Code::BadAddress;
 
     fn read(text: String) -> Result<Self, String> {
-        address::unicast(&text).map_err(|error| error.to_string())
+        text.parse()
+            .map_err(|error: address::AddressError| error.to_string())
     }
 }
 

@@ -8,7 +8,9 @@ use aya::{
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
 };
 use aya_log::EbpfLogger;
-use lb_common::abi::{ASIDE, MAX_IFINDEX, RecordLimits, ReplyLimits, Seed, SourcePorts, UNCOMMON};
+use lb_common::abi::{
+    ASIDE, CROSSING, MAX_IFINDEX, RecordLimits, ReplyLimits, Seed, SourcePorts, UNCOMMON,
+};
 
 use super::{
     counters::CounterReader,
@@ -299,7 +301,11 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     const MAP: &str = "PROGRAMS";
     let failed = |error| Error::Map { map: MAP, error };
-    for (name, number) in [("uncommon", UNCOMMON), ("aside", ASIDE)] {
+    for (name, number) in [
+        ("uncommon", UNCOMMON),
+        ("aside", ASIDE),
+        ("crossing", CROSSING),
+    ] {
         let next = program(ebpf, name)?;
         next.load()?;
         let next = next.fd()?.try_clone().map_err(ProgramError::from)?;

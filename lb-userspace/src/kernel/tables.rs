@@ -45,6 +45,7 @@ pub struct MapTables {
     own: Values<u64>,
     access: LpmTrie<MapData, Wire<PrefixData>, u32>,
     limits: Values<Limits>,
+    largest_segments: Values<u32>,
     listening: LpmTrie<MapData, Wire<PrefixData>, u32>,
     ports: LpmTrie<MapData, Wire<PortData>, u32>,
     old_tables: Values<OldTable>,
@@ -77,6 +78,7 @@ impl MapTables {
             own: take(ebpf, "OWN")?,
             access: take(ebpf, "ACCESS")?,
             limits: take(ebpf, "LIMITS")?,
+            largest_segments: take(ebpf, "LARGEST_SEGMENTS")?,
             listening: take(ebpf, "LISTENING")?,
             ports: take(ebpf, "PORTS")?,
             old_tables: take(ebpf, "OLD_TABLES")?,
@@ -164,6 +166,12 @@ impl KernelTables for MapTables {
             Operation::SetTimeouts(n, timeouts) => {
                 set(&mut self.timeouts, "TIMEOUTS", *n, *timeouts)
             }
+            Operation::SetLargestSegment(n, bytes) => set(
+                &mut self.largest_segments,
+                "LARGEST_SEGMENTS",
+                *n,
+                (*bytes).into(),
+            ),
             Operation::CreateTable(id) => self.create_table(*id),
             Operation::SetOldTable(id, old) => {
                 let position = OldTable::position(*id);

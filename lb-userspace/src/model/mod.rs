@@ -22,7 +22,7 @@ pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
     access::{Access, FlowRate, NewFlows},
     listen::{Listen, Network},
-    pool::{Backend, BackendAddress, Forward, Gue, Pool, Weight, WeightError},
+    pool::{Backend, BackendAddress, Forward, Gue, Pool, Source, Weight, WeightError},
     service::{
         NoBackend, OnDown, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp,
         default_settle,

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, TableSize};
+use super::{Family, TableSize, whole};
 
 /// `[[pool]]`: backends, and how packets reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct Pool {
     pub name: String,
     /// The forwarding mode.
     pub forward: Forward,
-    /// Addresses that `full-nat` connects from, and that `ipip` and `gue` put outside; unique.
-    /// None in the other modes.
-    pub source: Vec<IpAddr>,
+    /// Where `full-nat` connects from, and what `ipip` and `gue` put outside; unique. None in the
+    /// other modes.
+    pub source: Vec<Source>,
     /// What `gue` puts around packets.
     pub gue: Gue,
     /// Size of its slot tables.
@@ -32,6 +32,38 @@ impl Pool {
             let address = self.forward.address(family, &backend.addresses)?;
             Some((backend, *address))
         })
+    }
+}
+
+/// An address that packets to backends come from, or a prefix whose other bits each flow has of its
+/// own: so that what spreads by addresses spreads flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The address, or the first one of the prefix.
+    pub ip: IpAddr,
+    /// How many of its last bits come out of the flow's hash, up to [`Source::MAX_ENTROPY`].
+    pub entropy: u8,
+}
+
+impl Source {
+    /// As many bits as the packet program has room for.
+    pub const MAX_ENTROPY: u8 = 32;
+}
+
+/// One address.
+impl From<IpAddr> for Source {
+    fn from(ip: IpAddr) -> Self {
+        Self { ip, entropy: 0 }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ip, entropy } = self;
+        match entropy {
+            0 => write!(f, "{ip}"),
+            bits => write!(f, "{ip}/{}", whole(*ip) - bits),
+        }
     }
 }
 
@@ -59,6 +91,14 @@ impl Forward {
         match self {
             Self::FullNat => true,
             Self::Nat | Self::Dsr | Self::Ipip | Self::Gue => false,
+        }
+    }
+
+    /// Whether what backends answer passes here, too.
+    pub fn sees_answers(self) -> bool {
+        match self {
+            Self::FullNat | Self::Nat => true,
+            Self::Dsr | Self::Ipip | Self::Gue => false,
         }
     }
 

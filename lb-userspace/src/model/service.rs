@@ -42,6 +42,9 @@ pub struct Service {
     pub no_backend: NoBackend,
     /// Whether echo requests for its addresses are answered while it has a live backend.
     pub echo: bool,
+    /// The largest TCP segment that its clients and backends may say they take, bytes; absent: any.
+    /// Only where both directions pass here.
+    pub mss_clamp: Option<u16>,
     /// What the datagrams of its UDP addresses are to each other.
     pub udp: Udp,
     /// Who may use it: `[service.access]`.

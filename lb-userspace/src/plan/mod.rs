@@ -35,6 +35,8 @@ pub struct Tables {
     pub loads: BTreeMap<u32, Load>,
     /// How long flows of services may be silent, by number.
     pub timeouts: BTreeMap<u32, Timeouts>,
+    /// How large TCP segments may be that clients and backends of services say they take, by number.
+    pub largest_segments: BTreeMap<u32, u16>,
     /// What tables replace, where slots still refer to that.
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// Slot tables, whole.
@@ -92,6 +94,8 @@ pub enum Operation {
     SetLoad(u32, Load),
     /// Writes how long flows of a service may be silent.
     SetTimeouts(u32, Timeouts),
+    /// Writes how large TCP segments may be that a service's clients and backends say they take; 0: any.
+    SetLargestSegment(u32, u16),
     /// Makes a slot table, all its slots empty.
     CreateTable(TableId),
     /// Writes what a table replaces.
@@ -147,6 +151,9 @@ impl Tables {
             }
             Operation::SetTimeouts(n, timeouts) => {
                 put(&mut self.timeouts, *n, *timeouts, Timeouts::default());
+            }
+            Operation::SetLargestSegment(n, bytes) => {
+                put(&mut self.largest_segments, *n, *bytes, 0);
             }
             Operation::CreateTable(id) => {
                 let empty = vec![Slot::EMPTY; id.size.slots() as usize];
@@ -228,6 +235,8 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(changed(&old.loads, &new.loads).map(|(n, load)| Operation::SetLoad(n, load)));
     let timeouts = changed(&old.timeouts, &new.timeouts);
     plan.extend(timeouts.map(|(n, timeouts)| Operation::SetTimeouts(n, timeouts)));
+    let segments = changed(&old.largest_segments, &new.largest_segments);
+    plan.extend(segments.map(|(n, bytes)| Operation::SetLargestSegment(n, bytes)));
     let reverses = changed(&old.reverses.ipv4, &new.reverses.ipv4);
     plan.extend(reverses.map(|(n, r)| Operation::SetReverse(n, OfFamily::Ipv4(r))));
     let reverses = changed(&old.reverses.ipv6, &new.reverses.ipv6);
@@ -275,6 +284,8 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(gone(&old.loads, &new.loads).map(|n| Operation::SetLoad(n, Load::default())));
     let timeouts = gone(&old.timeouts, &new.timeouts);
     plan.extend(timeouts.map(|n| Operation::SetTimeouts(n, Timeouts::default())));
+    let segments = gone(&old.largest_segments, &new.largest_segments);
+    plan.extend(segments.map(|n| Operation::SetLargestSegment(n, 0)));
     let old_tables = gone(&old.old_tables, &new.old_tables);
     plan.extend(old_tables.map(|id| Operation::SetOldTable(id, OldTable::default())));
     plan.extend(gone(&old.slots, &new.slots).map(Operation::RemoveTable));

@@ -3,7 +3,7 @@
 //! and keep the flows that they have.
 
 use crate::{
-    model::{Backend, BackendAddress, Family, Forward, Pool},
+    model::{Backend, Family, Pool},
     plan::Tables,
 };
 
@@ -90,13 +90,10 @@ fn tier<'a>(backends: impl Iterator<Item = (&'a Backend, bool)>) -> Option<u8> {
         .min()
 }
 
-/// The address of a pool's backend that a service of `family` reaches. Flows that full-nat records
-/// are of one family, so it does not cross them, though a configuration may ask for it.
+/// The address of a pool's backend that a service of `family` reaches.
 fn reached_at(pool: usize, n: usize, settings: &Pool, family: Family) -> Option<BackendId> {
-    let addresses = &settings.backends[n].addresses;
-    let crosses = settings.forward != Forward::FullNat;
-    let reached = settings.forward.address(family, addresses);
-    let of = reached.map(|address: &BackendAddress| Family::of(address.ip));
-    of.filter(|of| *of == family || crosses)
-        .map(|of| (pool, n, of))
+    let reached = settings
+        .forward
+        .address(family, &settings.backends[n].addresses)?;
+    Some((pool, n, Family::of(reached.ip)))
 }

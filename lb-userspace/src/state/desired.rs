@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 use super::{
     admission,
     contenders::{Contender, contenders},
-    echo, groups,
+    crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
@@ -125,6 +125,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
     admission::fill(inputs.config, &inputs.ids.services, &mut tables);
+    tables.largest_segments = largest_segments(inputs);
     let owners = owners(inputs.ids, &contenders, memo);
     Desired {
         tables,
@@ -144,6 +145,17 @@ pub fn shares(ids: &Ids, tables: &Tables) -> BTreeMap<u32, f64> {
         }
     }
     shares
+}
+
+/// How large TCP segments may be that clients and backends of services say they take, by number.
+fn largest_segments(inputs: Inputs<'_>) -> BTreeMap<u32, u16> {
+    let config = inputs.config;
+    let sees = |pool: PoolIndex| config.pools[pool].forward.sees_answers();
+    let services = inputs.ids.services.iter().zip(&config.services);
+    services
+        .filter(|(_, service)| service.pools().any(sees))
+        .filter_map(|(&id, service)| Some((id, service.mss_clamp?)))
+        .collect()
 }
 
 fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
@@ -234,26 +246,40 @@ fn entries<A: Address>(key: ServiceKey<A>, address: A, reply: &Reply) -> (Servic
     (service, reverse)
 }
 
+/// Source addresses, and their marks.
 fn sources(ids: &Ids, tables: &mut Tables) {
     for (&n, &address) in &ids.source_addresses.ipv4 {
         tables.sources.ipv4.insert(n, address.into());
-        let address = Ipv4Address::from(address);
-        if let Some(&position) = ids.positions.ipv4.get(&ServiceKey::mark(address)) {
-            tables
-                .services
-                .ipv4
-                .insert(position, Service::source(address));
-        }
+        mark_ipv4(ids, address, tables);
     }
     for (&n, &address) in &ids.source_addresses.ipv6 {
         tables.sources.ipv6.insert(n, address.into());
-        let address = Ipv6Address::from(address);
-        if let Some(&position) = ids.positions.ipv6.get(&ServiceKey::mark(address)) {
-            tables
-                .services
-                .ipv6
-                .insert(position, Service::source(address));
+        match address.to_ipv4_mapped() {
+            Some(address) => mark_ipv4(ids, address, tables),
+            None => mark_ipv6(ids, address, tables),
         }
+    }
+}
+
+fn mark_ipv4(ids: &Ids, address: Ipv4Addr, tables: &mut Tables) {
+    let mark = mark::<Ipv4Address>(ids, address.into(), address.into());
+    if let Some(&position) = ids.positions.ipv4.get(&mark.key()) {
+        tables.services.ipv4.insert(position, mark);
+    }
+}
+
+fn mark_ipv6(ids: &Ids, address: Ipv6Addr, tables: &mut Tables) {
+    let mark = mark::<Ipv6Address>(ids, address.into(), address.into());
+    if let Some(&position) = ids.positions.ipv6.get(&mark.key()) {
+        tables.services.ipv6.insert(position, mark);
+    }
+}
+
+/// The mark of a source address.
+fn mark<A: Address>(ids: &Ids, ip: IpAddr, address: A) -> Service<A> {
+    match ids.crossing_sources.contains(&ip) {
+        true => Service::source(address).crossing(),
+        false => Service::source(address),
     }
 }
 
@@ -282,6 +308,9 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         generation,
     };
     match address.ip {
+        ip if inputs.ids.crossing.contains(&pool) => {
+            entry.of(Ipv6Address::from(crossing::mapped(ip)))
+        }
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
     }
@@ -292,7 +321,7 @@ struct Entry<'a> {
     pool: &'a Pool,
     port: u16,
     sources: (u32, u16),
-    source: Option<IpAddr>,
+    source: Option<model::Source>,
     next_hop: u32,
     generation: u8,
 }
@@ -325,24 +354,26 @@ impl Entry<'_> {
     }
 
     fn outer<A: Address>(&self) -> Option<Outer<A>> {
-        let source = match self.source? {
+        let model::Source { ip, entropy } = self.source?;
+        let source = match ip {
             IpAddr::V4(ip) => Ipv4Address::from(ip).to_wide(),
             IpAddr::V6(ip) => Ipv6Address::from(ip).to_wide(),
         };
         Some(Outer {
             source: A::from_wide(source),
-            entropy: 0,
+            entropy,
         })
     }
 }
 
 /// The source address of outer headers: the pool's, or the one that the kernel would send from, as it
 /// was when the backend got its number.
-fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<IpAddr> {
+fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<model::Source> {
     let family = Family::of(to);
-    let configured = pool.source.iter().find(|ip| Family::of(**ip) == family);
+    let mut configured = pool.source.iter().copied();
+    let configured = configured.find(|source| Family::of(source.ip) == family);
     let noted = ids.outer.get(&to).copied();
-    configured.copied().or(noted).or(hop.source)
+    configured.or_else(|| noted.or(hop.source).map(model::Source::from))
 }
 
 /// Who is to own the slots of each table in use, and of each that one of those replaces.
@@ -416,6 +447,7 @@ fn services(
         }
     }
     groups::fill(inputs, &specs, tables);
+    crossing::fill(inputs, &specs, tables);
 }
 
 /// What services' entries are made from.
@@ -454,10 +486,14 @@ impl Specs<'_> {
                 )
             }
         };
+        let crosses = match ids.crossing.contains(&table_key.0) {
+            true => ServiceTraits::CROSSES,
+            false => ServiceTraits::NONE,
+        };
         Some(ServiceSpec {
             id: ids.services[n],
             table: *table.get(&table_key)?,
-            traits: recorded.and(traits(service, protocol)),
+            traits: recorded.and(crosses).and(traits(service, protocol)),
             scheduler,
             prefix,
         })

@@ -39,7 +39,7 @@ pub(crate) fn backend(name: &str, weight: u16, addresses: &[&str]) -> Backend {
 }
 
 pub(crate) fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<Backend>) -> Pool {
-    let source = source.iter().map(|s| ip(s)).collect();
+    let source = source.iter().map(|s| s.parse().unwrap()).collect();
     Pool {
         name: name.into(),
         forward,
@@ -73,6 +73,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         fallback: None,
         no_backend: NoBackend::Reject,
         echo: false,
+        mss_clamp: None,
         udp: Udp::Flows,
         access: None,
         new_flows: None,

@@ -46,8 +46,12 @@ pub struct Ids {
     pub abandoned: BTreeSet<TableId>,
     /// Each pool's source addresses in their family's table: the first, and how many.
     pub sources: BTreeMap<PoolFamily, (u32, u16)>,
-    /// The source addresses themselves, by index.
+    /// The source addresses themselves, by index; of pools that cross families as mapped ones.
     pub source_addresses: Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>>,
+    /// Pools whose flows may have ends of both families.
+    pub(super) crossing: BTreeSet<PoolIndex>,
+    /// The source addresses of their flows.
+    pub(super) crossing_sources: BTreeSet<IpAddr>,
     /// Whom the ports of `nat` backends answer for.
     pub(super) replies: BTreeMap<ReplyEnd, Reply>,
     /// This host's own addresses, as far as they are told from others.

@@ -18,6 +18,7 @@
 
 mod admission;
 mod contenders;
+mod crossing;
 mod desired;
 mod echo;
 #[cfg(test)]

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol, Scheduler,
-        Service,
+        Service, Source,
     },
     plan::Families,
 };
 
 use super::{
-    echo, groups,
+    crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::{Choice, Finding, Owner},
@@ -39,10 +39,16 @@ pub struct Identity {
     pub forward: String,
     /// What it is sent packets from, if the pool says so.
     pub sources: Vec<IpAddr>,
+    /// `ipip`, `gue`: how many bits of that each flow has of its own.
+    #[serde(default)]
+    pub entropy: u8,
     /// `ipip`, `gue`: what the kernel would send from, where the pool does not say.
     pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
     pub gue: Option<(u16, bool)>,
+    /// Whether its flows may have ends of both families.
+    #[serde(default)]
+    pub crosses: bool,
 }
 
 impl Identity {
@@ -51,8 +57,9 @@ impl Identity {
         backend: &Backend,
         address: &BackendAddress,
         outer: &BTreeMap<IpAddr, IpAddr>,
+        crosses: bool,
     ) -> Self {
-        let sources = sources_of(pool, Family::of(address.ip));
+        let sources: Vec<_> = sources_of(pool, Family::of(address.ip)).collect();
         let chosen = match pool.forward {
             Forward::Ipip | Forward::Gue if sources.is_empty() => outer.get(&address.ip).copied(),
             Forward::Ipip | Forward::Gue | Forward::FullNat | Forward::Nat | Forward::Dsr => None,
@@ -63,9 +70,11 @@ impl Identity {
             address: address.ip,
             port: address.port,
             forward: pool.forward.to_string(),
-            sources,
+            entropy: sources.iter().map(|source| source.entropy).sum(),
+            sources: sources.iter().map(|source| source.ip).collect(),
             outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
+            crosses,
         }
     }
 
@@ -74,6 +83,7 @@ impl Identity {
         Sources {
             pool: self.pool.clone(),
             family: Family::of(self.address),
+            crosses: self.crosses,
             addresses: self.sources.clone(),
         }
     }
@@ -86,12 +96,14 @@ pub(super) fn identities<'a>(
     outer: &'a BTreeMap<IpAddr, IpAddr>,
 ) -> impl Iterator<Item = (BackendId, Identity)> + 'a {
     let pools = config.pools.iter().enumerate();
+    let crossing = crossing::pools(config);
     pools.flat_map(move |(p, pool)| {
+        let crosses = crossing.contains(&p);
         let backends = pool.backends.iter().enumerate();
         backends.flat_map(move |(n, backend)| {
             let identity = move |address: &BackendAddress| {
                 let id = (p, n, Family::of(address.ip));
-                (id, Identity::of(pool, backend, address, outer))
+                (id, Identity::of(pool, backend, address, outer, crosses))
             };
             backend.addresses.iter().map(identity)
         })
@@ -110,12 +122,15 @@ pub(super) fn next_hops(config: &Config) -> impl Iterator<Item = IpAddr> {
 pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sources)> {
     let pools = config.pools.iter().enumerate();
     let pools = pools.filter(|(_, pool)| pool.forward == Forward::FullNat);
-    let pieces = pools.flat_map(|(p, pool)| {
+    let crossing = crossing::pools(config);
+    let pieces = pools.flat_map(move |(p, pool)| {
+        let crosses = crossing.contains(&p);
         Family::ALL.map(|family| {
             let piece = Sources {
                 pool: pool.name.clone(),
                 family,
-                addresses: sources_of(pool, family),
+                crosses,
+                addresses: sources_of(pool, family).map(|source| source.ip).collect(),
             };
             (p, piece)
         })
@@ -123,15 +138,22 @@ pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sou
     pieces.filter(|(_, piece)| !piece.addresses.is_empty())
 }
 
+/// The source addresses of flows that may have ends of both families.
+pub(super) fn crossing_sources(config: &Config) -> BTreeSet<IpAddr> {
+    let pieces = source_pieces(config).filter(|(_, piece)| piece.crosses);
+    pieces.flat_map(|(_, piece)| piece.addresses).collect()
+}
+
 /// A pool's sources of a family, as far as packets are sent from them: outer headers have one.
-fn sources_of(pool: &Pool, family: Family) -> Vec<IpAddr> {
+fn sources_of(pool: &Pool, family: Family) -> impl Iterator<Item = Source> {
+    let count = match pool.forward {
+        Forward::FullNat => usize::MAX,
+        Forward::Ipip | Forward::Gue => 1,
+        Forward::Nat | Forward::Dsr => 0,
+    };
     let sources = pool.source.iter().copied();
-    let sources = sources.filter(|address| Family::of(*address) == family);
-    match pool.forward {
-        Forward::FullNat => sources.collect(),
-        Forward::Ipip | Forward::Gue => sources.take(1).collect(),
-        Forward::Nat | Forward::Dsr => Vec::new(),
-    }
+    let sources = sources.filter(move |source| Family::of(source.ip) == family);
+    sources.take(count)
 }
 
 /// The slot tables that services need: one of their pool and of their fallback, for each family that
@@ -235,7 +257,8 @@ pub(super) fn service_keys(
 fn marks(ids: &Ids) -> BTreeSet<IpAddr> {
     let (ipv4, ipv6) = (&ids.source_addresses.ipv4, &ids.source_addresses.ipv6);
     let sources = ipv4.values().map(|&ip| IpAddr::from(ip));
-    let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip)));
+    // Mapped ones stand for those of IPv4.
+    let sources = sources.chain(ipv6.values().map(|&ip| IpAddr::from(ip).to_canonical()));
     let groups = ids
         .groups
         .keys()

@@ -1,4 +1,5 @@
-//! Where the pools' source addresses lie in their family's table: each pool's in one piece.
+//! Where the pools' source addresses lie in their family's table: each pool's in one piece. Those of
+//! pools that cross families lie in IPv6's, all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +13,8 @@ use crate::model::Family;
 pub(super) struct Sources {
     pub(super) pool: String,
     pub(super) family: Family,
+    /// Whether its flows may have ends of both families.
+    pub(super) crosses: bool,
     pub(super) addresses: Vec<IpAddr>,
 }
 
@@ -47,8 +50,8 @@ impl Ranges {
     }
 
     fn first_fit(&self, sources: &Sources, limit: u32) -> Option<u32> {
-        let of_family = |other: &(&Sources, &u32)| other.0.family == sources.family;
-        let taken = self.0.iter().filter(of_family);
+        let beside = |other: &(&Sources, &u32)| other.0.table() == sources.table();
+        let taken = self.0.iter().filter(beside);
         let mut taken: Vec<(u32, u32)> = taken.map(|(s, &first)| (first, s.len())).collect();
         taken.sort_unstable();
         let mut first = 0;
@@ -63,6 +66,14 @@ impl Ranges {
 }
 
 impl Sources {
+    /// The family whose table they are in.
+    pub(super) fn table(&self) -> Family {
+        match self.crosses {
+            true => Family::Ipv6,
+            false => self.family,
+        }
+    }
+
     /// How many there are. (More than the tables hold do not come this far.)
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
@@ -77,6 +88,7 @@ mod tests {
         Sources {
             pool: pool.into(),
             family: Family::Ipv4,
+            crosses: false,
             addresses: (0..count).map(|n| IpAddr::from([10, 0, 0, n])).collect(),
         }
     }

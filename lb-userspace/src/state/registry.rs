@@ -33,7 +33,7 @@ use crate::{
 };
 
 use super::{
-    groups,
+    crossing, groups,
     ids::{BackendId, Error, Hashing, Ids, PoolFamily},
     named::{self, Identity},
     numbers::Numbers,
@@ -101,6 +101,8 @@ impl Registry {
             next_hops: next.next_hops(config)?,
             sources: next.sources(config)?,
             source_addresses: next.source_addresses(config),
+            crossing: crossing::pools(config),
+            crossing_sources: named::crossing_sources(config),
             tables: BTreeMap::new(),
             hashing: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -226,11 +228,11 @@ impl Registry {
             };
             for (n, address) in (first..).zip(&piece.addresses) {
                 match *address {
-                    IpAddr::V4(address) => {
+                    IpAddr::V4(address) if !piece.crosses => {
                         addresses.ipv4.insert(n, address);
                     }
-                    IpAddr::V6(address) => {
-                        addresses.ipv6.insert(n, address);
+                    IpAddr::V4(_) | IpAddr::V6(_) => {
+                        addresses.ipv6.insert(n, crossing::mapped(*address));
                     }
                 }
             }
@@ -397,7 +399,7 @@ fn check_limits(config: &Config) -> Result<(), Error> {
         (Family::Ipv4, "IPv4 source addresses"),
         (Family::Ipv6, "IPv6 source addresses"),
     ] {
-        let of_family = |(_, piece): &(_, Sources)| piece.family == family;
+        let of_family = |(_, piece): &(_, Sources)| piece.table() == family;
         let pieces = named::source_pieces(config).filter(of_family);
         let count = pieces.map(|(_, piece)| piece.addresses.len()).sum();
         within(what, count, MAX_SOURCES)?;

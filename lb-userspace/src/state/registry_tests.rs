@@ -97,8 +97,11 @@ fn a_backend_of_which_anything_in_its_entry_changed_is_another() {
             true,
         ),
         (|pool| pool.backends[0].name = "z".into(), true),
-        (|pool| pool.source.insert(0, ip("198.18.1.253")), true),
-        (|pool| pool.source.insert(0, ip("fd00:1::fd")), false),
+        (
+            |pool| pool.source.insert(0, ip("198.18.1.253").into()),
+            true,
+        ),
+        (|pool| pool.source.insert(0, ip("fd00:1::fd").into()), false),
         (
             |pool| pool.backends[0].weight = crate::model::Weight::DEFAULT,
             false,
@@ -143,7 +146,7 @@ fn sources_stay_as_long_as_an_index_is_held_that_refers_to_them() {
     let (registry, ids) = Registry::default().assign(&config()).unwrap();
     assert_eq!(ids.sources[&(0, V4)], (0, 1));
     let mut changed = config();
-    changed.pools[0].source = vec![ip("198.18.1.253"), ip("fd00:1::fe")];
+    changed.pools[0].source = vec![ip("198.18.1.253").into(), ip("fd00:1::fe").into()];
     let (registry, after) = registry.assign(&changed).unwrap();
     assert_eq!(after.sources[&(0, V4)], (1, 1));
     assert_eq!(after.sources[&(0, V6)], (0, 1));

@@ -20,7 +20,7 @@ pub use metrics::text;
 pub use problems::{Problem, ProblemCode, problems};
 pub use server::serve;
 pub use snapshot::{
-    AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
-    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
-    Snapshot, Source, Verdicts,
+    AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, FallbackView,
+    HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView,
+    SlotsView, Snapshot, Source, Verdicts,
 };

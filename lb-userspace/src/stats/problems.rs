@@ -25,6 +25,8 @@ pub enum ProblemCode {
     NotReady,
     /// No backend can answer a service.
     NoBackend,
+    /// The fallback of a service answers, since its own pool can't.
+    Fallback,
     /// A backend's address has no next hop.
     UnresolvedNextHop,
     /// The program does not run in the driver.
@@ -77,6 +79,17 @@ fn services(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
 fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem> {
     let crosses = matches!(pool.forward, Forward::Ipip | Forward::Gue);
     service.families().filter_map(move |family| {
+        if let Some(fallback) = service.answering_fallback(family) {
+            let (service, pool) = (&service.name, &pool.name);
+            return Some(Problem {
+                severity: Severity::Warning,
+                code: ProblemCode::Fallback,
+                message: format!(
+                    "service {service}: no backend of pool {pool} is live for {family}, \
+                     its fallback {fallback} answers"
+                ),
+            });
+        }
         let answers = pool.backends.iter().any(|backend| {
             let mut addresses = backend.addresses.iter();
             backend.weight > 0
@@ -145,7 +158,10 @@ fn modes(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::sample;
+    use crate::{
+        model::Family,
+        stats::{FallbackView, sample},
+    };
 
     #[test]
     fn a_healthy_agent_has_none() {
@@ -178,6 +194,25 @@ mod tests {
         let found = problems(&snapshot);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn a_fallback_that_answers_is_a_warning() {
+        let mut snapshot = sample::healthy();
+        snapshot.services[0].fallback = Some(FallbackView {
+            pool: "sorry".into(),
+            answers: vec![Family::Ipv4],
+        });
+        snapshot.pools[0].backends.clear();
+        let found = problems(&snapshot);
+        let found = found.iter().map(|p| (p.severity, p.code));
+        assert_eq!(
+            found.collect::<Vec<_>>(),
+            [
+                (Severity::Warning, ProblemCode::Fallback),
+                (Severity::Error, ProblemCode::NoBackend),
+            ]
+        );
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn service(name: &str, listen: &[&str], forward: Forward) -> ServiceView {
         scheduler: Scheduler::Maglev,
         forward,
         tracked: forward == Forward::FullNat,
+        fallback: None,
         counters: counters(forward, 3),
     }
 }
@@ -138,7 +139,7 @@ fn web() -> PoolView {
     PoolView {
         name: "web".into(),
         forward: Forward::FullNat,
-        source: vec![[198, 18, 1, 254].into()],
+        source: vec!["198.18.1.254".into()],
         backends: vec![
             backend(
                 "web1",

@@ -2,7 +2,7 @@
 //! `--output json` and behind /metrics. A change here that an older client would misread bumps
 //! [`control::API`](crate::control::API).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use lb_common::{
     abi::Counters,
@@ -210,11 +210,29 @@ pub struct ServiceView {
     pub forward: Forward,
     /// Whether each of its flows is recorded.
     pub tracked: bool,
+    /// Its other pool, if it has one.
+    pub fallback: Option<FallbackView>,
     /// Its traffic.
     pub counters: CountersView,
 }
 
+/// The pool that answers for a service while no backend of its own pool is live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackView {
+    /// Its name.
+    pub pool: String,
+    /// The families that it answers for now.
+    pub answers: Vec<Family>,
+}
+
 impl ServiceView {
+    /// The fallback pool, if it answers for a family now.
+    pub fn answering_fallback(&self, family: Family) -> Option<&str> {
+        let fallback = self.fallback.as_ref()?;
+        let answers = fallback.answers.contains(&family);
+        answers.then_some(fallback.pool.as_str())
+    }
+
     /// The families of the addresses that it listens on.
     pub fn families(&self) -> impl Iterator<Item = Family> {
         let families = self.listen.iter().filter_map(|listen| family(listen));
@@ -232,7 +250,7 @@ pub struct PoolView {
     /// How packets travel to its backends.
     pub forward: Forward,
     /// Addresses that its packets come from.
-    pub source: Vec<IpAddr>,
+    pub source: Vec<String>,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendView>,
     /// Its slot tables, one for each family that a service needs.

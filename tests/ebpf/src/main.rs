@@ -8,6 +8,7 @@
 #![cfg_attr(not(target_arch = "bpf"), allow(dead_code))]
 
 mod decapsulate;
+mod flood;
 mod floor;
 mod frame;
 mod pass;

@@ -1,13 +1,20 @@
 //! `soak`: long runs at full size, each with a name; `cargo xtask soak` starts them. CI runs the
 //! same code smaller, as tests.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
-    interrupt,
-    live::{self, Mode, Order, Plan, Programs},
+    conservation, interrupt,
+    live::{self, FloodOrders, Mode, Order, Plan, Programs},
+    oracle::{Met, check},
     progress::Progress,
     slots::{soak, trace::Load},
     sluice, stage,
@@ -32,6 +39,9 @@ enum What {
         name: String,
         addresses: Vec<SocketAddr>,
     },
+    /// The flood, as runs start it
+    #[command(hide = true)]
+    Flood(FloodOrders),
     /// The clients, as runs start them
     #[command(hide = true)]
     Client { order: PathBuf },
@@ -47,9 +57,12 @@ struct Run {
     /// Write the summary there, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// `connections`: only this mode; may be given several times
+    /// `connections`, `flood`: only this mode; may be given several times
     #[arg(long, value_name = "MODE")]
     mode: Vec<Mode>,
+    /// `conservation`: the packets of an earlier run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// `connections`: change nothing
     #[arg(long)]
     static_pool: bool,
@@ -66,7 +79,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 2] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
@@ -74,15 +87,39 @@ const SOAKS: [Soak; 2] = [
         run: connections,
     },
     Soak {
+        name: "conservation",
+        about: "5,000,000 packets, sound, hostile and random: each must be accounted for",
+        length: |_| CONSERVATION,
+        run: conserve,
+    },
+    Soak {
+        name: "flood",
+        about: "live connections under a flood of others' SYNs and ACKs, and the same without",
+        length: |run| 2 * Plan::middling().length() * modes(run).len() as u32,
+        run: flood,
+    },
+    Soak {
         name: "slots",
         about: "the slot machine: every order of events, and simulated hours of 43,000 flows",
         length: |_| SLOTS,
         run: slots,
     },
+    Soak {
+        name: "oracle",
+        about: "random packets and changes through the packet path and a plain model: no difference",
+        length: |_| ORACLE,
+        run: oracle,
+    },
 ];
+
+/// How long `conservation` takes on two cores.
+const CONSERVATION: Duration = Duration::from_secs(120);
 
 /// How long `slots` takes on two cores.
 const SLOTS: Duration = Duration::from_secs(120);
+
+/// How long `oracle` takes.
+const ORACLE: Duration = Duration::from_secs(600);
 
 /// What namespaces and folders are called by.
 const TITLE: &str = "sluice-soak";
@@ -106,6 +143,7 @@ fn run(what: &What) -> Result<bool> {
         }
         What::Run(run) => run_named(run),
         What::Echo { name, addresses } => live::run_echo(name, addresses).map(|()| true),
+        What::Flood(orders) => live::run_flood(orders).map(|()| true),
         What::Client { order } => {
             let text = fs::read(order).with_context(|| format!("no {}", order.display()))?;
             let order: Order = serde_json::from_slice(&text)?;
@@ -120,6 +158,7 @@ fn list() {
         sluice: None,
         output: None,
         mode: Vec::new(),
+        seed: None,
         static_pool: false,
     };
     for Soak {
@@ -171,17 +210,25 @@ impl Summary {
 }
 
 fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
+    live_connections(run, &[plan(run)], summary)
+}
+
+fn flood(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let quiet = Plan::middling();
+    live_connections(run, &[quiet.clone(), quiet.flooded()], summary)
+}
+
+/// Live connections by each plan, in each mode.
+fn live_connections(run: &Run, plans: &[Plan], summary: &mut Summary) -> Result<bool> {
     let programs = Programs {
-        sluice: match &run.sluice {
-            Some(path) => path.clone(),
-            None => sluice::binary()?,
-        },
+        sluice: agent(run)?,
         soak: std::env::current_exe().context("where am I?")?,
     };
     let progress = Progress::new();
     let mut good = true;
-    for mode in modes(run) {
-        let found = live::run(TITLE, mode, &plan(run), &programs, &progress);
+    let runs = modes(run).into_iter();
+    for (mode, plan) in runs.flat_map(|mode| plans.iter().map(move |plan| (mode, plan))) {
+        let found = live::run(TITLE, mode, plan, &programs, &progress);
         // The other modes are of interest even so.
         let (told, fine) = match found {
             Ok(found) => (found.to_string(), found.is_good()),
@@ -196,10 +243,48 @@ fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
     Ok(good)
 }
 
+fn agent(run: &Run) -> Result<PathBuf> {
+    match &run.sluice {
+        Some(path) => Ok(path.clone()),
+        None => sluice::binary(),
+    }
+}
+
+fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let seed = run.seed.unwrap_or_else(|| {
+        let since = std::time::UNIX_EPOCH.elapsed();
+        since.map_or(0, |since| since.as_nanos() as u64)
+    });
+    let plan = conservation::Plan {
+        packets: 5_000_000,
+        seed,
+    };
+    summary.tell(&format!("conservation, --seed {seed}\n"))?;
+    let ledger = conservation::run(TITLE, plan, &agent(run)?, &Progress::new())?;
+    summary.tell(&ledger.to_string())?;
+    Ok(ledger.problems().is_empty())
+}
+
 fn slots(_: &Run, summary: &mut Summary) -> Result<bool> {
     let soak = soak::soak(Load::FULL);
     summary.tell(&soak.to_string())?;
     Ok(soak.holds())
+}
+
+fn oracle(_: &Run, summary: &mut Summary) -> Result<bool> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let (start, first) = (Instant::now(), since.as_nanos() as u64);
+    let mut met = Met::default();
+    while start.elapsed() < ORACLE {
+        interrupt::check()?;
+        // A difference says its seed itself.
+        if let Err(wrong) = check(first.wrapping_add(met.stories), &mut met) {
+            summary.tell(&wrong)?;
+            return Ok(false);
+        }
+    }
+    summary.tell(&met.to_string())?;
+    Ok(met.missing().is_empty())
 }
 
 fn plan(run: &Run) -> Plan {

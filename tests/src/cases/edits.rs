@@ -1,11 +1,14 @@
 //! Changes to a [`World`]: what rows say when they say what is different in theirs.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, Outer, ReplyLimits,
-    Scheduler, Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, Slot, TableId,
-    Timeouts,
+    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, MAPPED_SOURCE,
+    Outer, ReplyLimits, Scheduler, Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits,
+    Slot, TableId, Timeouts, mapped_position,
 };
 
 use super::{
@@ -276,6 +279,62 @@ impl World {
         }
     }
 
+    /// Has the flows of a `full-nat` pool's services cross families: the backend of each has an address
+    /// of the other one.
+    pub fn cross(&mut self, pool: Pool) {
+        for version in Version::ALL {
+            let other = version.other();
+            let (own, backend) = (mapped(other.own()), mapped(other.backend(pool)));
+            let source = 1 + version as u32;
+            self.add_source(source, own.into());
+            let index = backend_index(version, pool);
+            self.add_backend_with_sources(index, backend.into(), (source, 1));
+            self.mark_crossing(version.own());
+        }
+        for flavour in Flavour::ALL {
+            self.cross_service(flavour, pool);
+        }
+    }
+
+    /// Marks a source address as one of flows that may cross families.
+    fn mark_crossing(&mut self, address: IpAddr) {
+        let salt = self.constants.salt;
+        match address {
+            IpAddr::V4(address) => {
+                let mark = Service::<Ipv4Address>::source(address.into()).crossing();
+                self.services_v4.insert(mark.key().positions(salt)[0], mark);
+            }
+            IpAddr::V6(address) => {
+                let mark = Service::<Ipv6Address>::source(address.into()).crossing();
+                self.services_v6.insert(mark.key().positions(salt)[0], mark);
+            }
+        }
+        let all = Service::source(Ipv6Address::ZERO).crossing();
+        self.services_v6.insert(MAPPED_SOURCE, all);
+    }
+
+    /// Has the flows of a service cross families. One of IPv4 also has an entry for its mapped packets.
+    pub fn cross_service(&mut self, flavour: Flavour, pool: Pool) {
+        let crossing = ServiceTraits::CROSSES;
+        self.respecify(flavour, pool, |spec| {
+            spec.traits = spec.traits.and(crossing);
+        });
+        let id = service_id(flavour, pool);
+        let of_v4 = self.services_v4.values().find(|service| service.id() == id);
+        let Some(entry) = of_v4.copied() else {
+            return;
+        };
+        let spec = ServiceSpec {
+            id,
+            table: entry.table(),
+            traits: entry.traits(),
+            scheduler: entry.scheduler(),
+            prefix: 0,
+        };
+        let position = mapped_position(id, flavour.protocol_number());
+        self.services_v6.insert(position, Service::numbered(spec));
+    }
+
     /// Gives every slot of a pool to the backend of this index.
     pub fn give_slots(&mut self, version: Version, pool: Pool, index: u32) {
         self.slots
@@ -297,6 +356,14 @@ impl World {
         if let Some(next) = self.next_hops.get_mut(&NEXT_HOP) {
             next.mtu = mtu;
         }
+    }
+}
+
+/// An address as flows have it that may cross families.
+fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 

@@ -3,10 +3,7 @@
 
 use std::net::SocketAddr;
 
-use lb_common::{
-    abi::Direction,
-    datapath::{DropReason, PassReason},
-};
+use lb_common::{abi::Direction, datapath::DropReason};
 
 use super::{
     case::{Case, Ends, Expected},
@@ -112,7 +109,18 @@ fn silent(flavour: Flavour) -> Vec<Case> {
     let (first, second, reply) = (flavour.request(POOL), others(flavour), flavour.reply(POOL));
     let limit = silence(flavour);
     let start = |what| row(flavour, what).frame(&first, opened(flavour, POOL, &first));
+    // Its numbers are those of a client that got the answer.
+    let (early, third) = (
+        reply.clone().sequence(u32::MAX),
+        first.clone().sequence(0x0102_0305),
+    );
     vec![
+        start("late, the packet that commits it counts too")
+            .frame(&early, answered(flavour, POOL, &early))
+            .advance(limit - 1)
+            .frame(&third, forwarded(flavour, POOL, &third))
+            .advance(2)
+            .frame(&second, taken_port()),
         start("silent, almost long enough")
             .advance(limit - 1)
             .frame(&second, taken_port()),
@@ -245,12 +253,20 @@ fn evicted(flavour: Flavour) -> Vec<Case> {
             .frame(&second, opened(flavour, POOL, &second)),
         start("a reply whose entry is evicted")
             .evict(replies(flavour))
-            .frame(&reply, Expected::passed(PassReason::NoFlow)),
+            .frame(&reply, Expected::dropped(DropReason::UnknownFlow)),
         start("a reply's entry that was evicted comes back within a second")
             .evict(replies(flavour))
             .advance(1)
             .frame(&first, forwarded(flavour, POOL, &first))
             .frame(&reply, answered(flavour, POOL, &reply)),
+        start("a young flow's reply entry that was evicted comes back with the next packet")
+            .evict(replies(flavour))
+            .frame(&first, forwarded(flavour, POOL, &first))
+            .frame(&reply, answered(flavour, POOL, &reply)),
+        start("a young flow's port that another took meanwhile is not used by two")
+            .evict(replies(flavour))
+            .frame(&second, opened(flavour, POOL, &second))
+            .frame(&first, taken_port()),
         start("a port that another took meanwhile is not used by two")
             .evict(replies(flavour))
             .frame(&second, opened(flavour, POOL, &second))
@@ -259,7 +275,7 @@ fn evicted(flavour: Flavour) -> Vec<Case> {
         start("both entries evicted")
             .evict(clients)
             .evict(replies(flavour))
-            .frame(&reply, Expected::passed(PassReason::NoFlow))
+            .frame(&reply, Expected::dropped(DropReason::UnknownFlow))
             .frame(&first, opened(flavour, POOL, &first))
             .frame(&reply, answered(flavour, POOL, &reply)),
     ]
@@ -297,7 +313,10 @@ fn full(flavour: Flavour) -> Vec<Case> {
             .host_only(why)
             .world(|world| world.flow_capacity = 1)
             .frame(&first, full())
-            .frame(&flavour.reply(POOL), Expected::passed(PassReason::NoFlow))
+            .frame(
+                &flavour.reply(POOL),
+                Expected::dropped(DropReason::UnknownFlow),
+            )
             .world(|world| world.flow_capacity = 2)
             .frame(&first, opened(flavour, POOL, &first)),
     ]

@@ -43,11 +43,13 @@ pub struct Frame {
     source: SocketAddr,
     destination: SocketAddr,
     transport: Transport,
+    tcp_options: Vec<u8>,
     sequence: u32,
     acknowledgement: u32,
     hops: u8,
     class: u8,
     dont_fragment: bool,
+    anew: bool,
     extras: Vec<u8>,
     next_header: Option<u8>,
     fragment: Option<Fragment>,
@@ -60,7 +62,7 @@ pub struct Frame {
 
 #[derive(Clone, Copy, Debug)]
 enum Transport {
-    Tcp { flags: u8, options: bool },
+    Tcp { flags: u8 },
     Udp { checksum: bool },
 }
 
@@ -90,10 +92,7 @@ struct OuterUdp {
 impl Frame {
     /// A TCP segment with an ACK and four bytes, from the router to the uplink.
     pub fn tcp(source: SocketAddr, destination: SocketAddr) -> Self {
-        let transport = Transport::Tcp {
-            flags: ACK,
-            options: false,
-        };
+        let transport = Transport::Tcp { flags: ACK };
         Self::new(source, destination, transport)
     }
 
@@ -110,11 +109,13 @@ impl Frame {
             source,
             destination,
             transport,
+            tcp_options: Vec::new(),
             sequence: 0x0102_0304,
             acknowledgement: 0,
             hops: 64,
             class: 0,
             dont_fragment: false,
+            anew: false,
             extras: Vec::new(),
             next_header: None,
             fragment: None,
@@ -128,7 +129,7 @@ impl Frame {
 
     /// With these TCP flags. UDP has none, and stays as it is.
     pub fn flags(mut self, set: u8) -> Self {
-        if let Transport::Tcp { flags, .. } = &mut self.transport {
+        if let Transport::Tcp { flags } = &mut self.transport {
             *flags = set;
         }
         self
@@ -147,9 +148,14 @@ impl Frame {
     }
 
     /// With TCP options (no operation, window scale).
-    pub fn tcp_options(mut self) -> Self {
-        if let Transport::Tcp { options, .. } = &mut self.transport {
-            *options = true;
+    pub fn tcp_options(self) -> Self {
+        self.with_tcp_options(&[1, 3, 3, 7])
+    }
+
+    /// With these TCP options, a whole number of words. UDP has none.
+    pub fn with_tcp_options(mut self, options: &[u8]) -> Self {
+        if self.is_tcp() {
+            self.tcp_options = options.to_vec();
         }
         self
     }
@@ -200,6 +206,12 @@ impl Frame {
     /// With DF set; IPv6 has no such bit.
     pub fn dont_fragment(mut self) -> Self {
         self.dont_fragment = true;
+        self
+    }
+
+    /// With an IP header that was made here: not to be fragmented, and without a flow label.
+    pub fn anew(mut self) -> Self {
+        (self.anew, self.dont_fragment) = (true, true);
         self
     }
 
@@ -354,8 +366,7 @@ impl Frame {
 
     fn whole_length(&self) -> usize {
         let transport = match self.transport {
-            Transport::Tcp { options: false, .. } => 20,
-            Transport::Tcp { options: true, .. } => 24,
+            Transport::Tcp { .. } => 20 + self.tcp_options.len(),
             Transport::Udp { .. } => 8,
         };
         self.ip_header_length() + transport + self.payload.len() + self.surplus.len()
@@ -385,6 +396,11 @@ impl Frame {
     /// Where it goes.
     pub fn destination(&self) -> SocketAddr {
         self.destination
+    }
+
+    /// Its sequence number.
+    pub fn sequence_number(&self) -> u32 {
+        self.sequence
     }
 
     /// Where it comes from.
@@ -457,11 +473,14 @@ impl Frame {
         let mut ip = ip_header(source, destination, protocol, self.class, self.hops, length);
         if let IpHeader::V4(header) = &mut ip {
             header.dont_fragment = self.dont_fragment;
+            if self.anew {
+                header.identification = 0;
+            }
             header.options = Ipv4Options::try_from(&self.extras[..]).expect("whole words");
             header.total_len += self.extras.len() as u16;
         }
         let transport = match self.transport {
-            Transport::Tcp { flags, options } => self.tcp_header(&ip, flags, options),
+            Transport::Tcp { flags } => self.tcp_header(&ip, flags),
             Transport::Udp { checksum } => {
                 let ports = (self.source.port(), self.destination.port());
                 let mut udp = udp_header(&ip, ports, &self.payload);
@@ -472,6 +491,9 @@ impl Frame {
             }
         };
         if let IpHeader::V6(header) = &mut ip {
+            if self.anew {
+                header.flow_label = Ipv6FlowLabel::ZERO;
+            }
             header.payload_length += self.extras.len() as u16;
             header.next_header = self.next_header.map_or(protocol, IpNumber);
         }
@@ -517,19 +539,18 @@ impl Frame {
         [&ip.bytes()[..], &between, data].concat()
     }
 
-    fn tcp_header(&self, ip: &IpHeader, flags: u8, options: bool) -> Vec<u8> {
+    fn tcp_header(&self, ip: &IpHeader, flags: u8) -> Vec<u8> {
         let mut tcp = TcpHeader::new(
             self.source.port(),
             self.destination.port(),
             self.sequence,
             4096,
         );
+        tcp.acknowledgment_number = self.acknowledgement;
         (tcp.fin, tcp.syn, tcp.rst) = (flags & FIN != 0, flags & SYN != 0, flags & RST != 0);
         tcp.acknowledgment_number = self.acknowledgement;
         (tcp.psh, tcp.ack) = (flags & PSH != 0, flags & ACK != 0);
-        if options {
-            tcp.options = TcpOptions::try_from_slice(&[1, 3, 3, 7]).expect("four bytes fit");
-        }
+        tcp.options = TcpOptions::try_from_slice(&self.tcp_options).expect("40 bytes fit");
         tcp.checksum = match ip {
             IpHeader::V4(ip) => tcp.calc_checksum_ipv4(ip, &self.payload),
             IpHeader::V6(ip) => tcp.calc_checksum_ipv6(ip, &self.payload),

@@ -169,11 +169,11 @@ fn sizes(flavour: Flavour) -> Vec<Case> {
 fn replies(flavour: Flavour) -> Vec<Case> {
     let pool = Pool::Nat;
     let (there, back) = (flavour.request(pool), flavour.reply(pool));
-    let no_flow = || Expected::passed(PassReason::NoFlow);
+    let unknown = || Expected::dropped(DropReason::UnknownFlow);
     let mut rows = vec![
-        row(flavour, pool, "a reply of no flow").frame(&back, no_flow()),
+        row(flavour, pool, "a reply of no flow").frame(&back, unknown()),
         row(flavour, pool, "a malformed packet of no flow")
-            .frame(&back.clone().says_ip_length(2000), no_flow()),
+            .frame(&back.clone().says_ip_length(2000), unknown()),
         row(flavour, pool, "a malformed reply")
             .frame(&there, opened(flavour, pool, &there))
             .frame(
@@ -181,13 +181,14 @@ fn replies(flavour: Flavour) -> Vec<Case> {
                 Expected::dropped(DropReason::BadIpLength),
             ),
     ];
+    let host = || Expected::passed(PassReason::NoFlow);
     for port in [SOURCE_PORT - 1, SOURCE_PORT + 1, 22, 0, 65_535] {
         let mut own = flavour.own();
         own.set_port(port);
         let stray = back.clone().ends(flavour.backend(pool), own);
         let case = row(flavour, pool, format!("to port {port} of a source address"))
             .frame(&there, opened(flavour, pool, &there))
-            .frame(&stray, no_flow());
+            .frame(&stray, host());
         rows.push(case);
     }
     let mut port = flavour.backend(pool);
@@ -198,7 +199,7 @@ fn replies(flavour: Flavour) -> Vec<Case> {
         let stray = back.clone().ends(from, flavour.own());
         let case = row(flavour, pool, format!("a reply from another {what}"))
             .frame(&there, opened(flavour, pool, &there))
-            .frame(&stray, no_flow());
+            .frame(&stray, unknown());
         rows.push(case);
     }
     rows

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use super::{case::Ends, places::Protocol};
 
 /// The hash of a flow: addresses, ports, protocol.
-pub(super) fn flow_hash(seed: [u8; 16], ends: Ends) -> u64 {
+pub(crate) fn flow_hash(seed: [u8; 16], ends: Ends) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&seed);
     for end in [ends.source, ends.destination] {
         match end.ip() {
@@ -29,7 +29,7 @@ pub(super) fn flow_hash(seed: [u8; 16], ends: Ends) -> u64 {
 }
 
 /// The hash of the first `bits` bits of a client's address: as 16 bytes, zeros behind them.
-pub(super) fn source_hash(seed: [u8; 16], client: IpAddr, bits: u8) -> u64 {
+pub(crate) fn source_hash(seed: [u8; 16], client: IpAddr, bits: u8) -> u64 {
     let whole = match client {
         IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
         IpAddr::V6(address) => address.to_bits(),
@@ -41,13 +41,13 @@ pub(super) fn source_hash(seed: [u8; 16], client: IpAddr, bits: u8) -> u64 {
 }
 
 /// The UDP source port around a flow's packets: one of the dynamic ones (RFC 6335, section 6).
-pub(super) fn outer_port(hash: u64) -> u16 {
+pub(crate) fn outer_port(hash: u64) -> u16 {
     49_152 + (hash % 16_384) as u16
 }
 
 /// An address whose last `bits` bits come from a hash: from its low half, as a little-endian number
 /// takes them in IPv4, and as a big-endian one in IPv6.
-pub(super) fn outer_source(address: IpAddr, bits: u8, hash: u64) -> IpAddr {
+pub(crate) fn outer_source(address: IpAddr, bits: u8, hash: u64) -> IpAddr {
     let mask = ((1u64 << bits) - 1) as u32;
     let low = hash as u32;
     match address {
@@ -63,11 +63,11 @@ pub(super) fn outer_source(address: IpAddr, bits: u8, hash: u64) -> IpAddr {
 }
 
 /// The slot that a hash names in a table of so many.
-pub(super) fn slot(hash: u64, slots: usize) -> usize {
+pub(crate) fn slot(hash: u64, slots: usize) -> usize {
     scaled(hash >> 32, slots as u64) as usize
 }
 
 /// A number of 32 bits as a number below `count`.
-pub(super) fn scaled(number: u64, count: u64) -> u64 {
+pub(crate) fn scaled(number: u64, count: u64) -> u64 {
     (number * count) >> 32
 }

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use etherparse::{IpDscp, IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header};
 
 /// An IP header of either version.
-pub(super) enum IpHeader {
+pub(crate) enum IpHeader {
     V4(Ipv4Header),
     V6(Ipv6Header),
 }
 
 impl IpHeader {
     /// Its bytes, with the checksum that it has to have.
-    pub(super) fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         match self {
             Self::V4(mut header) => {
                 header.header_checksum = header.calc_header_checksum();
@@ -24,7 +24,7 @@ impl IpHeader {
 }
 
 /// A header for `length` bytes behind it.
-pub(super) fn ip_header(
+pub(crate) fn ip_header(
     source: IpAddr,
     destination: IpAddr,
     protocol: IpNumber,

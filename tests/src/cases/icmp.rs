@@ -10,7 +10,7 @@ use super::{
     frame::{ACK, FIN, Frame, RST, SYN},
     messages::{Kind, Message, quote, reset},
     outputs::{joined, opened},
-    places::{BACK, Flavour, Pool, Protocol, ROUTER, UPLINK, Version, Way},
+    places::{BACK, Flavour, Mac, Pool, Protocol, ROUTER, UPLINK, Version, Way},
     world::backend_index,
 };
 
@@ -48,7 +48,7 @@ fn longest(version: Version) -> usize {
 }
 
 /// The error that `frame` is answered with.
-fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message {
+pub(super) fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message {
     let bytes = frame.bytes();
     let body = quote(&bytes, longest(flavour.version).min(bytes.len() - 14) & !3);
     let ends = [frame.destination().ip(), frame.source().ip()];
@@ -57,7 +57,8 @@ fn error(flavour: Flavour, kind: Kind, rest: [u8; 4], frame: &Frame) -> Message 
         .ours()
 }
 
-fn mtu(version: Version, mtu: u16) -> [u8; 4] {
+/// What an error that says how much fits has in front of its quote.
+pub(super) fn mtu(version: Version, mtu: u16) -> [u8; 4] {
     let [a, b] = mtu.to_be_bytes();
     match version {
         Version::V4 => [0, 0, a, b],
@@ -65,9 +66,13 @@ fn mtu(version: Version, mtu: u16) -> [u8; 4] {
     }
 }
 
-fn answered(reason: AnswerReason, message: &Message) -> Expected {
+/// The frame from the uplink is answered with `message`.
+pub(super) fn answered(reason: AnswerReason, message: &Message) -> Expected {
     Expected::answered(UPLINK, reason, message.bytes())
 }
+
+/// No frame comes from a MAC address like this.
+const GROUP: Mac = [0x03, 0, 0, 0, 0, 7];
 
 /// Packets that do not fit, and those whose hops are used up.
 fn told(flavour: Flavour, pool: Pool) -> Vec<Case> {
@@ -82,6 +87,10 @@ fn told(flavour: Flavour, pool: Pool) -> Vec<Case> {
             .frame(&large, answered(AnswerReason::ToldTooBig, &too_big)),
         row(flavour, pool, "hops used up")
             .frame(&old, answered(AnswerReason::ToldExpired, &expired)),
+        row(flavour, pool, "hops used up, from a group of stations").frame(
+            &old.clone().link(GROUP, UPLINK.mac),
+            Expected::dropped(DropReason::TtlExpired),
+        ),
     ]
 }
 
@@ -317,6 +326,10 @@ fn echo(flavour: Flavour) -> Vec<Case> {
         answers(with("echo, the last hop"), &request.clone().hops(1)),
         answers(with("echo, another interface"), &back),
         passes(row(flavour, pool, "echo, not for us"), &request),
+        passes(
+            with("echo, from a group of stations"),
+            &request.clone().link(GROUP, UPLINK.mac),
+        ),
         passes(with("echo, a reply"), &request.clone().kind(kind, code)),
         passes(
             with("echo, another code"),

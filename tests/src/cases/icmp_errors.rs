@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use etherparse::{Ipv6Header, UdpHeader};
 use lb_common::{
     abi::Direction,
     datapath::{DropReason, PassReason},
@@ -9,7 +10,7 @@ use lb_common::{
 
 use super::{
     case::{Case, Expected},
-    frame::{Frame, SYN},
+    frame::{Frame, IP, SYN},
     messages::{Kind, Message, quote},
     outputs::{joined, output},
     places::{BACK, BACKEND, Flavour, Pool, ROUTER, UPLINK, Version, Way},
@@ -28,8 +29,15 @@ pub(super) fn rows() -> Vec<Case> {
         for pool in Pool::TUNNELS {
             rows.extend(from_tunnel(flavour, pool));
         }
-        rows.extend(around(flavour));
+        for pool in Pool::TUNNELS {
+            rows.extend(around(flavour, pool));
+        }
         rows.extend(strange(flavour));
+    }
+    for flavour in Flavour::TCP {
+        for to_backend in [true, false] {
+            rows.extend(numbers(flavour, to_backend));
+        }
     }
     rows
 }
@@ -252,23 +260,22 @@ fn from_tunnel(flavour: Flavour, pool: Pool) -> Vec<Case> {
 }
 
 /// Around an error itself: it goes through a tunnel whole.
-fn around(flavour: Flavour) -> Vec<Case> {
-    let pool = Pool::Ipip;
+fn around(flavour: Flavour, pool: Pool) -> Vec<Case> {
     let version = flavour.version;
     let left = sent_to_client(flavour, pool);
     let ends = [router(version), flavour.service(pool).ip()];
     let body = quote(&left.bytes(), version.header() + 8);
     let error = Message::new(Kind::TooBig, ends, REST, &body);
     let inner = error.clone().hop().bytes();
-    let mut outer = output(
-        flavour,
-        pool,
-        &flavour.request(pool).sized(inner.len() - 14),
-    )
-    .link(BACK.mac, BACKEND)
-    .bytes();
-    outer.truncate(14 + version.header());
-    outer.extend(&inner[14..]);
+    let request = flavour.request(pool).sized(inner.len() - IP);
+    let mut outer = output(flavour, pool, &request)
+        .link(BACK.mac, BACKEND)
+        .bytes();
+    outer.truncate(IP + flavour.overhead(pool));
+    if matches!(pool, Pool::Gue | Pool::GueAcross) && version.backends(pool) == Version::V6 {
+        mend_udp(&mut outer, &inner[IP..]);
+    }
+    outer.extend(&inner[IP..]);
     let through = row(flavour, pool, "through the tunnel").bytes(
         UPLINK,
         error.bytes(),
@@ -287,6 +294,69 @@ fn around(flavour: Flavour) -> Vec<Case> {
             Expected::dropped(DropReason::NoBackend),
         );
     vec![through, none]
+}
+
+/// The checksum of the UDP header at the end of `outer`, over IPv6, becomes that of this payload.
+fn mend_udp(outer: &mut [u8], payload: &[u8]) {
+    let (ip, rest) = Ipv6Header::from_slice(&outer[IP..]).expect("an IPv6 header");
+    let (udp, _) = UdpHeader::from_slice(rest).expect("a UDP header");
+    let ports = (udp.source_port, udp.destination_port);
+    let mended = UdpHeader::with_ipv6_checksum(ports.0, ports.1, &ip, payload);
+    let mended = mended.expect("payloads here are short");
+    let at = outer.len() - mended.to_bytes().len();
+    outer[at..].copy_from_slice(&mended.to_bytes());
+}
+
+/// Quoted sequence numbers near those of a recorded flow, and guesses.
+fn numbers(flavour: Flavour, to_backend: bool) -> Vec<Case> {
+    let (pool, version) = (Pool::Nat, flavour.version);
+    let seen = 0x0102_0304_u32;
+    let case = |what: &str, sequence: u32, near: bool| {
+        let (left, there, ingress, back) = if to_backend {
+            let left = sent_to_client(flavour, pool).sequence(sequence);
+            let there = left.clone().ends(flavour.backend(pool), flavour.own());
+            (left, there, (ROUTER, UPLINK), (BACK, BACKEND))
+        } else {
+            let came = flavour.request(pool).hops(62).sized(200).sequence(sequence);
+            let left = came.clone().ends(flavour.own(), flavour.backend(pool));
+            (left, came, (BACKEND, BACK), (UPLINK, ROUTER))
+        };
+        let length = version.header() + 8;
+        let ends = [router(version), left.source().ip()];
+        let error = Message::new(Kind::TooBig, ends, REST, &quote(&left.bytes(), length))
+            .arrives(ingress.0, ingress.1);
+        let body = quote(&requoted(&left, &there, length), length);
+        let (source, destination, direction) = if to_backend {
+            (flavour.own(), flavour.backend(pool), Direction::In)
+        } else {
+            (flavour.service(pool), there.source(), Direction::Out)
+        };
+        let output = error
+            .clone()
+            .ends(source.ip(), destination.ip())
+            .body(&body);
+        let output = output.hop().link(back.0.mac, back.1);
+        let expected = if near {
+            Expected::relayed(ingress.1, output.bytes(), back.0).counted_as(
+                flavour,
+                pool,
+                direction,
+                error.ip_length(),
+            )
+        } else {
+            Expected::dropped(DropReason::ErrorNumbers)
+        };
+        let to = if to_backend { "backend" } else { "client" };
+        let first = row(flavour, pool, format!("to the {to}, {what}"));
+        opened(first, flavour, pool).bytes(ingress.1, error.bytes(), expected)
+    };
+    vec![
+        case("the last number that counts", seen + 0xf_ffff, true),
+        case("the first number that counts", seen - 0xf_ffff, true),
+        case("a number too far on", seen + 0x10_0000, false),
+        case("a number too far back", seen - 0x10_0000, false),
+        case("a guess", seen ^ 0x8000_0000, false),
+    ]
 }
 
 /// What is of no flow of ours passes, and nothing is made about an error.

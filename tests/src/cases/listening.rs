@@ -62,8 +62,20 @@ impl World {
         group: u32,
         ports: (u16, u8),
     ) {
+        self.add_ports_with(flavour, pool, group, ports, ServiceTraits::TRACKED);
+    }
+
+    /// As [`Self::add_ports`], of a service with these traits.
+    pub fn add_ports_with(
+        &mut self,
+        flavour: Flavour,
+        pool: Pool,
+        group: u32,
+        ports: (u16, u8),
+        traits: ServiceTraits,
+    ) {
         let spec = ServiceSpec {
-            traits: ServiceTraits::TRACKED,
+            traits,
             ..spec(flavour, pool)
         };
         self.add_ports_of(flavour, group, ports, spec);

@@ -13,7 +13,7 @@
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
-//!   full_nat, checksums, flows, routes, spread
+//!   full_nat, crossing, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
@@ -31,6 +31,7 @@ pub mod world;
 mod admission;
 mod admit;
 mod checksums;
+mod crossing;
 mod edits;
 mod faults;
 mod flows;
@@ -39,8 +40,8 @@ mod full_nat;
 mod golden;
 mod gue;
 mod hashed;
-mod hashes;
-mod headers;
+pub(crate) mod hashes;
+pub(crate) mod headers;
 mod icmp;
 mod icmp_errors;
 mod listening;
@@ -53,6 +54,7 @@ mod ranges;
 mod recorded;
 mod reverses;
 mod routes;
+mod segments;
 mod shapes;
 mod spread;
 mod truncated;
@@ -67,6 +69,7 @@ pub fn all() -> Vec<Case> {
         truncated::rows(),
         parse::rows(),
         recorded::rows(),
+        segments::rows(),
         shapes::rows(),
         fragments::rows(),
         ranges::rows(),
@@ -77,6 +80,7 @@ pub fn all() -> Vec<Case> {
         one_sided::rows(),
         one_sided_routes::rows(),
         full_nat::rows(),
+        crossing::rows(),
         checksums::rows(),
         flows::rows(),
         routes::rows(),

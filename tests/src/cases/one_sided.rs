@@ -340,7 +340,7 @@ fn with_full_nat(flavour: Flavour) -> Vec<Case> {
             .frame(&back, answered(flavour, Pool::Nat, &back))
             .frame(&to_client, answered(flavour, POOL, &to_client)),
         shared("to a source address, of no flow")
-            .frame(&back, Expected::passed(PassReason::NoFlow))
+            .frame(&back, Expected::dropped(DropReason::UnknownFlow))
             .frame(&stray, Expected::passed(PassReason::NoFlow)),
         shared("from the port to another service")
             .frame(&client, forwarded(flavour, Pool::Ipip, &client)),

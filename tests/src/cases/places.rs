@@ -91,7 +91,7 @@ pub enum Version {
 }
 
 /// Protocol above IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Protocol {
     Tcp,
@@ -296,6 +296,11 @@ impl Flavour {
 
     const fn new(version: Version, protocol: Protocol) -> Self {
         Self { version, protocol }
+    }
+
+    /// The same protocol over the other IP version.
+    pub fn other(self) -> Self {
+        Self::new(self.version.other(), self.protocol)
     }
 
     /// A packet of it.

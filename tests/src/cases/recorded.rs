@@ -44,6 +44,7 @@ pub(super) fn rows() -> Vec<Case> {
     }
     for flavour in Flavour::TCP {
         rows.extend(tcp(flavour));
+        rows.extend(numbers(flavour));
     }
     rows
 }
@@ -206,6 +207,7 @@ fn errors(flavour: Flavour) -> Vec<Case> {
     let request = flavour.request(POOL);
     let answer = flavour
         .packet(flavour.service(POOL), flavour.client(Way::Router))
+        .acknowledgement(NEXT)
         .sized(200);
     let ends = [version.link(77, 7), flavour.service(POOL).ip()];
     let body = quote(&answer.bytes(), version.header() + 20);
@@ -222,6 +224,45 @@ fn errors(flavour: Flavour) -> Vec<Case> {
         plain(flavour, "an error about no flow")
             .bytes(UPLINK, error.bytes(), Expected::passed(PassReason::Icmp))
             .frame(&request, opens(flavour, &request, home)),
+    ]
+}
+
+/// What the usual client's next segment has.
+const NEXT: u32 = 0x0102_0304 + 4;
+
+/// Errors that quote a segment with what it acknowledges: near the client's numbers, or a guess.
+fn numbers(flavour: Flavour) -> Vec<Case> {
+    let (version, home) = (flavour.version, first(flavour));
+    let request = flavour.request(POOL);
+    let answer = flavour
+        .packet(flavour.service(POOL), flavour.client(Way::Router))
+        .sized(200);
+    let ends = [version.link(77, 7), flavour.service(POOL).ip()];
+    let seen = 0x0102_0304_u32;
+    let row = |what: &str, answer: Frame, quoted: usize, there: bool| {
+        let body = quote(&answer.bytes(), version.header() + quoted);
+        let error = Message::new(Kind::TooBig, ends, [0, 0, 0x05, 0x78], &body);
+        let output = error.clone().hop().link(BACK.mac, BACKEND);
+        let expected = if there {
+            Expected::relayed(UPLINK, output.bytes(), BACK)
+                .counted_as(flavour, POOL, Direction::In, error.ip_length())
+                .backend(home)
+        } else {
+            Expected::dropped(DropReason::ErrorNumbers)
+        };
+        plain(flavour, &format!("an error that acknowledges {what}"))
+            .frame(&request, opens(flavour, &request, home))
+            .bytes(UPLINK, error.bytes(), expected)
+    };
+    let at = |number: u32| answer.clone().acknowledgement(number);
+    vec![
+        row("the last that counts", at(seen + 0xf_ffff), 20, true),
+        row("the first that counts", at(seen - 0xf_ffff), 20, true),
+        row("more than was sent", at(seen + 0x10_0000), 20, false),
+        row("what was long ago", at(seen - 0x10_0000), 20, false),
+        row("a guess", at(seen ^ 0x8000_0000), 20, false),
+        row("what is not quoted", at(seen ^ 0x8000_0000), 19, true),
+        row("nothing", at(seen ^ 0x8000_0000).flags(RST), 20, true),
     ]
 }
 

@@ -50,6 +50,8 @@ pub struct World {
     pub loads: BTreeMap<u32, Load>,
     /// By service.
     pub timeouts: BTreeMap<u32, Timeouts>,
+    /// How large TCP segments may be that ends say they take, by service.
+    pub largest_segments: BTreeMap<u32, u32>,
     /// By position.
     pub services_v4: BTreeMap<u32, Service<Ipv4Address>>,
     /// By position.
@@ -207,6 +209,7 @@ impl World {
             backends: BTreeMap::new(),
             loads: BTreeMap::new(),
             timeouts: BTreeMap::new(),
+            largest_segments: BTreeMap::new(),
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
             own: BTreeMap::new(),

@@ -26,8 +26,13 @@ use crate::cases::{
 
 /// What becomes of a packet, and the frame afterwards: as the programs decide, one after the other.
 pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
-    let outcome = match datapath::handle(&mut packet, tables) {
+    let mut handled = datapath::handle(&mut packet, tables);
+    if handled == Handled::Crossing {
+        handled = datapath::handle_crossing(&mut packet, tables);
+    }
+    let outcome = match handled {
         Handled::Done(outcome) => outcome,
+        Handled::Crossing => datapath::leave_uncrossed(tables),
         Handled::Uncommon => return decide_uncommon(packet, tables),
         Handled::Aside(question) => datapath::handle_aside(&mut packet, tables, question),
     };

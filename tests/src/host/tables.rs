@@ -304,6 +304,11 @@ impl Tables for HostTables {
         (index < MAX_BACKENDS).then(|| load.unwrap_or_default())
     }
 
+    fn largest_segment(&self, service: u32) -> u16 {
+        let bytes = self.world.largest_segments.get(&service);
+        bytes.map_or(0, |bytes| *bytes as u16)
+    }
+
     fn timeouts(&self, service: u32) -> Option<Timeouts> {
         let timeouts = self.world.timeouts.get(&service).copied();
         (service < MAX_SERVICES).then(|| timeouts.unwrap_or_default())

@@ -50,6 +50,10 @@ impl Packet for HostWindow {
         self.layout.piece
     }
 
+    fn segment_size(&self) -> Option<usize> {
+        Some(self.layout.segment_size).filter(|at| *at != 0)
+    }
+
     fn len(&self) -> usize {
         self.shown.len()
     }

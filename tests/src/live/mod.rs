@@ -16,6 +16,7 @@
 //! script    the changes, and when          plan      sizes, times and script of a run
 //! site      the namespaces                 messages  what the processes say to each other
 //! echo, client   the two processes         clock     one clock for all of them
+//! flood     a process that sends what nobody asked for, if a plan says so
 //! reload    has the agent take a change    run       all of it, in order
 //! verdict   what broke; pure               summary   what a run found, for a reader
 //! ```
@@ -25,6 +26,7 @@
 mod client;
 mod clock;
 mod echo;
+mod flood;
 mod messages;
 mod mode;
 mod plan;
@@ -38,6 +40,7 @@ mod verdict;
 
 pub use client::{Order, run as run_client};
 pub use echo::run as run_echo;
+pub use flood::{Orders as FloodOrders, run as run_flood};
 pub use mode::Mode;
 pub use plan::Plan;
 pub use run::{Programs, run};

@@ -25,6 +25,8 @@ pub struct Plan {
     pub script: Vec<Step>,
     /// How long connections live on after the last change.
     pub tail: Duration,
+    /// Whether others' SYNs and ACKs come all the while, as fast as one CPU can make them.
+    pub flood: bool,
 }
 
 impl Plan {
@@ -40,6 +42,7 @@ impl Plan {
             settle: Duration::from_secs(10),
             script: script::full(Duration::from_millis(2500)),
             tail: Duration::from_secs(15),
+            flood: false,
         }
     }
 
@@ -55,6 +58,28 @@ impl Plan {
             settle: Duration::from_secs(3),
             script: script::brief(Duration::from_secs(1)),
             tail: Duration::from_secs(4),
+            flood: false,
+        }
+    }
+
+    /// 3,000 connections and the changes of a brief run.
+    pub fn middling() -> Self {
+        Self {
+            connections: 3000,
+            late: 1000,
+            opening: 1000,
+            script: script::brief(Duration::from_secs(3)),
+            settle: Duration::from_secs(5),
+            tail: Duration::from_secs(8),
+            ..Self::brief()
+        }
+    }
+
+    /// The same with a flood.
+    pub fn flooded(self) -> Self {
+        Self {
+            flood: true,
+            ..self
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     client::Order,
-    clock,
+    clock, flood,
     messages::{OPENED, Outcome},
     mode::Mode,
     plan::Plan,
@@ -45,6 +45,9 @@ pub struct Programs {
 
 /// What runs, in the order that it is stopped in.
 struct Live<'a> {
+    flood: Option<Process>,
+    /// When that began.
+    flooded: Option<Duration>,
     client: Option<Process>,
     sluice: Sluice,
     /// By backend; nothing where it was killed.
@@ -80,20 +83,26 @@ pub fn run(
         "{mode}: {connections} connections, {controls} beside"
     ));
     live.open(programs)?;
+    if plan.flood {
+        progress.step(&format!("{mode}: a flood"));
+        live.flood(programs)?;
+    }
     progress.step(&format!("{mode}: {} changes", configured(plan)));
     for step in &plan.script {
         live.take(*step)?;
     }
     live.pass(plan.tail)?;
+    let flood = live.end_flood()?;
     let outcome = live.finish()?;
     let reasons = reload::reasons(&live.site.gateway)?;
     live.sluice.stop()?;
     Ok(Summary {
         mode,
-        verdict: Verdict::on(&outcome, &live.deaths, live.start),
+        verdict: Verdict::on(&outcome, &live.deaths, live.start, live.flooded),
         changes: configured(plan),
         events: live.events,
         exceptions: live.exceptions,
+        flood,
         reasons,
         log: live.sluice.log_end(),
     })
@@ -125,6 +134,8 @@ impl<'a> Live<'a> {
             Sluice::start_with(&programs.sluice, &site.gateway, stage.folder(), &text)?;
         sluice.wait_until_ready(&site.gateway)?;
         Ok(Self {
+            flood: None,
+            flooded: None,
             client: None,
             sluice,
             servers,
@@ -170,6 +181,29 @@ impl<'a> Live<'a> {
         client.explain(opened)?;
         self.client = Some(client);
         Ok(())
+    }
+
+    /// Starts the flood.
+    fn flood(&mut self, programs: &Programs) -> Result<()> {
+        let from = mac(&self.site.client)?;
+        let to = mac(&self.site.gateway)?;
+        let service = addresses(pool::SERVICE);
+        let mut command = self.site.client.command(&programs.soak)?;
+        command.arg("flood");
+        command.args(flood::Orders::arguments("eth0", [&from, &to], &service));
+        let log = self.stage.folder().join("flood.log");
+        self.flooded = Some(clock::now()?);
+        self.flood = Some(Process::start("flood", command, &log)?);
+        Ok(())
+    }
+
+    /// Ends the flood, if there is one; tells how many packets a second it sent.
+    fn end_flood(&mut self) -> Result<Option<f64>> {
+        let Some(mut flood) = self.flood.take() else {
+            return Ok(None);
+        };
+        let ended = flood.stop().and_then(|_| flood::rate(&flood.log()));
+        flood.explain(ended).map(Some)
     }
 
     /// Waits for its time, then makes a change.
@@ -222,7 +256,8 @@ impl<'a> Live<'a> {
 
     fn look(&mut self) -> Result<()> {
         let servers = self.servers.iter_mut().flatten();
-        for process in servers.chain(&mut self.client).chain([&mut self.control]) {
+        let clients = self.client.iter_mut().chain(&mut self.flood);
+        for process in servers.chain(clients).chain([&mut self.control]) {
             let running = process.expect_running();
             process.explain(running)?;
         }
@@ -278,6 +313,17 @@ fn serve(soak: &Path, namespace: &Namespace, name: &str, folder: &Path) -> Resul
     );
     server.explain(listening)?;
     Ok(server)
+}
+
+/// The MAC address of a namespace's eth0.
+fn mac(namespace: &Namespace) -> Result<String> {
+    // "2: eth0@if3: <…> … link/ether 02:00:00:00:00:01 brd …"
+    let text = namespace.read_ip("-oneline link show eth0")?;
+    let mut words = text.split_whitespace();
+    let mac = words.find(|word| *word == "link/ether").and(words.next());
+    Ok(mac
+        .with_context(|| format!("odd line {text:?}"))?
+        .to_owned())
 }
 
 fn addresses(host: Dual) -> Vec<SocketAddr> {

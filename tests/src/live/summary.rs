@@ -25,6 +25,8 @@ pub struct Summary {
     pub(super) events: Vec<Event>,
     /// The most exceptions that the agent counted; nothing if it counts none.
     pub exceptions: Option<f64>,
+    /// Packets a second that a flood sent, if there was one.
+    pub flood: Option<f64>,
     /// What the agent dropped or left to the kernel on the gateway's interfaces, by reason.
     pub(super) reasons: BTreeMap<String, f64>,
     pub(super) log: String,
@@ -74,6 +76,14 @@ impl fmt::Display for Summary {
             wait(verdict.control),
             millis(verdict.limit)
         )?;
+        if let Some(rate) = self.flood {
+            let (late, broken) = verdict.late;
+            writeln!(
+                f,
+                "  flood of {:.0},000 packets a second; {late} connections more began in it, {broken} broke",
+                rate / 1000.0
+            )?;
+        }
         match self.exceptions {
             Some(most) => writeln!(f, "  exceptions at most {most}")?,
             None => writeln!(f, "  exceptions not counted by this agent")?,

@@ -52,6 +52,10 @@ pub struct Verdict {
     pub control: (Duration, Duration),
     /// The wait from which on a connection is stalled.
     pub limit: Duration,
+    /// In a flood: connections that began in it, and how many of those broke. They count nowhere else.
+    pub late: (usize, usize),
+    /// Whether the wire was full of others' packets, so that a wait says nothing.
+    pub flooded: bool,
     /// Controls that did not live to the end: then the measure itself is broken.
     pub controls_broken: usize,
     /// Some of what is wrong, connection by connection.
@@ -59,20 +63,31 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges what the client found. `start` is when the run's times begin.
-    pub(super) fn on(outcome: &Outcome, deaths: &[Death], start: Duration) -> Self {
+    /// Judges what the client found. `start` is when the run's times begin, `flood` when a flood did.
+    pub(super) fn on(
+        outcome: &Outcome,
+        deaths: &[Death],
+        start: Duration,
+        flood: Option<Duration>,
+    ) -> Self {
         let control = longest(&outcome.controls);
         let told = |wait: Wait| (wait.took, wait.since.saturating_sub(start));
         let mut verdict = Self {
             control: told(control),
             limit: control.took.max(TOLERATED),
+            flooded: flood.is_some(),
             ..Self::default()
         };
         let (lost, counted): (Vec<_>, Vec<_>) = outcome
             .connections
             .iter()
             .partition(|connection| is_lost(connection, deaths));
+        let (late, counted): (Vec<_>, Vec<_>) = counted
+            .into_iter()
+            .partition(|connection| is_late(connection, flood));
         (verdict.lost, verdict.counted) = (lost.len(), counted.len());
+        let broken = |connection: &&&Connection| is_broken(connection);
+        verdict.late = (late.len(), late.iter().filter(broken).count());
         verdict.controls_broken = outcome
             .controls
             .iter()
@@ -102,7 +117,10 @@ impl Verdict {
             (self.misnumbered, "answered twice, or not what was asked"),
             (self.unopened, "never open"),
             (self.ended, "ended or silent"),
-            (self.stalled, "stalled for too long"),
+            (
+                if self.flooded { 0 } else { self.stalled },
+                "stalled for too long",
+            ),
             (
                 self.controls_broken,
                 "broken beside Sluice: the measure itself",
@@ -179,6 +197,16 @@ fn is_lost(connection: &Connection, deaths: &[Death]) -> bool {
     }
 }
 
+/// Whether it began, or should have, when the flood had.
+fn is_late(connection: &Connection, flood: Option<Duration>) -> bool {
+    flood.is_some_and(|flood| connection.opened.is_none_or(|opened| opened >= flood))
+}
+
+fn is_broken(connection: &Connection) -> bool {
+    let strays = !connection.strays.is_empty() || connection.misnumbered > 0;
+    connection.end != End::Alive || strays
+}
+
 fn longest<'a>(connections: impl IntoIterator<Item = &'a Connection>) -> Wait {
     let waits = connections.into_iter().map(|connection| connection.longest);
     waits.max().unwrap_or_default()
@@ -221,7 +249,7 @@ mod tests {
             name: "dead".to_owned(),
             at: Duration::from_secs(5),
         };
-        Verdict::on(&outcome, &[death], Duration::ZERO)
+        Verdict::on(&outcome, &[death], Duration::ZERO, None)
     }
 
     #[test]
@@ -281,6 +309,26 @@ mod tests {
             1
         );
         assert_eq!(judge(&[stalled], &[connection("c", 1600)]).stalled, 0);
+    }
+
+    #[test]
+    fn who_began_in_a_flood_is_told_of_apart() {
+        let flood = Some(Duration::from_secs(2));
+        let late = Connection {
+            opened: flood,
+            ..connection("b1", 2000)
+        };
+        let reset = Connection {
+            end: End::Reset,
+            ..late.clone()
+        };
+        let outcome = Outcome {
+            connections: vec![connection("b1", 2000), late, reset],
+            controls: Vec::new(),
+        };
+        let verdict = Verdict::on(&outcome, &[], Duration::ZERO, flood);
+        assert!(verdict.is_good(), "{verdict:?}");
+        assert_eq!((verdict.counted, verdict.late), (1, (2, 1)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod arbitrary;
 mod checksums;
+mod corpus;
+mod oracle;
 mod properties;
 mod slots;
 

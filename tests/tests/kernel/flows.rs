@@ -19,6 +19,11 @@ where
         self.0.keys().map(|key| key.expect("a key")).collect()
     }
 
+    /// How many entries there are.
+    pub(crate) fn count(&self) -> usize {
+        self.keys().len()
+    }
+
     /// Removes every entry.
     pub(crate) fn clear(&mut self) {
         for key in self.keys() {

@@ -5,6 +5,7 @@ mod counts;
 mod flows;
 mod network;
 mod program;
+mod races;
 mod ring;
 
 use sluice_tests::cases::{self, ring::run};

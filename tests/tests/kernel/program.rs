@@ -20,6 +20,9 @@ use zerocopy::{FromBytes, Immutable};
 
 use crate::flows::Flows;
 
+/// The entry point.
+const NAME: &str = "sluice";
+
 /// A loaded program.
 pub(crate) struct Program {
     ebpf: Ebpf,
@@ -70,9 +73,9 @@ impl Program {
             .map_max_entries("AFFINITIES_V6", 1024)
             .load(OBJECT)
             .expect("the packet program");
-        xdp(&mut ebpf)
-            .load()
-            .expect("a program that the verifier takes");
+        let program = ebpf.program_mut(NAME).expect("a program of this name");
+        let program: &mut Xdp = program.try_into().expect("an XDP program");
+        program.load().expect("a program that the verifier takes");
         link_programs(&mut ebpf).expect("programs that the verifier takes");
         let mut world = World::without_services();
         world.constants = constants;
@@ -93,23 +96,15 @@ impl Program {
         self.world.constants
     }
 
+    /// The program itself.
+    pub(crate) fn xdp(&self) -> &Xdp {
+        let program = self.ebpf.program(NAME).expect("a program of this name");
+        program.try_into().expect("an XDP program")
+    }
+
     /// Runs it on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
-    pub(crate) fn run(&mut self, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-        let mut output = vec![0; 16_384];
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
-        // egress_ifindex.
-        let context = [0, frame.len() as u32, 0, ifindex, 0, 0]
-            .map(u32::to_ne_bytes)
-            .concat();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut output),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        let result = xdp(&mut self.ebpf).test_run(options).expect("a test run");
-        output.truncate(result.data_size_out as usize);
-        (result.return_value, output)
+    pub(crate) fn run(&self, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
+        run(self.xdp(), ifindex, frame)
     }
 
     /// The maps' world becomes this one.
@@ -121,6 +116,11 @@ impl Program {
         self.values("BACKENDS", &old.backends, &new.backends);
         self.values("LOADS", &old.loads, &new.loads);
         self.values("TIMEOUTS", &old.timeouts, &new.timeouts);
+        self.values(
+            "LARGEST_SEGMENTS",
+            &old.largest_segments,
+            &new.largest_segments,
+        );
         self.values("REVERSES_V4", &old.reverses_v4, &new.reverses_v4);
         self.values("REVERSES_V6", &old.reverses_v6, &new.reverses_v6);
         self.values("SOURCES_V4", &old.sources_v4, &new.sources_v4);
@@ -315,9 +315,22 @@ impl Program {
     }
 }
 
-fn xdp(ebpf: &mut Ebpf) -> &mut Xdp {
-    let program = ebpf.program_mut("sluice").expect("a program of this name");
-    program.try_into().expect("an XDP program")
+/// Runs a program on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
+pub(crate) fn run(program: &Xdp, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
+    let mut output = vec![0; 16_384];
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context = [0, frame.len() as u32, 0, ifindex, 0, 0]
+        .map(u32::to_ne_bytes)
+        .concat();
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut output),
+        ctx_in: Some(&context),
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).expect("a test run");
+    output.truncate(result.data_size_out as usize);
+    (result.return_value, output)
 }
 
 fn positions(tables: &BTreeMap<TableId, OldTable>) -> BTreeMap<u32, OldTable> {

@@ -94,3 +94,36 @@ fn an_address_that_the_gateway_gets_later_is_its_own_too() {
     })
     .unwrap();
 }
+
+/// How large segments the ends of open connections in a namespace send.
+fn segment_sizes(namespace: &Namespace) -> Vec<u32> {
+    let mut list = namespace.command("ss").unwrap();
+    let list = list.args(["--no-header", "-tin", "state", "established"]);
+    let listed = String::from_utf8(list.output().unwrap().stdout).unwrap();
+    let words = listed.split_whitespace();
+    let sizes = words.filter_map(|word| word.strip_prefix("mss:"));
+    sizes.map(|size| size.parse().unwrap()).collect()
+}
+
+#[test]
+fn neither_end_sends_larger_segments_than_allowed() {
+    let balancing = balancing().replacen("pool = \"web\"", "pool = \"web\"\nmss_clamp = 1000", 1);
+    let site = Site::start("nat-segments", &balancing, lead_back);
+    let network = site.network();
+    for family in Family::ALL {
+        let to = SocketAddr::new(WEB.of(family), PORT);
+        let connect = || Ok(http::connect(Some(client(family, 1)), to, LIMIT)?);
+        let _open = network.client.run(connect).unwrap();
+        let asked = segment_sizes(&network.client);
+        assert!(
+            !asked.is_empty() && asked.iter().all(|size| *size <= 1000),
+            "{asked:?}"
+        );
+        let accepted = || {
+            let sizes: Vec<u32> = network.backends.iter().flat_map(segment_sizes).collect();
+            Ok(Some(sizes).filter(|sizes| !sizes.is_empty()))
+        };
+        let accepted = wait::until("a backend to accept", PATIENCE, accepted).unwrap();
+        assert!(accepted.iter().all(|size| *size <= 1000), "{accepted:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Which pool answers.
 
+use serde_json::Value;
 use sluice_tests::{
     addresses::{BACKENDS, Dual, Family, TUNNEL},
     services::PORT,
@@ -42,10 +43,16 @@ fn the_fallback_answers_until_the_pool_does() {
     for family in Family::ALL {
         assert_eq!(site.who_answers(family).unwrap(), "tunnel2");
     }
+    let warnings = |status: &Value| {
+        let problems = status["problems"].as_array().unwrap().iter();
+        Some(problems.filter(|p| p["code"] == "fallback").count())
+    };
+    assert_eq!(site.wait_for("a status", warnings), 2);
     site.network().plug_in(0).unwrap();
     site.wait_until_ready();
     for family in Family::ALL {
         let back = || Ok(site.who_answers(family).ok().filter(|who| who == "tunnel1"));
         wait::until("the pool to answer", PATIENCE, back).unwrap();
     }
+    assert_eq!(site.wait_for("a status", warnings), 0);
 }

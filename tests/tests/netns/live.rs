@@ -62,6 +62,28 @@ fn serial_no_flow_breaks_in_tracked_nat() {
     no_flow_breaks("nat-tracked");
 }
 
+/// The soak `flood`, smaller. What opens in a flood may have to try again, and a flow that is evicted
+/// before its third packet may have lost its port to another.
+fn no_flow_breaks_in_a_flood(mode: &str) {
+    let summary = run(mode, &Plan::brief().flooded());
+    println!("{summary}");
+    assert!(summary.is_good(), "{summary}");
+    let (late, broken) = summary.verdict.late;
+    assert!(late > 20 && broken * 5 <= late, "{summary}");
+    let rate = summary.flood.unwrap_or_default();
+    assert!(rate > 10_000.0, "no flood to speak of: {summary}");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_a_flood_in_ipip() {
+    no_flow_breaks_in_a_flood("ipip");
+}
+
+#[test]
+fn serial_no_flow_breaks_in_a_flood_in_full_nat() {
+    no_flow_breaks_in_a_flood("full-nat");
+}
+
 /// Flows of a backend that is taken away do break: the judgement sees it.
 #[test]
 fn serial_a_backend_that_is_taken_away_breaks_its_flows() {

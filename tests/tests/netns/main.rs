@@ -2,6 +2,7 @@
 //! root and nginx; without them the tests fail, they are not skipped.
 
 mod agent_access;
+mod agent_crossing;
 mod agent_hops;
 mod agent_host;
 mod agent_icmp;
@@ -12,6 +13,7 @@ mod agent_ranges;
 mod agent_reload;
 mod agent_schedulers;
 mod agent_start;
+mod conservation;
 mod live;
 mod net;
 mod ping;

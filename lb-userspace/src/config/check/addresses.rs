@@ -12,7 +12,7 @@ use crate::{
         raw::{Backend, Balancing, Pool},
         source::{At, Place},
     },
-    model::{BackendAddress, Family, Forward, Listen, Network, lies_in},
+    model::{BackendAddress, Family, Forward, Listen, Network, Source, lies_in},
 };
 
 pub(super) fn check(uses: &[Use<'_>], balancing: &Balancing, findings: &mut Vec<Finding>) {
@@ -163,9 +163,9 @@ fn conflicts(balancing: &Balancing, findings: &mut Vec<Finding>) {
     let mut sources: HashMap<IpAddr, Place> = HashMap::new();
     for pool in &balancing.pools {
         for source in &pool.source.items {
-            sources.entry(source.value).or_insert(source.place);
+            sources.entry(source.value.ip).or_insert(source.place);
             // Only full-nat's replies come back to the source as packets of the service.
-            let service = services.at(source.value);
+            let service = services.at(source.value.ip);
             if let (Some(Forward::FullNat), Some(service)) = (pool.forward, service) {
                 findings.push(source_is_service(source, service));
             }
@@ -213,7 +213,7 @@ impl Services {
     }
 }
 
-fn source_is_service(source: &At<IpAddr>, service: Place) -> Finding {
+fn source_is_service(source: &At<Source>, service: Place) -> Finding {
     let message = format!("source {} is also a service's address", source.value);
     Finding::error(Code::AddressConflict, source.place, message)
         .expected("an address that no service listens on")

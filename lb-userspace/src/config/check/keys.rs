@@ -20,6 +20,7 @@ pub(super) fn check(balancing: &Balancing, findings: &mut Vec<Finding>) {
         udp(service, findings);
         fallback(service, findings);
         down_grace(service, findings);
+        mss_clamp(service, balancing, findings);
     }
     for pool in &balancing.pools {
         if let Some(forward) = pool.forward {
@@ -121,8 +122,34 @@ fn down_grace(service: &Service, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Modes that leave the client's address in the packet have no other to put there.
+/// What one end says of segments bounds what the other one sends, so both directions must pass here.
+fn mss_clamp(service: &Service, balancing: &Balancing, findings: &mut Vec<Finding>) {
+    let Some(clamp) = &service.mss_clamp else {
+        return;
+    };
+    let mut listens = service.listen.values();
+    if service.listen.whole && !listens.any(|listen| listen.protocol == Protocol::Tcp) {
+        findings.push(idle("mss_clamp", clamp.place, "it is about TCP alone"));
+    }
+    let pools = balancing.pools.iter();
+    let used = pools.filter(|pool| super::named(service).any(|name| super::is_named(pool, name)));
+    let forwards: Option<Vec<Forward>> = used.map(|pool| pool.forward).collect();
+    if forwards.is_some_and(|forwards| !forwards.iter().any(|forward| forward.sees_answers())) {
+        let why = "answers pass here in `full-nat` and `nat` alone";
+        findings.push(idle("mss_clamp", clamp.place, why));
+    }
+}
+
+/// Modes that leave the client's address in the packet have no other to put there; one that needs a
+/// port for each flow at its source address names each address.
 fn source(pool: &Pool, forward: Forward, findings: &mut Vec<Finding>) {
+    let prefixes = pool.source.items.iter();
+    for prefix in prefixes.filter(|source| forward.takes_ports() && source.value.entropy > 0) {
+        let message = format!("source {} in {}", prefix.value, pool.title());
+        let expected = format!("addresses, one by one: {forward} keeps count of each one's ports");
+        let finding = Finding::error(Code::KeyConflict, prefix.place, message);
+        findings.push(finding.expected(expected));
+    }
     let Some(place) = pool.source.place.filter(|_| !forward.takes_source()) else {
         return;
     };

@@ -102,7 +102,10 @@ fn weightless(used: &Use<'_>, forward: Forward, family: Family) -> Option<Place>
 /// Full-nat needs an address to connect from of each family that backends are reached in.
 fn source(used: &Use<'_>, family: Family, findings: &mut Vec<Finding>) {
     let pool = used.pool;
-    let there = pool.source.values().any(|ip| Family::of(*ip) == family);
+    let there = pool
+        .source
+        .values()
+        .any(|source| Family::of(source.ip) == family);
     if there || !pool.source.whole {
         return;
     }

@@ -25,6 +25,7 @@ mistakes! {
     bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
     bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
 
+    bad_mss_clamp: "[[pool]]" => "mss_clamp = 535\n\n[[pool]]";
     bad_reply_rate: "[agent]" => "[agent]\nicmp_rate = -1\nreset_rate = 10000001";
 
     // Keys that exclude each other.
@@ -49,6 +50,8 @@ mistakes! {
     idle_where_not_tracked: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
     idle_source_prefix: "[[pool]]" => "source_prefix = { ipv4 = 24 }\n\n[[pool]]";
     idle_down_grace: "[[pool]]" => "on_down = \"reset\"\ndown_grace = \"10s\"\n\n[[pool]]";
+    idle_mss_clamp: "source = [\"198.18.1.254\"]" => "forward = \"dsr\"", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]", ":8080" => "";
+    idle_mss_clamp_of_udp: "80/tcp" => "443/udp", "[[pool]]" => "mss_clamp = 1360\n\n[[pool]]";
     idle_gue: "source" => "gue_port = 6081\ngue_checksum = false\nsource";
 
     idle_is_no_guess: "source = [\"198.18.1.254\"]" => "forward = \"nat\"", "[[pool]]" => "tracking = \"ful\"\n[service.timeouts]\nudp = \"1m\"\n\n[[pool]]";
@@ -87,6 +90,7 @@ down_grace = "500ms"
 fallback = "sorry"
 no_backend = "drop"
 echo = false
+mss_clamp = 1360
 
 [service.timeouts]
 handshake = "5s"
@@ -151,6 +155,7 @@ fn every_key_reaches_the_model() {
     assert_eq!(web.on_down, OnDown::Keep { grace });
     assert_eq!((web.fallback, web.no_backend), (Some(1), NoBackend::Drop));
     assert!(!web.echo && dns.echo);
+    assert_eq!((web.mss_clamp, dns.mss_clamp), (Some(1360), None));
     assert_eq!(
         (web.settle, web.entry_timeout),
         (seconds(7800), seconds(7800))

@@ -134,6 +134,8 @@ mistakes! {
 
     // What a mode needs.
     no_backend_at_all: "[[pool.backend]]\nname = \"web1\"\naddress = \"198.18.1.11:8080\"\nweight = 50" => "";
+    source_of_ports_is_a_prefix: "\"198.18.1.254\"" => "\"198.18.8.0/24\"";
+    source_too_wide: "\"198.18.1.254\"" => "\"fd00:181::/64\"", ":8080\"" => "\"", "source" => "forward = \"ipip\"\nsource";
     no_backend_of_family: r#"/tcp"]"# => r#"/tcp", "[fd00:18::10]:80/tcp"]"#, "source = [\"198.18.1.254\"]" => "forward = \"nat\"";
     zero_weight: "50" => "0";
     zero_weight_of_family: "50" => "0\n\n[[pool.backend]]\nname = \"web2\"\naddress = \"[fd00:181::12]:8080\"", "source = [\"198.18.1.254\"]" => "forward = \"nat\"";

@@ -11,6 +11,7 @@
 //!             quic         which packets of QUIC open and prove
 //!             inconclusive what follows an Initial and proves nothing
 //!             reset        services that reset the flows of dead backends
+//!             errors       ICMP errors about what a backend has sent, which change nothing
 //!             changes      slots that change again and again, packets that are forged
 //!             resize       a table that replaces another
 //!             source_hash  tables by the client's address
@@ -22,6 +23,7 @@
 mod changes;
 mod closing;
 mod datagrams;
+mod errors;
 mod inconclusive;
 mod known;
 mod limits;
@@ -44,6 +46,7 @@ pub(super) fn rows() -> Vec<Case> {
         closing::rows(),
         sequence::rows(),
         reset::rows(),
+        errors::rows(),
         changes::rows(),
         quic::rows(),
         inconclusive::rows(),

@@ -115,8 +115,8 @@ fn told(flavour: Flavour) -> Story {
         .gets(Other, A)
         .dies(A)
         .slot(mixed(B))
-        .is_reset(Other)
-        .is_reset(Other)
+        .told(Other)
+        .told(Other)
 }
 
 /// What ends such a flow, and what comes then.

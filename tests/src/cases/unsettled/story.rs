@@ -10,8 +10,8 @@ use lb_common::{
 
 use super::super::{
     case::{Case, Ends, Expected},
-    frame::{ACK, FIN, Frame, SYN},
-    messages::reset,
+    frame::{ACK, FIN, Frame, IP, SYN},
+    messages::{Kind, Message, quote, reset},
     places::{BACK, BACKEND, Flavour, Pool, Protocol, ROUTER, UPLINK, Way},
     world::{NEXT_HOP, World, service_id, table},
 };
@@ -173,7 +173,7 @@ impl Story {
     }
 
     /// The client sends a segment that acknowledges 0, and is told that its flow is over.
-    pub(super) fn is_reset(self, sent: Sent) -> Self {
+    pub(super) fn told(self, sent: Sent) -> Self {
         let frame = self.frame(&sent);
         let ends = [frame.destination(), frame.source()];
         let reset = reset([UPLINK.mac, ROUTER], ends, (0, None));
@@ -181,6 +181,35 @@ impl Story {
             &frame,
             Expected::answered(UPLINK, AnswerReason::Reset, reset),
         )
+    }
+
+    /// A router tells of a packet that answers what the client has sent, so many bytes of whose
+    /// transport header it quotes; a backend gets that.
+    pub(super) fn tells(self, answered: Sent, quoted: usize, backend: u32) -> Self {
+        let (flavour, version) = (self.flavour, self.flavour.version);
+        let asked = self.frame(&answered);
+        let answer = flavour
+            .packet(asked.destination(), asked.source())
+            .acknowledgement(asked.sequence_number())
+            .sized(200);
+        let body = quote(&answer.bytes(), version.header() + quoted);
+        let ends = [version.link(77, 7), asked.destination().ip()];
+        let error = Message::new(Kind::TooBig, ends, [0, 0, 0x05, 0x78], &body);
+        let inner = error.clone().hop().bytes();
+        let around = asked.sized(inner.len() - IP);
+        let around = around.inside(version.own(), version.inner(backend as u8));
+        let mut there = around.link(BACK.mac, BACKEND).bytes();
+        there.truncate(IP + version.header());
+        there.extend(&inner[IP..]);
+        let expected = Expected::relayed(UPLINK, there, BACK)
+            .counted_as(flavour, POOL, Direction::In, error.ip_length())
+            .backend(backend);
+        let Self { case, client, .. } = self;
+        Self {
+            case: case.bytes(UPLINK, error.bytes(), expected),
+            flavour,
+            client,
+        }
     }
 
     /// Seconds pass.

@@ -1,0 +1,276 @@
+//! Runs a story through the packet path and through the model, compares after each step, and makes a
+//! story that differs as short as it gets.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
+
+use lb_common::datapath::{DropReason, Outcome, PassReason};
+
+use super::{
+    generate,
+    headers::{read_v4, read_v6},
+    model::{Answer, Arrival, Flow, Model, modes},
+    sound::{is_sound, is_sound_within},
+    story::{Incoming, Known, Step, Story, request},
+};
+use crate::host::{HostPacket, HostTables, decide};
+
+/// Steps of a story.
+const STEPS: usize = 150;
+
+/// Bytes of a frame that are shown of a difference.
+const SHOWN: usize = 120;
+
+/// What was met, how often.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// Stories.
+    pub stories: u64,
+    /// Frames.
+    pub frames: u64,
+    /// By verdict.
+    pub verdicts: BTreeMap<&'static str, u64>,
+    /// By mode, and by phase and kind of packet.
+    pub modes: BTreeMap<String, u64>,
+}
+
+impl Default for Met {
+    fn default() -> Self {
+        let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
+        let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
+        let possible = passes.chain(drops).filter(|outcome| !never(*outcome));
+        let names = possible.map(Outcome::name).chain(["forwarded"]);
+        Self {
+            stories: 0,
+            frames: 0,
+            verdicts: names.map(|name| (name, 0)).collect(),
+            modes: modes(),
+        }
+    }
+}
+
+/// The verdicts that no packet gets while the tables agree and the second program is there; and those
+/// about ICMP and about flows with ends of both families, which the model leaves out.
+fn never(outcome: Outcome) -> bool {
+    let faults = matches!(
+        outcome,
+        Outcome::Pass(PassReason::NotRead) | Outcome::Drop(DropReason::Inconsistent)
+    );
+    let left_out = matches!(
+        outcome,
+        Outcome::Pass(PassReason::TunnelError)
+            | Outcome::Drop(
+                DropReason::ErrorLimit
+                    | DropReason::ErrorNumbers
+                    | DropReason::CrossingShape
+                    | DropReason::MappedAddress
+                    | DropReason::UncheckedDatagram
+            )
+    );
+    faults || left_out
+}
+
+impl Met {
+    /// What was never met.
+    pub fn missing(&self) -> Vec<String> {
+        let verdicts = self.verdicts.iter().filter(|(_, times)| **times == 0);
+        let modes = self.modes.iter().filter(|(_, times)| **times == 0);
+        let verdicts = verdicts.map(|(name, _)| (*name).into());
+        verdicts
+            .chain(modes.map(|(name, _)| name.clone()))
+            .collect()
+    }
+
+    fn add(&mut self, answer: &Answer) {
+        self.frames += 1;
+        *self.verdicts.entry(answer.outcome.name()).or_default() += 1;
+        for mode in &answer.met {
+            *self.modes.entry(mode.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} stories, {} frames", self.stories, self.frames)?;
+        let share = |times: u64| times as f64 / self.frames.max(1) as f64 * 100.0;
+        for (name, times) in &self.verdicts {
+            writeln!(f, "  {name:24}{times:9}{:8.3} %", share(*times))?;
+        }
+        for (name, times) in &self.modes {
+            writeln!(f, "  {name:24}{times:9}{:8.3} %", share(*times))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the story of a seed; if model and packet path differ, what a short story shows.
+pub fn check(seed: u64, met: &mut Met) -> Result<(), String> {
+    met.stories += 1;
+    let story = generate::story(seed, STEPS);
+    let Err(different) = run(&story, met) else {
+        return Ok(());
+    };
+    let (short, different) = shrink(story, different);
+    let mut text = format!(
+        "the story of seed {seed:#x}, shortened:\n{:?}\n",
+        short.site
+    );
+    for (n, step) in short.steps.iter().enumerate() {
+        let _ = writeln!(text, "{n}: {step:?}");
+    }
+    Err(format!(
+        "{text}at step {}:\n{}",
+        different.step, different.text
+    ))
+}
+
+/// Where model and packet path differ.
+pub(super) struct Difference {
+    step: usize,
+    pub(super) text: String,
+}
+
+/// Leaves out as many steps as can be while they differ.
+fn shrink(mut story: Story, mut different: Difference) -> (Story, Difference) {
+    story.steps.truncate(different.step + 1);
+    let mut chunk = story.steps.len();
+    while chunk > 0 {
+        let mut start = 0;
+        while start < story.steps.len() {
+            let mut shorter = story.clone();
+            let end = (start + chunk).min(story.steps.len());
+            shorter.steps.drain(start..end);
+            match run(&shorter, &mut Met::default()) {
+                Err(still) => (story, different) = (shorter, still),
+                Ok(()) => start += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    (story, different)
+}
+
+/// Runs a story through both.
+pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
+    let mut site = story.site.clone();
+    let mut model = Model::new(site.clone());
+    let mut tables = HostTables::new(site.world());
+    let mut known = Known::new();
+    for (n, step) in story.steps.iter().enumerate() {
+        match step {
+            Step::Request(_) | Step::Reply(_) | Step::Bytes(_) => {
+                let Some(incoming) = step.frame(&site, &known) else {
+                    continue;
+                };
+                let answer = frame(&mut model, &mut tables, &incoming)
+                    .map_err(|text| Difference { step: n, text })?;
+                if let (Some(who), Some(frame)) = (step.request(), &answer.frame)
+                    && let Some(flow) = ends(frame)
+                {
+                    known.insert(who, flow);
+                }
+                met.add(&answer);
+            }
+            Step::Advance(seconds) => {
+                model.advance(*seconds);
+                tables.advance(*seconds);
+            }
+            Step::Forget {
+                client,
+                service,
+                replies,
+            } => {
+                let flow = match known.get(&(*client, *service)) {
+                    Some(left) if *replies => left.back(),
+                    _ => request(&site.services[*service], *client),
+                };
+                model.forget(flow);
+                tables.evict(flow.into());
+            }
+            Step::Change(change) => {
+                change.make(&mut site);
+                model.set_site(site.clone());
+                tables.set_world(site.world());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The ends of a frame that left.
+fn ends(frame: &[u8]) -> Option<Flow> {
+    let read = if frame.get(12) == Some(&8) {
+        read_v4
+    } else {
+        read_v6
+    };
+    read(frame).ok()?.flow()
+}
+
+/// Has both handle a frame; in what they differ.
+fn frame(
+    model: &mut Model,
+    tables: &mut HostTables,
+    incoming: &Incoming,
+) -> Result<Answer, String> {
+    let Incoming {
+        ingress,
+        bytes,
+        headroom,
+    } = incoming;
+    let answer = model.handle(Arrival {
+        ingress: *ingress,
+        frame: bytes,
+        headroom: *headroom,
+    });
+    tables.arrive(ingress.ifindex);
+    let (outcome, after) = decide(HostPacket::new(bytes, *headroom), tables);
+    let icmp = Outcome::Pass(PassReason::Icmp);
+    if answer.outcome == icmp && outcome != icmp {
+        // The model knows no ICMP: what becomes of it is the rows' business.
+        model.set_counts(tables.counts());
+        drop((tables.take_wanted(), tables.take_unrecorded()));
+        return Ok(answer);
+    }
+    let mut wrong = String::new();
+    let hex = |frame: &[u8]| -> String {
+        let start = frame.iter().take(SHOWN);
+        start.map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut differ = |what: &str, model: &dyn fmt::Debug, path: &dyn fmt::Debug| {
+        let (model, path) = (format!("{model:?}"), format!("{path:?}"));
+        if model != path {
+            let _ = writeln!(
+                wrong,
+                "  {what}:\n    the model   {model}\n    the program {path}"
+            );
+        }
+    };
+    differ("outcome", &answer.outcome, &outcome);
+    differ("device", &answer.device, &tables.leaves(outcome));
+    match outcome {
+        Outcome::Forward(_) => {
+            let frame = answer.frame.as_deref().unwrap_or_default();
+            differ("start of the frame", &hex(frame), &hex(&after));
+            differ("rest of the frame", &true, &(frame == after));
+            let sound = is_sound_within(&after) || !is_sound(bytes);
+            differ("sound, as etherparse has it", &true, &sound);
+        }
+        Outcome::Pass(_) => differ("untouched", &true, &(*bytes == after)),
+        Outcome::Answer(_) | Outcome::Drop(_) => {}
+    }
+    differ("neighbours", &answer.wanted, &tables.take_wanted());
+    differ("unrecorded", &answer.unrecorded, &tables.take_unrecorded());
+    differ("counters", model.counts(), &tables.counts());
+    if wrong.is_empty() {
+        return Ok(answer);
+    }
+    Err(format!(
+        "{wrong}of a frame through {}:\n  {}",
+        ingress.name,
+        hex(bytes)
+    ))
+}

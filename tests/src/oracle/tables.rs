@@ -1,0 +1,309 @@
+//! A [`Site`] as the tables that the packet path reads. The agent's own way from its configuration to
+//! these is tested elsewhere.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use lb_common::abi::{
+    self, Address, BackendSpec, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, MacAddress, Miss,
+    OldTable, Outer, RecordLimits, Reverse, Seed, ServiceKey, ServiceSpec, ServiceTraits,
+    SourcePorts, TableId, TableSize,
+};
+
+use super::site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot};
+use crate::cases::{
+    places::{Protocol, Version},
+    world::{HERTZ, World},
+};
+
+/// Where the tables start that others replace.
+const OLD_TABLES: u32 = 32;
+
+impl Site {
+    /// The tables.
+    pub(super) fn world(&self) -> World {
+        let mut world = World::without_services();
+        world.constants.seed = Seed::from(self.seed);
+        let (first, count) = self.ports;
+        world.constants.ports = SourcePorts { first, count };
+        world.constants.limits = RecordLimits {
+            capacity: self.exceptions as u32,
+            rate: self.rate,
+        };
+        world.flow_capacity = self.flows;
+        world.next_hops = (1..).zip(NextHop::ALL).filter_map(next_hop).collect();
+        for version in Version::ALL {
+            let sources = self
+                .sources
+                .iter()
+                .filter(|a| site::version(**a) == version);
+            for (index, address) in (0..).zip(sources) {
+                world.add_source(index, *address);
+                world.mark(*address, abi::Service::source, abi::Service::source);
+            }
+        }
+        for address in &self.own {
+            world.mark(*address, abi::Service::own, abi::Service::own);
+        }
+        for (index, backend) in &self.backends {
+            world.backends.insert(*index, self.backend(backend));
+            let load = abi::Load {
+                weight: backend.weight,
+                max_flows: backend.max_flows,
+            };
+            world.loads.insert(*index, load);
+        }
+        for service in &self.services {
+            self.add(&mut world, service);
+        }
+        world
+    }
+
+    fn backend(&self, backend: &site::Backend) -> abi::Backend {
+        let of = |version| {
+            self.sources
+                .iter()
+                .filter(move |a| site::version(**a) == version)
+        };
+        let count = of(site::version(backend.address)).count() as u16;
+        let made = match (backend.address, Version::V4.own(), Version::V6.own()) {
+            (IpAddr::V4(address), IpAddr::V4(own), _) => {
+                made::<Ipv4Address>(backend, address.into(), own.into(), count)
+            }
+            (IpAddr::V6(address), _, IpAddr::V6(own)) => {
+                made::<Ipv6Address>(backend, address.into(), own.into(), count)
+            }
+            _ => unreachable!("our own addresses are of their families"),
+        };
+        if backend.alive { made } else { made.dead() }
+    }
+
+    fn add(&self, world: &mut World, service: &Service) {
+        let table = TableId {
+            size: TableSize::Small,
+            index: service.id,
+        };
+        let slots = |slots: &[Slot]| slots.iter().copied().map(word).collect();
+        world.slots.insert(table, slots(&service.slots));
+        if let Some(old) = &service.old {
+            let before = TableId {
+                size: TableSize::Small,
+                index: OLD_TABLES + service.id,
+            };
+            let Seed { k0, k1 } = Seed::from(old.seed);
+            world.slots.insert(before, slots(&old.slots));
+            let old = OldTable::new(before, [k0, k1], old.prefix);
+            world.old_tables.insert(table, old);
+        }
+        let timeouts = abi::Timeouts {
+            handshake: service.timeouts.handshake as u32 * HERTZ,
+            established: service.timeouts.established as u32 * HERTZ,
+            closing: 0,
+            reset: 0,
+            udp: service.timeouts.udp as u32 * HERTZ,
+            affinity: service.affinity.unwrap_or(0) as u32 * HERTZ,
+        };
+        world.timeouts.insert(service.id, timeouts);
+        let spec = ServiceSpec {
+            id: service.id,
+            table,
+            traits: traits(service),
+            scheduler: match service.scheduler {
+                Scheduler::Hash => abi::Scheduler::Hash,
+                Scheduler::RoundRobin => abi::Scheduler::RoundRobin,
+                Scheduler::LeastConnections => abi::Scheduler::LeastConnections,
+            },
+            prefix: service.prefix,
+        };
+        world.place(service, spec);
+        if service.mode == Mode::Nat {
+            for (index, end) in self.answering(service) {
+                world.answers(service, index, end);
+            }
+        }
+    }
+
+    /// The ends that answer for a service in `nat` mode, with their indices.
+    pub(super) fn answering(&self, service: &Service) -> Vec<(u32, SocketAddr)> {
+        let owners = service.slots.iter().flat_map(|slot| match slot {
+            Slot::Moving(Before::Backend(before), current) => vec![*before, *current],
+            slot => vec![slot.current()],
+        });
+        let old = service.old.iter().flat_map(|old| &old.slots);
+        let owners: BTreeMap<u32, &site::Backend> = owners
+            .chain(old.map(|slot| slot.current()))
+            .filter_map(|index| Some((index, self.backends.get(&index)?)))
+            .collect();
+        let end =
+            |b: &site::Backend| SocketAddr::new(b.address, b.port.unwrap_or(service.end.port()));
+        owners
+            .into_iter()
+            .map(|(index, b)| (index, end(b)))
+            .collect()
+    }
+}
+
+impl World {
+    fn mark(
+        &mut self,
+        address: IpAddr,
+        v4: impl Fn(Ipv4Address) -> abi::Service<Ipv4Address>,
+        v6: impl Fn(Ipv6Address) -> abi::Service<Ipv6Address>,
+    ) {
+        let salt = self.constants.salt;
+        match address {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::mark(address.into());
+                lay(&mut self.services_v4, key, salt, v4(address.into()));
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::mark(address.into());
+                lay(&mut self.services_v6, key, salt, v6(address.into()));
+            }
+        }
+    }
+
+    fn place(&mut self, service: &Service, spec: ServiceSpec) {
+        let salt = self.constants.salt;
+        let (port, protocol) = (service.end.port().to_be_bytes(), number(service.protocol));
+        match service.end.ip() {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::service(address.into(), port, protocol);
+                lay(
+                    &mut self.services_v4,
+                    key,
+                    salt,
+                    abi::Service::new(key, spec),
+                );
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::service(address.into(), port, protocol);
+                lay(
+                    &mut self.services_v6,
+                    key,
+                    salt,
+                    abi::Service::new(key, spec),
+                );
+            }
+        }
+    }
+
+    /// Has the end of the backend `index` answer for a service.
+    fn answers(&mut self, service: &Service, index: u32, from: SocketAddr) {
+        let (salt, protocol) = (self.constants.salt, number(service.protocol));
+        let (port, id, traits) = (from.port().to_be_bytes(), service.id, traits(service));
+        match (from.ip(), service.end.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let key = ServiceKey::reverse(from.into(), port, protocol);
+                let entry = abi::Service::reverse(key, id, index, traits);
+                lay(&mut self.services_v4, key, salt, entry);
+                self.reverses_v4
+                    .insert(index, reverse(to.into(), service, index));
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let key = ServiceKey::reverse(from.into(), port, protocol);
+                let entry = abi::Service::reverse(key, id, index, traits);
+                lay(&mut self.services_v6, key, salt, entry);
+                self.reverses_v6
+                    .insert(index, reverse(to.into(), service, index));
+            }
+            _ => unreachable!("nat keeps to a family"),
+        }
+    }
+}
+
+fn made<A: Address>(backend: &site::Backend, address: A, own: A, sources: u16) -> abi::Backend {
+    let outer = |entropy| Outer {
+        source: own,
+        entropy,
+    };
+    let port = backend.port.unwrap_or(0).to_be_bytes();
+    abi::Backend::new(BackendSpec {
+        forward: match backend.mode {
+            Mode::FullNat => ForwardSpec::FullNat {
+                first: 0,
+                count: sources,
+            },
+            Mode::Nat => ForwardSpec::Nat,
+            Mode::Dsr => ForwardSpec::Dsr,
+            Mode::Ipip { entropy } => ForwardSpec::Ipip(outer(entropy)),
+            Mode::Gue {
+                entropy,
+                port,
+                checksum,
+            } => ForwardSpec::Gue {
+                outer: outer(entropy),
+                port: port.to_be_bytes(),
+                checksum,
+            },
+        },
+        address,
+        port,
+        next_hop: 1 + backend.way as u32,
+        generation: backend.generation,
+    })
+}
+
+fn next_hop((index, way): (u32, NextHop)) -> Option<(u32, abi::NextHop)> {
+    let (interface, mac, mtu) = way.way()?;
+    let hop = HopWord::new(MacAddress(mac), interface.device);
+    let mtu = mtu as u64;
+    Some((index, abi::NextHop { hop, mtu }))
+}
+
+fn word(slot: Slot) -> abi::Slot {
+    match slot {
+        Slot::Settled(index) => abi::Slot::settled(index),
+        Slot::Moving(Before::Backend(before), index) => {
+            abi::Slot::moving(index, Miss::Backend(before), 1)
+        }
+        Slot::Moving(Before::OldSlots, index) => abi::Slot::moving(index, Miss::OldTable, 1),
+        Slot::Mixed(index) => abi::Slot::mixed(index, 1),
+    }
+}
+
+fn traits(service: &Service) -> ServiceTraits {
+    let steered = service.tracked && !service.mode.translates();
+    let all = [
+        (service.tracked, ServiceTraits::TRACKED),
+        (steered, ServiceTraits::STEERED),
+        (service.one_packet, ServiceTraits::ONE_PACKET),
+        (service.quic, ServiceTraits::QUIC),
+        (service.resets, ServiceTraits::RESETS),
+        (service.affinity.is_some(), ServiceTraits::AFFINITY),
+    ];
+    let has = all.into_iter().filter(|(has, _)| *has);
+    has.fold(ServiceTraits::NONE, |set, (_, one)| set.and(one))
+}
+
+fn reverse<A>(address: A, service: &Service, backend: u32) -> Reverse<A> {
+    Reverse {
+        address,
+        backend,
+        port: service.end.port().to_be_bytes(),
+        padding: [0; 2],
+    }
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}
+
+/// Puts an entry at one of the two places that its key may lie at.
+fn lay<A: Address>(
+    services: &mut BTreeMap<u32, abi::Service<A>>,
+    key: ServiceKey<A>,
+    salt: u64,
+    entry: abi::Service<A>,
+) {
+    let places = key.positions(salt);
+    let free = places
+        .into_iter()
+        .find(|place| !services.contains_key(place));
+    services.insert(free.expect("the table is large"), entry);
+}

@@ -1,0 +1,78 @@
+//! `full-nat` between families: clients of both reach backends that have addresses of one.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use sluice_tests::{
+    addresses::{BACKENDS, Dual, Family, SOURCE, WEB, client},
+    services::PORT,
+};
+
+use super::site::Site;
+
+/// The port that the backends' servers listen on.
+const BACKEND_PORT: u16 = 8080;
+
+/// Requests of each family; so many that each backend has its share.
+const REQUESTS: u32 = 60;
+
+/// One service for backends with these addresses.
+fn balancing(backends: &[(usize, &[Family])]) -> String {
+    let Dual { v4, v6 } = SOURCE;
+    let service = format!(
+        "[[service]]\nname = \"web\"\nlisten = [\"{}:{PORT}/tcp\", \"[{}]:{PORT}/tcp\"]\n\
+         pool = \"web\"\n\n[[pool]]\nname = \"web\"\nforward = \"full-nat\"\n\
+         source = [\"{v4}\", \"{v6}\"]\n\n",
+        WEB.v4, WEB.v6
+    );
+    let backend = |(n, families): &(usize, &[Family])| {
+        let address =
+            |family: &Family| SocketAddr::new(BACKENDS[*n].of(*family), BACKEND_PORT).to_string();
+        let addresses: Vec<String> = families.iter().map(address).collect();
+        format!("[[pool.backend]]\nname = \"backend{n}\"\naddress = {addresses:?}\n\n")
+    };
+    service + &backends.iter().map(backend).collect::<String>()
+}
+
+/// Who answers clients of a family, and whom each takes for its client.
+fn answers(site: &Site, family: Family) -> BTreeSet<(String, String)> {
+    let to = SocketAddr::new(WEB.of(family), PORT);
+    let answer = |number| {
+        let answer = site.answer(client(family, number), to);
+        let answer = answer.unwrap_or_else(|error| panic!("{error}\n{}", site.sluice.log()));
+        let mut words = answer.split_whitespace();
+        let (who, client) = (words.next().unwrap(), words.next_back().unwrap());
+        (who.to_owned(), client.to_owned())
+    };
+    (0..REQUESTS).map(answer).collect()
+}
+
+fn expected(answers: &[(usize, Family)]) -> BTreeSet<(String, String)> {
+    let answer =
+        |&(n, family): &(usize, Family)| (format!("web{}", n + 1), SOURCE.of(family).to_string());
+    answers.iter().map(answer).collect()
+}
+
+#[test]
+fn clients_reach_backends_of_the_other_family_alone() {
+    use Family::{Ipv4, Ipv6};
+    for (title, clients, backends) in [("across-six", Ipv4, Ipv6), ("across-four", Ipv6, Ipv4)] {
+        let only: &[Family] = &[backends];
+        let pool = balancing(&[(0, only), (1, only)]);
+        let site = Site::start(title, &pool, |_| {});
+        let all = expected(&[(0, backends), (1, backends)]);
+        assert_eq!(answers(&site, clients), all);
+        // Clients of the backends' own family go the same way.
+        assert_eq!(answers(&site, backends), all);
+    }
+}
+
+#[test]
+fn each_backend_is_reached_at_the_clients_family_if_it_can_be() {
+    use Family::{Ipv4, Ipv6};
+    let pool = balancing(&[(0, &[Ipv4]), (1, &[Ipv6]), (2, &[Ipv4, Ipv6])]);
+    let site = Site::start("across-mixed", &pool, |_| {});
+    for family in Family::ALL {
+        let all = expected(&[(0, Ipv4), (1, Ipv6), (2, family)]);
+        assert_eq!(answers(&site, family), all);
+    }
+}
