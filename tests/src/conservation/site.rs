@@ -18,7 +18,7 @@ use crate::{
     namespace::Namespace,
     offload,
     programs::Pass,
-    services::INTERFACES,
+    services::Configuration,
     stage::Stage,
 };
 
@@ -257,15 +257,7 @@ fn text(mac: Mac) -> String {
 
 /// The agent's configuration, with its files in `folder` and its pins in `bpf`.
 pub(super) fn configuration(folder: &Path, bpf: &Path) -> String {
-    let mut text = format!("[agent]\ninterfaces = {INTERFACES:?}\n");
-    let paths = [
-        ("control", folder.join("control.sock")),
-        ("state", folder.join("state")),
-        ("pin", bpf.join("sluice")),
-    ];
-    for (key, path) in paths {
-        let _ = writeln!(text, "{key} = {path:?}");
-    }
+    let mut text = Configuration::new(folder, bpf).agent();
     for (index, service) in SERVICES.iter().enumerate() {
         add_service(&mut text, service, address(index));
     }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     addresses::{Dual, GATEWAY_BACK, SOURCE, TUNNEL},
-    services::{INTERFACES, PORT},
+    services::{Configuration, PORT},
 };
 
 use super::{
@@ -97,15 +97,8 @@ impl fmt::Display for Pool {
 
 /// The main file: the agent with its files in `folder` and its pins in `bpf`, and one service.
 pub(super) fn main_file(mode: Mode, plan: &Plan, folder: &Path, bpf: &Path) -> String {
-    let mut text = format!("include = [{FILE:?}]\n\n[agent]\ninterfaces = {INTERFACES:?}\n");
-    let paths = [
-        ("control", folder.join("control.sock")),
-        ("state", folder.join("state")),
-        ("pin", bpf.join("sluice")),
-    ];
-    for (key, path) in paths {
-        let _ = writeln!(text, "{key} = {path:?}");
-    }
+    let agent = Configuration::new(folder, bpf).agent();
+    let mut text = format!("include = [{FILE:?}]\n\n{agent}");
     let Dual { v4, v6 } = SERVICE;
     let tracking = if mode.tracked { "full" } else { "auto" };
     let _ = writeln!(

@@ -45,8 +45,8 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "TTL not taken",
         "net/ip.rs",
-        "self.ttl = self.ttl.wrapping_sub(1);",
-        "",
+        "self.set_hops(self.ttl.wrapping_sub(1));",
+        "self.set_hops(self.ttl);",
     ),
     fault(
         "hop limit not taken",
@@ -229,7 +229,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "resets from afar end recorded flows",
         "datapath/state.rs",
-        "if segment.flags.closes() && near(segment.sequence, entry.last_seq) {",
+        "if segment.flags.closes() && near(number, last) {",
         "if segment.flags.closes() {",
     ),
     fault(
