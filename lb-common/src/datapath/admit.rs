@@ -89,6 +89,19 @@ fn denied<F: Family, T: FamilyTables<F>>(tables: &T, key: &FlowKey<F::Address>, 
     Verdict::denies(tables.access(&source))
 }
 
+/// Whether a service whose flows are recorded lets another one in.
+#[inline(always)]
+pub(super) fn recorded<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    key: &FlowKey<F::Address>,
+    service: &Service<F::Address>,
+) -> Result<(), Stop> {
+    if service.traits().has(ServiceTraits::LIMITED) {
+        flow::<F, T>(tables, key, service.id())?;
+    }
+    Ok(())
+}
+
 /// Whether a service whose flows are not recorded lets in what may open one: a SYN, or an Initial of
 /// QUIC. A function of its own in the kernel, for the sake of its callers' stack.
 #[inline(never)]

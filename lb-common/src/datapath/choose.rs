@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    admit, decide,
+    decide,
     outcome::{DropReason, Stop},
     tables::{Choice, FamilyTables, Scratch, Tables},
 };
@@ -26,9 +26,6 @@ pub(super) fn choose<F: Family, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<(), Stop> {
-    if service.traits().has(ServiceTraits::LIMITED) {
-        admit::flow::<F, T>(tables, &scratch.key, service.id())?;
-    }
     let affine = service.traits().has(ServiceTraits::AFFINITY);
     let client = scratch.key.affinity(service.id(), service.prefix());
     let kept = affine.then(|| kept::<F, T>(tables, service.id(), &client));
