@@ -16,19 +16,19 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowBucket,
-        FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented,
-        HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BACKENDS,
-        MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED,
-        MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVICES,
-        MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, OWN_WORDS, Occupancy, OldTable,
-        PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
-        Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
-        SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
+        Address, Admission, Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception,
+        FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget,
+        Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_ACCESS,
+        MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES,
+        MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
+        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, OWN_WORDS, Occupancy,
+        OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
+        RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
+        Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
-        DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Question,
-        Route, Scratch, Tables,
+        self, DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome,
+        Prefixes, Question, Route, Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -80,9 +80,6 @@ static HAS_NAT_RANGES: Global<u8> = Global::new(1);
 /// Whether any service listens on a whole prefix.
 #[unsafe(no_mangle)]
 static HAS_PREFIXES: Global<u8> = Global::new(1);
-/// Whether there is an access list of all services.
-#[unsafe(no_mangle)]
-static HAS_ACCESS: Global<u8> = Global::new(1);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -272,7 +269,83 @@ impl<'a> KernelTables<'a> {
     }
 }
 
+/// What is known of prefixes, which is the same for all packets.
+struct KernelPrefixes;
+
+impl Prefixes for KernelPrefixes {
+    #[inline(always)]
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        LISTENING.get(prefix_key(key)).copied()
+    }
+
+    #[inline(always)]
+    fn own_word(&self, word: u32) -> u64 {
+        OWN.get(word).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &PrefixKey) -> u32 {
+        ACCESS.get(prefix_key(key)).copied().unwrap_or_default()
+    }
+}
+
+impl Prefixes for KernelTables<'_> {
+    #[inline(always)]
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        KernelPrefixes.listening(key)
+    }
+
+    #[inline(always)]
+    fn own_word(&self, word: u32) -> u64 {
+        KernelPrefixes.own_word(word)
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &PrefixKey) -> u32 {
+        KernelPrefixes.access(key)
+    }
+}
+
+/// Why a packet of IPv4 may not come in. A global function to the kernel, whose verifier walks it once
+/// for any arguments: so they are numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refusal_v4(source: u64, destination: u64, admission: u64) -> u32 {
+    let (source, destination) = (
+        Ipv4Address::from_words(source, 0),
+        Ipv4Address::from_words(destination, 0),
+    );
+    datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
+}
+
+/// Why a packet of IPv6 may not come in, likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refusal_v6(
+    source_low: u64,
+    source_high: u64,
+    destination_low: u64,
+    destination_high: u64,
+    admission: u64,
+) -> u32 {
+    let (source, destination) = (
+        Ipv6Address::from_words(source_low, source_high),
+        Ipv6Address::from_words(destination_low, destination_high),
+    );
+    datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
+}
+
 impl Tables for KernelTables<'_> {
+    #[inline(always)]
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
+        let ((low, high), (to_low, to_high)) = (source.words(), destination.words());
+        if A::VERSION == 4 {
+            refusal_v4(low, to_low, admission.0)
+        } else {
+            refusal_v6(low, high, to_low, to_high, admission.0)
+        }
+    }
+
     #[inline(always)]
     fn seed(&self) -> Seed {
         Seed {
@@ -310,28 +383,8 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn listening(&self, key: &PrefixKey) -> Option<u32> {
-        LISTENING.get(prefix_key(key)).copied()
-    }
-
-    #[inline(always)]
     fn at_port(&self, key: &PortKey) -> Option<u32> {
         PORTS.get(port_key(key)).copied()
-    }
-
-    #[inline(always)]
-    fn own_word(&self, word: u32) -> u64 {
-        OWN.get(word).copied().unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn has_access(&self) -> bool {
-        HAS_ACCESS.load() != 0
-    }
-
-    #[inline(always)]
-    fn access(&self, key: &PrefixKey) -> u32 {
-        ACCESS.get(prefix_key(key)).copied().unwrap_or_default()
     }
 
     #[inline(always)]

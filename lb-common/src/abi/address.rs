@@ -28,6 +28,9 @@ pub trait Address:
     /// The address as two words in memory order, the second 0 for IPv4.
     fn words(self) -> (u64, u64);
 
+    /// The address of these [`Address::words`].
+    fn from_words(low: u64, high: u64) -> Self;
+
     /// The first `bits` bits of the address (1 to its length), zeros behind them.
     fn prefix(self, bits: u8) -> Self;
 
@@ -130,6 +133,11 @@ impl Address for Ipv4Address {
     }
 
     #[inline(always)]
+    fn from_words(low: u64, _: u64) -> Self {
+        Self((low as u32).to_le())
+    }
+
+    #[inline(always)]
     fn prefix(self, bits: u8) -> Self {
         let mask = u32::MAX << (32 - u32::from(bits)).min(31);
         Self(self.0 & mask.to_be())
@@ -175,6 +183,11 @@ impl Address for Ipv6Address {
     #[inline(always)]
     fn words(self) -> (u64, u64) {
         (u64::from_le(self.0), u64::from_le(self.1))
+    }
+
+    #[inline(always)]
+    fn from_words(low: u64, high: u64) -> Self {
+        Self(low.to_le(), high.to_le())
     }
 
     #[inline(always)]

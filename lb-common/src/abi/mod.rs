@@ -42,8 +42,9 @@ pub use range::{
     PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks,
 };
 pub use service::{
-    MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey,
-    ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position, numbered_position,
+    Admission, MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service,
+    ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position,
+    numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 

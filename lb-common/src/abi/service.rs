@@ -179,6 +179,8 @@ impl ServiceTraits {
     pub const LISTED: Self = Self(256);
     /// It has limits on new flows.
     pub const LIMITED: Self = Self(512);
+    /// There is an access list of all services.
+    pub const ALL_LISTED: Self = Self(1024);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -189,6 +191,24 @@ impl ServiceTraits {
     #[inline(always)]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+/// A service's number and traits in one word: what says who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission(pub u64);
+
+impl Admission {
+    /// Number of the service.
+    #[inline(always)]
+    pub const fn service(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    /// The service's traits.
+    #[inline(always)]
+    pub const fn traits(self) -> ServiceTraits {
+        ServiceTraits(self.0 as u16)
     }
 }
 
@@ -387,6 +407,12 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn traits(&self) -> ServiceTraits {
         ServiceTraits(u16::from_ne_bytes(self.traits))
+    }
+
+    /// What says who may use it.
+    #[inline(always)]
+    pub fn admission(&self) -> Admission {
+        Admission(u64::from(self.id()) << 16 | u64::from(self.traits().0))
     }
 
     /// Whether every flow is recorded.

@@ -2,12 +2,12 @@
 //! may not; access lists say who else may; limits let in so many new flows of a source prefix, and of
 //! all.
 //!
-//! Asked of packets that are for a service, towards it. What is off costs nothing: a constant for
-//! the list of all services, a trait of the service for all else.
+//! Asked of packets that are for a service, towards it. What is off costs nothing but the test of a
+//! trait that the service has.
 
 use crate::{
     abi::{
-        Address as _, FlowBucket, FlowBucketKey, FlowKey, PrefixKey, Service, ServiceTraits,
+        Address, Admission, FlowBucket, FlowBucketKey, FlowKey, PrefixKey, Service, ServiceTraits,
         Verdict, global_list, own_bit, own_scope, service_list,
     },
     net::{Family, Packet},
@@ -17,7 +17,7 @@ use super::{
     exceptions::Kind,
     outcome::{DropReason, Stop},
     parse::{self, Parsed},
-    tables::FamilyTables,
+    tables::{FamilyTables, Prefixes},
 };
 
 /// Whether a packet may come from where it does.
@@ -27,7 +27,7 @@ pub(super) fn source<F: Family, T: FamilyTables<F>>(
     key: &FlowKey<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<(), Stop> {
-    match refusal::<F, T>(tables, key, service) {
+    match tables.refusal(key.source, key.destination, service.admission()) {
         COMES_IN => Ok(()),
         MARTIAN => Err(DropReason::MartianSource.into()),
         LAND => Err(DropReason::OwnDestination.into()),
@@ -50,43 +50,38 @@ const DENIED: u32 = 4;
 /// The service's list keeps its source out.
 const SERVICE_DENIED: u32 = 5;
 
-/// Why a packet may not come from where it does. A function of its own in the kernel, and its answer
-/// a number, so that the verifier walks what follows once.
-#[inline(never)]
-fn refusal<F: Family, T: FamilyTables<F>>(
-    tables: &T,
-    key: &FlowKey<F::Address>,
-    service: &Service<F::Address>,
+/// Why a packet for a service may not come from where it does, as a number; 0 if it may.
+#[inline(always)]
+pub fn refusal<A: Address, P: Prefixes>(
+    prefixes: &P,
+    source: A,
+    destination: A,
+    admission: Admission,
 ) -> u32 {
-    if key.source.is_martian() {
+    if source.is_martian() {
         return MARTIAN;
     }
-    if key.source == key.destination {
+    if source == destination {
         return LAND;
     }
     // The filter has every address of ours, and few others.
-    let (word, bit) = own_bit(key.source);
-    if tables.own_word(word) & bit != 0 {
-        let own = PrefixKey::lookup(own_scope::<F::Address>(), key.source);
-        if tables.listening(&own).is_some() {
+    let (word, bit) = own_bit(source);
+    if prefixes.own_word(word) & bit != 0 {
+        let own = PrefixKey::lookup(own_scope::<A>(), source);
+        if prefixes.listening(&own).is_some() {
             return OWN;
         }
     }
-    if tables.has_access() && denied::<F, T>(tables, key, global_list::<F::Address>()) {
+    let denies = |list| Verdict::denies(prefixes.access(&PrefixKey::lookup(list, source)));
+    let traits = admission.traits();
+    if traits.has(ServiceTraits::ALL_LISTED) && denies(global_list::<A>()) {
         return DENIED;
     }
-    let listed = service.traits().has(ServiceTraits::LISTED);
-    if listed && denied::<F, T>(tables, key, service_list::<F::Address>(service.id())) {
+    let list = service_list::<A>(admission.service());
+    if traits.has(ServiceTraits::LISTED) && denies(list) {
         return SERVICE_DENIED;
     }
     COMES_IN
-}
-
-/// Whether a list keeps the source out.
-#[inline(always)]
-fn denied<F: Family, T: FamilyTables<F>>(tables: &T, key: &FlowKey<F::Address>, list: u32) -> bool {
-    let source = PrefixKey::lookup(list, key.source);
-    Verdict::denies(tables.access(&source))
 }
 
 /// Whether a service whose flows are recorded lets another one in.

@@ -43,12 +43,13 @@ mod tables;
 mod uncommon;
 mod unsettled;
 
+pub use admit::refusal;
 pub use aside::{Handled, Question, handle_aside, leave_unanswered};
 pub use crossing::{handle_crossing, leave_uncrossed};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
-    FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
+    FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Prefixes, Route, Scratch, Tables,
 };
 pub use uncommon::handle_uncommon;
 

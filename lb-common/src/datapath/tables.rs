@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowBucket,
+        Address, Admission, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowBucket,
         FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented,
         HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable, PortKey, PrefixKey,
         RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, Seed, Service, Slot,
@@ -18,8 +18,23 @@ use super::{
     state::Segment,
 };
 
+/// What is known of prefixes.
+pub trait Prefixes {
+    /// The value of the longest prefix of what services listen on.
+    fn listening(&self, key: &PrefixKey) -> Option<u32>;
+
+    /// A word of the filter of our own addresses.
+    fn own_word(&self, word: u32) -> u64;
+
+    /// The number of an access list's longest prefix; 0 if none is on it.
+    fn access(&self, key: &PrefixKey) -> u32;
+}
+
 /// What does not depend on the family.
-pub trait Tables {
+pub trait Tables: Prefixes {
+    /// What [`refusal`](super::refusal) says; asked for here, the kernel's verifier walks it once.
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32;
+
     /// Key of the flow hash.
     fn seed(&self) -> Seed;
 
@@ -38,20 +53,8 @@ pub trait Tables {
     /// Whether any service listens on a whole prefix.
     fn has_prefixes(&self) -> bool;
 
-    /// The value of the longest prefix of what services listen on.
-    fn listening(&self, key: &PrefixKey) -> Option<u32>;
-
     /// The number of the service at a group's port.
     fn at_port(&self, key: &PortKey) -> Option<u32>;
-
-    /// A word of the filter of our own addresses.
-    fn own_word(&self, word: u32) -> u64;
-
-    /// Whether there is an access list of all services.
-    fn has_access(&self) -> bool;
-
-    /// The number of an access list's longest prefix; 0 if none is on it.
-    fn access(&self, key: &PrefixKey) -> u32;
 
     /// A service's limits.
     fn limits(&self, service: u32) -> Option<Limits>;

@@ -99,7 +99,6 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         nat: has_nat(&config),
         nat_ranges: has_nat_ranges(&config),
         prefixes: has_prefixes(&config),
-        access: config.access.is_some(),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);

@@ -98,10 +98,6 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
             has_nat_ranges(before) != has_nat_ranges(after),
         ),
         (
-            "the first or last entry of [access]",
-            before.access.is_some() != after.access.is_some(),
-        ),
-        (
             "the first or last prefix that a service listens on",
             has_prefixes(before) != has_prefixes(after),
         ),

@@ -45,8 +45,6 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether any service listens on a whole prefix.
     pub prefixes: bool,
-    /// Whether there is an access list of all services.
-    pub access: bool,
     /// Whether every packet's outcome is logged.
     pub debug: bool,
 }
@@ -275,7 +273,6 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("HAS_NAT", &nat, true)
         .override_global("HAS_NAT_RANGES", &u8::from(constants.nat_ranges), true)
         .override_global("HAS_PREFIXES", &u8::from(constants.prefixes), true)
-        .override_global("HAS_ACCESS", &u8::from(constants.access), true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)

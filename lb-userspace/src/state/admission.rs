@@ -14,8 +14,11 @@ use crate::{
 };
 
 /// The traits that a service has by these rules.
-pub(super) fn traits(service: &Service) -> ServiceTraits {
+pub(super) fn traits(config: &Config, service: &Service) -> ServiceTraits {
     let mut traits = ServiceTraits::NONE;
+    if config.access.is_some() {
+        traits = traits.and(ServiceTraits::ALL_LISTED);
+    }
     if service.access.is_some() {
         traits = traits.and(ServiceTraits::LISTED);
     }

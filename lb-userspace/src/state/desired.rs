@@ -493,7 +493,9 @@ impl Specs<'_> {
         Some(ServiceSpec {
             id: ids.services[n],
             table: *table.get(&table_key)?,
-            traits: recorded.and(crosses).and(traits(service, protocol)),
+            traits: recorded
+                .and(crosses)
+                .and(traits(self.inputs.config, service, protocol)),
             scheduler,
             prefix,
         })
@@ -502,7 +504,7 @@ impl Specs<'_> {
 
 /// How the flows of a service's address are told apart and kept. The connections of `quic` and the
 /// datagrams of `one_packet` are those of its UDP addresses; only TCP has a reset.
-fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
+fn traits(config: &Config, service: &model::Service, protocol: Protocol) -> ServiceTraits {
     let datagrams = match (protocol, service.udp) {
         (Protocol::Udp, Udp::OnePacket) => ServiceTraits::ONE_PACKET,
         (Protocol::Udp, Udp::Quic) => ServiceTraits::QUIC,
@@ -521,5 +523,5 @@ fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
     datagrams
         .and(down)
         .and(nobody)
-        .and(admission::traits(service))
+        .and(admission::traits(config, service))
 }

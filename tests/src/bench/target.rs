@@ -175,7 +175,6 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         nat: false,
         nat_ranges: false,
         prefixes: false,
-        access: false,
         debug: false,
     })
 }

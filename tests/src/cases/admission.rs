@@ -13,8 +13,14 @@ use super::{
 };
 
 impl World {
+    /// Has the list of all services say this of a prefix, and a pool's service ask it.
+    pub fn list(&mut self, flavour: Flavour, pool: Pool, prefix: (IpAddr, u8), verdict: Verdict) {
+        self.list_of_all(prefix, verdict);
+        self.add_traits(flavour, pool, ServiceTraits::ALL_LISTED);
+    }
+
     /// Has the list of all services say this of a prefix.
-    pub fn list(&mut self, prefix: (IpAddr, u8), verdict: Verdict) {
+    pub fn list_of_all(&mut self, prefix: (IpAddr, u8), verdict: Verdict) {
         let key = match prefix.0 {
             IpAddr::V4(ip) => PrefixKey::new(
                 global_list::<Ipv4Address>(),
@@ -62,12 +68,7 @@ impl World {
     }
 
     fn add_traits(&mut self, flavour: Flavour, pool: Pool, traits: ServiceTraits) {
-        let before = if pool.is_tracked() {
-            ServiceTraits::TRACKED
-        } else {
-            ServiceTraits::NONE
-        };
-        self.set_traits(flavour, pool, before.and(traits));
+        self.respecify(flavour, pool, |spec| spec.traits = spec.traits.and(traits));
     }
 
     /// Makes an address one that a service listens on, as far as sources are concerned.

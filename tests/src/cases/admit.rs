@@ -215,7 +215,11 @@ fn lists(flavour: Flavour, pool: Pool) -> Vec<Case> {
         };
         rows.push(
             row(flavour, pool, format!("by the list of all: {what}"))
-                .world(|world| entries.iter().for_each(|(p, v)| world.list(*p, *v)))
+                .world(|world| {
+                    entries
+                        .iter()
+                        .for_each(|(p, v)| world.list(flavour, pool, *p, *v))
+                })
                 .frame(&frame, expected(DropReason::Denied)),
         );
         rows.push(
@@ -233,11 +237,8 @@ fn lists(flavour: Flavour, pool: Pool) -> Vec<Case> {
             .frame(&frame, goes()),
     );
     rows.push(
-        row(flavour, pool, "no list of all, says the constant")
-            .world(|world| {
-                world.constants.access = false;
-                world.list(all, Verdict::Deny);
-            })
+        row(flavour, pool, "the list of all, which it does not ask")
+            .world(|world| world.list_of_all(all, Verdict::Deny))
             .frame(&frame, goes()),
     );
     rows
@@ -250,13 +251,13 @@ fn order(flavour: Flavour, pool: Pool) -> Vec<Case> {
     vec![
         row(flavour, pool, "one list allows, the other denies")
             .world(|world| {
-                world.list(all, Verdict::Allow);
+                world.list(flavour, pool, all, Verdict::Allow);
                 world.list_for(flavour, pool, all, Verdict::Deny);
             })
             .frame(&frame, Expected::dropped(DropReason::ServiceDenied)),
         row(flavour, pool, "denied while it is open")
             .frame(&frame, joined(flavour, pool, &frame))
-            .world(|world| world.list(all, Verdict::Deny))
+            .world(|world| world.list(flavour, pool, all, Verdict::Deny))
             .frame(&frame, Expected::dropped(DropReason::Denied)),
     ]
 }

@@ -103,8 +103,6 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether a service listens on a whole prefix.
     pub prefixes: bool,
-    /// Whether there is an access list of all services.
-    pub access: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -197,7 +195,6 @@ impl World {
             nat: true,
             nat_ranges: true,
             prefixes: true,
-            access: true,
         };
         Self {
             constants,

@@ -8,16 +8,17 @@ use std::{
 
 use lb_common::{
     abi::{
-        Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowBucket, FlowBucketKey,
-        FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
-        Ipv6Address, Limited, Limits, Load, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES,
-        MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, OWN_WORDS, Occupancy, OldTable, PortKey,
-        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
-        SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Address, Admission, Affinity, Backend, Bucket, BucketKey, Device, Exception, FlowBucket,
+        FlowBucketKey, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented, HopWord,
+        Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS,
+        MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, OWN_WORDS, Occupancy,
+        OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse,
+        Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
         Unrecorded,
     },
     datapath::{
-        DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
+        self, DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Prefixes, Route,
+        Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -183,7 +184,26 @@ impl HostTables {
     }
 }
 
+impl Prefixes for HostTables {
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        longest(&self.world.listening, key)
+    }
+
+    fn own_word(&self, word: u32) -> u64 {
+        assert!(word < OWN_WORDS, "no word {word}");
+        self.world.own.get(&word).copied().unwrap_or_default()
+    }
+
+    fn access(&self, key: &PrefixKey) -> u32 {
+        longest(&self.world.access, key).unwrap_or_default()
+    }
+}
+
 impl Tables for HostTables {
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
+        datapath::refusal(self, source, destination, admission)
+    }
+
     fn seed(&self) -> Seed {
         self.world.constants.seed
     }
@@ -206,23 +226,6 @@ impl Tables for HostTables {
 
     fn has_prefixes(&self) -> bool {
         self.world.constants.prefixes
-    }
-
-    fn listening(&self, key: &PrefixKey) -> Option<u32> {
-        longest(&self.world.listening, key)
-    }
-
-    fn own_word(&self, word: u32) -> u64 {
-        assert!(word < OWN_WORDS, "no word {word}");
-        self.world.own.get(&word).copied().unwrap_or_default()
-    }
-
-    fn has_access(&self) -> bool {
-        self.world.constants.access
-    }
-
-    fn access(&self, key: &PrefixKey) -> u32 {
-        longest(&self.world.access, key).unwrap_or_default()
     }
 
     fn limits(&self, service: u32) -> Option<Limits> {

@@ -44,7 +44,6 @@ impl Program {
             nat,
             nat_ranges,
             prefixes,
-            access,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -60,7 +59,6 @@ impl Program {
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
-            .override_global("HAS_ACCESS", &u8::from(access), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
