@@ -11,7 +11,9 @@ use lb_common::datapath::{DropReason, Outcome, PassReason};
 use super::{
     generate,
     headers::{read_v4, read_v6},
-    model::{Answer, Arrival, Flow, Model, modes},
+    model::{Answer, Flow, Model},
+    modes::modes,
+    packet::Arrival,
     sound::{is_sound, is_sound_within},
     story::{Incoming, Known, Step, Story, request},
 };

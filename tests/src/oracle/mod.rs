@@ -13,13 +13,20 @@
 //! lb-common. Compared are verdict and reason, every byte that leaves, the device, every counter, what
 //! goes unrecorded and which neighbours are asked for; so what was recorded shows in what comes later.
 
+mod choosing;
 mod compare;
 mod exceptions;
 pub mod fuzz;
 mod generate;
+mod hashed;
 mod headers;
 mod model;
+mod modes;
+mod opening;
+mod packet;
+mod progress;
 mod recorded;
+mod routes;
 mod site;
 mod sound;
 mod story;
