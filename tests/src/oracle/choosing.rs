@@ -1,10 +1,9 @@
 //! Who gets a new recorded flow: schedulers, affinity, caps. From the configuration's reference.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use lb_common::datapath::DropReason;
 
 use super::{
+    listening::first_bits,
     model::{End, Flow, Model, Name, SLOTS},
     site::{Scheduler, Service},
 };
@@ -13,7 +12,7 @@ use crate::{cases::hashes::scaled, slots::trace::Dice};
 impl Model {
     /// The backend of a new flow.
     pub(super) fn choose(&mut self, flow: Flow, service: &Service) -> Result<Name, End> {
-        let client = (service.id, prefix(flow.source.ip(), service.prefix));
+        let client = (service.id, first_bits(flow.source.ip(), service.prefix));
         let kept = self.affinities.get(&client).copied();
         let kept = kept.filter(|(name, since)| {
             let recent = service
@@ -90,20 +89,5 @@ impl Model {
 
     fn flows_of(&self, index: u32) -> i64 {
         self.active.get(&index).copied().unwrap_or(0)
-    }
-}
-
-/// The first bits of an address.
-fn prefix(address: IpAddr, bits: u8) -> IpAddr {
-    let bits = u32::from(bits);
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{
-    site::{Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts},
+    listening::Listens,
+    site::{
+        Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts, version,
+    },
     story::{CLIENTS, Change, Flaw, Kind, Sent, Shape, Step, Story},
 };
 use crate::{
@@ -128,7 +131,11 @@ impl Source {
             let backend = self.backend(mode, inner.inner(*index as u8), port);
             backends.insert(*index, backend);
         }
-        let tracked = mode == Mode::FullNat || self.once_in(3);
+        let end = SocketAddr::new(address(version, id as u8), 80);
+        let (end, listens) = self.listens(id, end);
+        // Replies of more than a port don't tell whom they are for.
+        let needs_record = mode == Mode::Nat && listens != Listens::Port;
+        let tracked = mode == Mode::FullNat || needs_record || self.once_in(3);
         let affine = tracked && self.once_in(4);
         let bits = self.pick(if version == Version::V4 {
             &[32, 31, 8]
@@ -139,7 +146,8 @@ impl Source {
         let udp = protocol == Protocol::Udp;
         Service {
             id,
-            end: SocketAddr::new(address(version, id as u8), 80),
+            end,
+            listens,
             protocol,
             mode,
             old: self.once_in(3).then(|| self.old(&indices, bits)),
@@ -160,6 +168,28 @@ impl Source {
                 established: 300,
                 udp: 100,
             },
+        }
+    }
+
+    /// What the service of a number listens on, which has this end if that is all. No two listen on the
+    /// same.
+    fn listens(&mut self, id: u32, end: SocketAddr) -> (SocketAddr, Listens) {
+        let (first, last) = self.pick(&[(80, 80), (79, 90), (64, 127), (1, 1000), (0, u16::MAX)]);
+        let version = version(end.ip());
+        match self.below(8) {
+            // At an address that another one may have more of.
+            0 if id > 1 => {
+                let near = address(version, id as u8 - 1);
+                (SocketAddr::new(near, 81), Listens::Port)
+            }
+            1 | 2 => (end, Listens::Range(first, last)),
+            3 => {
+                let bits = version.bits() - 8 + id as u8;
+                // Those of the backends' network have this host's own among them.
+                let net = self.pick(&[address(version, 1), version.inner(1)]);
+                (SocketAddr::new(net, 80), Listens::Prefix(bits, first, last))
+            }
+            _ => (end, Listens::Port),
         }
     }
 

@@ -47,7 +47,7 @@ impl Model {
         if let Some(outer) = &outer {
             frame = wrapped(&frame, &packet.headers, outer);
         } else if service.mode == Mode::Nat {
-            let port = backend.port.unwrap_or(service.end.port());
+            let port = backend.port.unwrap_or(packet.flow.destination.port());
             let destination = SocketAddr::new(backend.address, port);
             let ends = Flow {
                 destination,

@@ -10,6 +10,7 @@
 //!       │   ├► choosing      who gets a new one
 //!       │   ├► opening       its source port, and its entries
 //!       │   └► progress      how far it has come
+//!       ├► listening         what services listen on
 //!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
 //! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP, all of
@@ -258,15 +259,8 @@ impl Model {
     /// Whose is it? A service's, ours, or a backend's port's that answers for a service.
     fn whose(&mut self, packet: &mut Packet<'_>) -> Result<Leaving, End> {
         let flow = packet.flow;
-        let services = self.site.services.clone();
-        let mut named = services.iter();
-        let found = named.find(|s| s.end == flow.destination && s.protocol == flow.protocol);
-        if let Some(service) = found {
-            return if service.tracked && service.mode.translates() {
-                self.client_recorded(packet, service)
-            } else {
-                self.client(packet, service)
-            };
+        if let Some(service) = self.site.at_address(flow).cloned() {
+            return self.to_service(packet, &service);
         }
         if self.site.sources.contains(&flow.destination.ip()) {
             let (first, count) = self.site.ports;
@@ -280,21 +274,35 @@ impl Model {
         if self.site.own.contains(&flow.destination.ip()) {
             return Err(End::Pass(PassReason::NoService));
         }
-        for service in services
+        if let Some(service) = self.site.around_address(flow).cloned() {
+            return self.to_service(packet, &service);
+        }
+        // An address with ranges is a service's, no client's.
+        if self.site.has_ranges(flow.destination.ip()) {
+            return Err(End::Pass(PassReason::NoService));
+        }
+        let services = self.site.services.clone();
+        let answering = services
             .iter()
             .filter(|s| s.mode == Mode::Nat && s.protocol == flow.protocol)
-        {
-            for (index, end) in self.site.answering(service) {
-                if end == flow.source {
-                    return if service.tracked {
-                        self.reply_recorded(packet)
-                    } else {
-                        self.reply(packet, service, index)
-                    };
-                }
-            }
+            .flat_map(|s| self.site.answering(s).into_iter().map(move |end| (s, end)));
+        let from = flow.source;
+        let mut named = answering.filter(|(_, (_, address, port))| {
+            *address == from.ip() && port.is_none_or(|port| port == from.port())
+        });
+        match named.next() {
+            Some((service, _)) if service.tracked => self.reply_recorded(packet),
+            Some((service, (index, ..))) => self.reply(packet, service, index),
+            None => Err(End::Pass(PassReason::NoService)),
         }
-        Err(End::Pass(PassReason::NoService))
+    }
+
+    fn to_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
+        if service.tracked && service.mode.translates() {
+            self.client_recorded(packet, service)
+        } else {
+            self.client(packet, service)
+        }
     }
 
     /// The hash that chooses a flow's slot.

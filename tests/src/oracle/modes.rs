@@ -17,6 +17,8 @@ impl Model {
         } else {
             format!("{mode} {inner}")
         });
+        self.met
+            .push(format!("listens on {}", service.listens.name()));
         if service.tracked {
             self.met.push(format!("{mode}, tracked"));
         }
@@ -54,6 +56,9 @@ pub(super) fn modes() -> BTreeMap<String, u64> {
         for kind in ["opens", "goes on", "closes", "only looks"] {
             modes.push(format!("{phase}: {kind}"));
         }
+    }
+    for listens in ["a port", "a range", "all ports", "a prefix"] {
+        modes.push(format!("listens on {listens}"));
     }
     modes.push("one packet".into());
     modes.into_iter().map(|mode| (mode, 0)).collect()

@@ -34,7 +34,7 @@ impl Model {
             return Err(End::Drop(DropReason::TooBig));
         }
         let flow = packet.flow;
-        let port = backend.port.unwrap_or(service.end.port());
+        let port = backend.port.unwrap_or(flow.destination.port());
         let to = SocketAddr::new(backend.address, port);
         let mut numbers = Dice::new(flow_hash(self.site.seed, flow.into()));
         for _ in 0..8 {

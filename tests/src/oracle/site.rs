@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use super::listening::Listens;
 use crate::cases::places::{BACK, BACKEND, Interface, Mac, Protocol, SIDE, UPLINK, Version};
 
 /// One balancer.
@@ -36,8 +37,10 @@ pub(super) struct Site {
 pub(super) struct Service {
     /// Its number, from 1 on.
     pub(super) id: u32,
-    /// Its address and port.
+    /// Its address and port; of those that listen on more, one of them.
     pub(super) end: SocketAddr,
+    /// What it listens on.
+    pub(super) listens: Listens,
     /// TCP or UDP.
     pub(super) protocol: Protocol,
     /// How packets get to its backends.

@@ -207,7 +207,7 @@ pub(super) fn request(service: &Service, client: u8) -> Flow {
     let address = version(service.end.ip()).client_number(way(client), 1 + client % 4);
     Flow {
         source: SocketAddr::new(address, 40_007 + 4001 * u16::from(client % 5)),
-        destination: service.end,
+        destination: service.end_for(client),
         protocol: service.protocol,
     }
 }

@@ -1,10 +1,7 @@
 //! A [`Site`] as the tables that the packet path reads. The agent's own way from its configuration to
 //! these is tested elsewhere.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
     self, Address, BackendSpec, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, MacAddress, Miss,
@@ -12,7 +9,11 @@ use lb_common::abi::{
     SourcePorts, TableId, TableSize,
 };
 
-use super::site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot};
+use super::{
+    groups,
+    listening::Listens,
+    site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot},
+};
 use crate::cases::{
     places::{Protocol, Version},
     world::{HERTZ, World},
@@ -117,16 +118,23 @@ impl Site {
             },
             prefix: service.prefix,
         };
-        world.place(service, spec);
+        match service.listens {
+            Listens::Port => world.place(service, spec),
+            Listens::Range(..) | Listens::Prefix(..) => {
+                groups::place(world, service, spec);
+                self.add_group(world, service);
+            }
+        }
         if service.mode == Mode::Nat {
-            for (index, end) in self.answering(service) {
-                world.answers(service, index, end);
+            for (index, address, port) in self.answering(service) {
+                world.answers(service, index, (address, port));
             }
         }
     }
 
-    /// The ends that answer for a service in `nat` mode, with their indices.
-    pub(super) fn answering(&self, service: &Service) -> Vec<(u32, SocketAddr)> {
+    /// The backends that answer for a service in `nat` mode: index, address, and port; `None`: whichever
+    /// a client asked for.
+    pub(super) fn answering(&self, service: &Service) -> Vec<(u32, IpAddr, Option<u16>)> {
         let owners = service.slots.iter().flat_map(|slot| match slot {
             Slot::Moving(Before::Backend(before), current) => vec![*before, *current],
             slot => vec![slot.current()],
@@ -136,17 +144,17 @@ impl Site {
             .chain(old.map(|slot| slot.current()))
             .filter_map(|index| Some((index, self.backends.get(&index)?)))
             .collect();
-        let end =
-            |b: &site::Backend| SocketAddr::new(b.address, b.port.unwrap_or(service.end.port()));
+        let asked = (service.listens == Listens::Port).then_some(service.end.port());
+        let port = |b: &site::Backend| b.port.or(asked);
         owners
             .into_iter()
-            .map(|(index, b)| (index, end(b)))
+            .map(|(index, b)| (index, b.address, port(b)))
             .collect()
     }
 }
 
 impl World {
-    fn mark(
+    pub(super) fn mark(
         &mut self,
         address: IpAddr,
         v4: impl Fn(Ipv4Address) -> abi::Service<Ipv4Address>,
@@ -190,11 +198,12 @@ impl World {
         }
     }
 
-    /// Has the end of the backend `index` answer for a service.
-    fn answers(&mut self, service: &Service, index: u32, from: SocketAddr) {
+    /// Has the end of the backend `index` answer for a service; without a port, all of its ports.
+    fn answers(&mut self, service: &Service, index: u32, (from, port): (IpAddr, Option<u16>)) {
         let (salt, protocol) = (self.constants.salt, number(service.protocol));
-        let (port, id, traits) = (from.port().to_be_bytes(), service.id, traits(service));
-        match (from.ip(), service.end.ip()) {
+        let port = port.unwrap_or(0).to_be_bytes();
+        let (id, traits) = (service.id, traits(service));
+        match (from, service.end.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let key = ServiceKey::reverse(from.into(), port, protocol);
                 let entry = abi::Service::reverse(key, id, index, traits);
@@ -287,7 +296,7 @@ fn reverse<A>(address: A, service: &Service, backend: u32) -> Reverse<A> {
     }
 }
 
-fn number(protocol: Protocol) -> u8 {
+pub(super) fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
