@@ -9,6 +9,7 @@ use std::{
 use lb_common::datapath::{DropReason, Outcome, PassReason};
 
 use super::{
+    across::mapped,
     generate,
     headers::{read_v4, read_v6},
     model::{Answer, Flow, Model},
@@ -54,7 +55,7 @@ impl Default for Met {
 }
 
 /// The verdicts that no packet gets while the tables agree and the second program is there; and those
-/// about ICMP and about flows with ends of both families, which the model leaves out.
+/// about ICMP, which the model leaves out.
 fn never(outcome: Outcome) -> bool {
     let faults = matches!(
         outcome,
@@ -63,13 +64,7 @@ fn never(outcome: Outcome) -> bool {
     let left_out = matches!(
         outcome,
         Outcome::Pass(PassReason::TunnelError)
-            | Outcome::Drop(
-                DropReason::ErrorLimit
-                    | DropReason::ErrorNumbers
-                    | DropReason::CrossingShape
-                    | DropReason::MappedAddress
-                    | DropReason::UncheckedDatagram
-            )
+            | Outcome::Drop(DropReason::ErrorLimit | DropReason::ErrorNumbers)
     );
     faults || left_out
 }
@@ -190,7 +185,10 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
                     _ => request(&site.services[*service], *client),
                 };
                 model.forget(flow);
-                tables.evict(flow.into());
+                // In one of the tables it is by its mapped addresses.
+                if !tables.evict(flow.into()) {
+                    tables.evict(mapped(flow).into());
+                }
             }
             Step::Change(change) => {
                 change.make(&mut site);

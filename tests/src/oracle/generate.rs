@@ -97,8 +97,9 @@ impl Source {
 
     fn site(&mut self) -> Site {
         let mut backends = BTreeMap::new();
+        let crossing = self.once_in(3);
         let services = (1..=SERVICES)
-            .map(|id| self.service(id, &mut backends))
+            .map(|id| self.service(id, crossing, &mut backends))
             .collect();
         let both = |host| Version::ALL.map(|version| version.inner(host));
         let mut sources = both(254).to_vec();
@@ -109,6 +110,7 @@ impl Source {
             seed: self.seed(),
             ports: (40_000, self.pick(&[1, 2, 1000])),
             sources,
+            crossing,
             own: both(252).to_vec(),
             exceptions: self.pick(&[3, 8, 64]),
             rate: self.pick(&[2, 1000, 1000]),
@@ -118,16 +120,23 @@ impl Source {
         }
     }
 
-    fn service(&mut self, id: u32, backends: &mut BTreeMap<u32, Backend>) -> Service {
+    fn service(
+        &mut self,
+        id: u32,
+        crossing: bool,
+        backends: &mut BTreeMap<u32, Backend>,
+    ) -> Service {
         let version = self.pick(&Version::ALL);
         let protocol = self.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp]);
-        let mode = self.mode();
+        let mode = self.mode(crossing);
         let across = mode.wraps() && self.once_in(2);
         let inner = if across { version.other() } else { version };
         let count = 1 + self.below(BACKENDS);
         let indices: Vec<u32> = (0..count).map(|n| BACKENDS * (id - 1) + 1 + n).collect();
         let port = self.pick(&[None, Some(8080)]);
         for index in &indices {
+            let across = mode == Mode::FullNat && crossing && self.once_in(2);
+            let inner = if across { version.other() } else { inner };
             let backend = self.backend(mode, inner.inner(*index as u8), port);
             backends.insert(*index, backend);
         }
@@ -193,10 +202,11 @@ impl Source {
         }
     }
 
-    fn mode(&mut self) -> Mode {
+    /// Where flows may cross, half the services are such that they do.
+    fn mode(&mut self, crossing: bool) -> Mode {
         let entropy = self.pick(&[0, 0, 1, 9, 32]);
-        match self.below(5) {
-            0 => Mode::FullNat,
+        match self.below(if crossing { 8 } else { 5 }) {
+            0 | 5.. => Mode::FullNat,
             1 => Mode::Nat,
             2 => Mode::Dsr,
             3 => Mode::Ipip { entropy },
@@ -472,13 +482,15 @@ impl Source {
         }
         match self.below(9) {
             0 | 1 => Flaw::Byte(self.below(90) as u16, self.below(256) as u8),
+            // Often within the transport header.
+            2 if self.once_in(2) => Flaw::Cut(38 + self.below(36) as u16),
             2 => Flaw::Cut(self.below(120) as u16),
             3 => Flaw::Through(self.pick(&[0, 1, 2, 3, 3, 3, 3, 4])),
             4 => Flaw::OtherMac,
             5 => Flaw::EtherType(self.pick(&[0x0806, 0x8100, 0x88a8, 0x9100, 0x88cc])),
             6 => Flaw::Protocol(self.pick(&[1, 58, 47, 50, 59, 132])),
             7 => Flaw::Version(self.pick(&[0x44, 0x65, 0x55, 0x40])),
-            _ => self.pick(&[Flaw::Surplus, Flaw::Route, Flaw::Route]),
+            _ => self.pick(&[Flaw::Surplus, Flaw::Route, Flaw::Mapped]),
         }
     }
 }

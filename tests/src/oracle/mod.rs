@@ -13,6 +13,7 @@
 //! lb-common. Compared are verdict and reason, every byte that leaves, the device, every counter, what
 //! goes unrecorded and which neighbours are asked for; so what was recorded shows in what comes later.
 
+mod across;
 mod choosing;
 mod compare;
 mod exceptions;

@@ -6,7 +6,7 @@
 //! model ─► packet            a frame's way through the stages; what was read of it
 //!       ├► hashed            flows that are not rewritten by a record
 //!       │   └► exceptions    whose one is while its slot is not settled
-//!       ├► recorded          flows that are, and their replies
+//!       ├► recorded, across  flows that are, and their replies
 //!       │   ├► choosing      who gets a new one
 //!       │   ├► opening       its source port, and its entries
 //!       │   └► progress      how far it has come
@@ -27,6 +27,7 @@ use lb_common::{
 };
 
 use super::{
+    across::may_cross,
     exceptions::{Budget, Exception},
     headers::{ETHERNET, Headers, Piece, long, read_v4, read_v6, short},
     packet::{Arrival, Packet, Segment},
@@ -269,6 +270,9 @@ impl Model {
             if !ours {
                 return Err(End::Pass(PassReason::NoFlow));
             }
+            if self.site.crossing {
+                may_cross(packet)?;
+            }
             return self.reply_recorded(packet);
         }
         if self.site.own.contains(&flow.destination.ip()) {
@@ -298,6 +302,9 @@ impl Model {
     }
 
     fn to_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
+        if self.crosses(service) {
+            may_cross(packet)?;
+        }
         if service.tracked && service.mode.translates() {
             self.client_recorded(packet, service)
         } else {
@@ -307,7 +314,8 @@ impl Model {
 
     /// The hash that chooses a flow's slot.
     pub(super) fn hash(&self, flow: Flow, service: &Service) -> u64 {
-        hash(self.site.seed, flow, service.prefix)
+        let (flow, prefix) = self.hashed(flow, service);
+        hash(self.site.seed, flow, prefix)
     }
 
     /// The backend of this index.

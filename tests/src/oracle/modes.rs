@@ -12,6 +12,10 @@ impl Model {
     pub(super) fn meet(&mut self, service: &Service, backend: &Backend) {
         let inner = digit(service.end.ip());
         let mode = service.mode.name();
+        if self.crosses(service) {
+            let outer = digit(backend.address);
+            self.met.push(format!("{mode} {inner} to {outer}"));
+        }
         self.met.push(if service.mode.wraps() {
             format!("{mode} {inner} in {}", digit(backend.address))
         } else {
@@ -40,6 +44,7 @@ pub(super) fn modes() -> BTreeMap<String, u64> {
             modes.push(format!("{mode} {inner}"));
         }
         for outer in [4, 6] {
+            modes.push(format!("full-nat {inner} to {outer}"));
             for mode in ["ipip", "gue"] {
                 modes.push(format!("{mode} {inner} in {outer}"));
             }

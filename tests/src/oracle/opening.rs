@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::{abi::Direction, datapath::DropReason};
 
 use super::{
+    across::mapped,
     headers::Piece,
     model::{End, Flow, Model, Name},
     packet::Packet,
@@ -30,13 +31,15 @@ impl Model {
     ) -> Result<(), End> {
         let backend = self.backend(chosen.index)?;
         let (.., mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        if packet.headers.length > mtu {
+        if packet.length_to(backend.address) > mtu {
             return Err(End::Drop(DropReason::TooBig));
         }
         let flow = packet.flow;
         let port = backend.port.unwrap_or(flow.destination.port());
         let to = SocketAddr::new(backend.address, port);
-        let mut numbers = Dice::new(flow_hash(self.site.seed, flow.into()));
+        let across = self.crosses(service);
+        let hashed = if across { mapped(flow) } else { flow };
+        let mut numbers = Dice::new(flow_hash(self.site.seed, hashed.into()));
         for _ in 0..8 {
             let source = if service.mode == Mode::Nat {
                 flow.source
@@ -51,7 +54,7 @@ impl Model {
             if !self.claim(packet, service, chosen, ends.back())? {
                 continue;
             }
-            if let Err(full) = self.make_room(flow) {
+            if let Err(full) = self.make_room(flow, across) {
                 self.flows.remove(&ends.back());
                 return Err(full);
             }
@@ -94,7 +97,7 @@ impl Model {
             }
         }
         if !self.flows.contains_key(&replies) {
-            self.make_room(replies)?;
+            self.make_room(replies, self.crosses(service))?;
         }
         let entry = Entry {
             young,
@@ -145,6 +148,7 @@ impl Model {
             service: service.id,
             backend,
             state: State::Opening,
+            across: self.crosses(service),
             young: true,
             seen: self.now,
             last: packet.segment.sequence,

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) service: u32,
     pub(super) backend: Name,
     pub(super) state: State,
+    /// Whether its ends may be of both families.
+    pub(super) across: bool,
     /// Whether its client has not shown yet that it is there.
     pub(super) young: bool,
     pub(super) seen: u64,

@@ -7,6 +7,7 @@ use lb_common::{
 };
 
 use super::{
+    across::{carried, is_checked},
     headers::{Piece, hopped, translated},
     model::{End, Flow, Leaving, Model},
     opening::may_open,
@@ -38,11 +39,7 @@ impl Model {
         let entry = self.flows[&packet.flow];
         let backend = self.backend(entry.backend.index)?;
         let (through, mac, mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        if packet.headers.length > mtu {
-            return Err(End::Drop(DropReason::TooBig));
-        }
-        let frame = hopped(packet.arrival.frame, through, mac);
-        let frame = translated(frame, &packet.headers, entry.ends);
+        let frame = rewritten(packet, entry, (through, mac, mtu))?;
         let reopened = self.follow(packet, entry, false);
         let opens = known.is_none() || reopened;
         let (id, index) = (entry.service, entry.backend.index);
@@ -95,11 +92,7 @@ impl Model {
             }
             Direction::Out => self.way_of_reply(packet, entry)?,
         };
-        if packet.headers.length > mtu {
-            return Err(End::Drop(DropReason::TooBig));
-        }
-        let frame = hopped(packet.arrival.frame, through, mac);
-        let frame = translated(frame, &packet.headers, entry.ends);
+        let frame = rewritten(packet, entry, (through, mac, mtu))?;
         // The way back may have been noted meanwhile.
         let entry = self.flows[&packet.flow];
         let reopened = self.follow(packet, entry, false);
@@ -122,10 +115,11 @@ impl Model {
         entry: Entry,
     ) -> Result<(Interface, Mac, usize), End> {
         let (mtu, asked) = entry.route;
-        if asked == Some(self.now) && packet.headers.length <= mtu {
+        let client = entry.ends.destination.ip();
+        let length = packet.length_to(client);
+        if asked == Some(self.now) && length <= mtu {
             return Ok((entry.back.0, entry.back.1, mtu));
         }
-        let client = entry.ends.destination.ip();
         let (through, mac, mtu) = match self.way_back(packet, client)? {
             Back::Resolved(through, mac, mtu) => (through, mac, mtu),
             Back::Silent(through, gateway) => {
@@ -133,7 +127,7 @@ impl Model {
                 if entry.back.0 != through {
                     return Err(End::Drop(DropReason::NoNeighbour));
                 }
-                (through, entry.back.1, mtu.max(packet.headers.length))
+                (through, entry.back.1, mtu.max(length))
             }
         };
         if let Some(entry) = self.flows.get_mut(&packet.flow) {
@@ -162,7 +156,7 @@ impl Model {
         }
         may_open(packet)?;
         let backend = self.choose(packet.flow, service)?;
-        self.make_room(packet.flow)?;
+        self.make_room(packet.flow, false)?;
         let entry = self.entry(packet, service, backend, packet.flow, Direction::In);
         self.flows.insert(packet.flow, entry);
         *self.active.entry(backend.index).or_default() += 1;
@@ -215,25 +209,45 @@ impl Model {
 
     /// Has a flow be one of those whose clients are there, if there is room.
     fn commit(&mut self, flow: Flow) {
-        let room = self.crowd(flow, false) < self.site.flows;
+        let across = self.flows.get(&flow).is_some_and(|entry| entry.across);
+        let room = self.crowd(flow, across, false) < self.site.flows;
         if let Some(entry) = self.flows.get_mut(&flow).filter(|_| room) {
             entry.young = false;
         }
     }
 
-    /// Flows of this one's family in one of the tables.
-    fn crowd(&self, flow: Flow, young: bool) -> usize {
-        let v4 = flow.source.is_ipv4();
+    /// Flows in one of the tables of this one's family. Those that may cross are in IPv6's.
+    fn crowd(&self, flow: Flow, across: bool, young: bool) -> usize {
+        let is_v4 = |flow: &Flow, across: bool| flow.source.is_ipv4() && !across;
+        let v4 = is_v4(&flow, across);
         let all = self.flows.iter();
-        all.filter(|(other, entry)| other.source.is_ipv4() == v4 && entry.young == young)
+        all.filter(|(other, entry)| is_v4(other, entry.across) == v4 && entry.young == young)
             .count()
     }
 
-    pub(super) fn make_room(&self, flow: Flow) -> Result<(), End> {
-        if self.crowd(flow, true) < self.site.flows {
+    pub(super) fn make_room(&self, flow: Flow, across: bool) -> Result<(), End> {
+        if self.crowd(flow, across, true) < self.site.flows {
             Ok(())
         } else {
             Err(End::Drop(DropReason::FlowTableFull))
         }
     }
+}
+
+/// The frame of a packet with the ends that its flow's entry says, if it fits its way.
+fn rewritten(
+    packet: &Packet<'_>,
+    entry: Entry,
+    (through, mac, mtu): (Interface, Mac, usize),
+) -> Result<Vec<u8>, End> {
+    let destination = entry.ends.destination.ip();
+    if packet.length_to(destination) > mtu {
+        return Err(End::Drop(DropReason::TooBig));
+    }
+    let frame = hopped(packet.arrival.frame, through, mac);
+    if !entry.across {
+        return Ok(translated(frame, &packet.headers, entry.ends));
+    }
+    is_checked(packet, destination)?;
+    Ok(carried(frame, &packet.headers, entry.ends))
 }

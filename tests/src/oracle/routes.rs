@@ -41,7 +41,7 @@ impl Model {
             Some(Way::Foreign) => (Back::Resolved(FOREIGN, ROUTER, 1500), 1500),
         };
         match back {
-            _ if packet.headers.length > mtu => Err(End::Drop(DropReason::TooBig)),
+            _ if packet.length_to(client) > mtu => Err(End::Drop(DropReason::TooBig)),
             Back::Resolved(FOREIGN, ..) => Err(End::Drop(DropReason::NoDevice)),
             back => Ok(back),
         }

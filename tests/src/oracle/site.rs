@@ -20,6 +20,8 @@ pub(super) struct Site {
     pub(super) sources: Vec<IpAddr>,
     /// Addresses of this host that serve nothing.
     pub(super) own: Vec<IpAddr>,
+    /// Whether backends of `full-nat` may be of the other family.
+    pub(super) crossing: bool,
     /// Exceptions that fit, of each family.
     pub(super) exceptions: usize,
     /// Exceptions that may be recorded in a second, of each kind.

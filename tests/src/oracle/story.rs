@@ -129,6 +129,8 @@ pub(super) enum Flaw {
     Surplus,
     /// An option, or extension header, that leads elsewhere, or is malformed.
     Route,
+    /// It comes from an IPv4-mapped address, if it is one of IPv6.
+    Mapped,
 }
 
 /// What an agent does.
@@ -327,6 +329,11 @@ impl Flaw {
     fn strike(self, through: Interface, bytes: &mut Vec<u8>) -> Interface {
         match self {
             Self::None | Self::Surplus | Self::Route => {}
+            Self::Mapped if bytes[12] == 8 => {}
+            Self::Mapped => {
+                bytes[22..32].fill(0);
+                bytes[32..34].fill(0xff);
+            }
             Self::Byte(at, byte) => {
                 let at = usize::from(at) % bytes.len().min(90);
                 bytes[at] = byte;

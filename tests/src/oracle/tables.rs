@@ -10,6 +10,7 @@ use lb_common::abi::{
 };
 
 use super::{
+    across::mapped_address,
     groups,
     listening::Listens,
     site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot},
@@ -42,8 +43,11 @@ impl Site {
                 .filter(|a| site::version(**a) == version);
             for (index, address) in (0..).zip(sources) {
                 world.add_source(index, *address);
-                world.mark(*address, abi::Service::source, abi::Service::source);
+                world.mark(*address, self.source(), self.source());
             }
+        }
+        if self.crossing {
+            self.add_mapped_sources(&mut world);
         }
         for address in &self.own {
             world.mark(*address, abi::Service::own, abi::Service::own);
@@ -63,22 +67,62 @@ impl Site {
     }
 
     fn backend(&self, backend: &site::Backend) -> abi::Backend {
+        let crosses = self.crossing && backend.mode == Mode::FullNat;
         let of = |version| {
             self.sources
                 .iter()
                 .filter(move |a| site::version(**a) == version)
         };
         let count = of(site::version(backend.address)).count() as u16;
-        let made = match (backend.address, Version::V4.own(), Version::V6.own()) {
+        // Those of IPv4 come behind those of IPv6.
+        let first = match backend.address {
+            IpAddr::V4(_) if crosses => of(Version::V6).count() as u32,
+            IpAddr::V4(_) | IpAddr::V6(_) => 0,
+        };
+        let address = if crosses {
+            mapped_address(backend.address)
+        } else {
+            backend.address
+        };
+        let sources = (first, count);
+        let made = match (address, Version::V4.own(), Version::V6.own()) {
             (IpAddr::V4(address), IpAddr::V4(own), _) => {
-                made::<Ipv4Address>(backend, address.into(), own.into(), count)
+                made::<Ipv4Address>(backend, address.into(), own.into(), sources)
             }
             (IpAddr::V6(address), _, IpAddr::V6(own)) => {
-                made::<Ipv6Address>(backend, address.into(), own.into(), count)
+                made::<Ipv6Address>(backend, address.into(), own.into(), sources)
             }
             _ => unreachable!("our own addresses are of their families"),
         };
         if backend.alive { made } else { made.dead() }
+    }
+
+    /// The mark of a source address.
+    fn source<A: Address>(&self) -> impl Fn(A) -> abi::Service<A> {
+        let crossing = self.crossing;
+        move |address| {
+            let mark = abi::Service::source(address);
+            if crossing { mark.crossing() } else { mark }
+        }
+    }
+
+    /// The source addresses of IPv4, as flows have them that may cross families.
+    fn add_mapped_sources(&self, world: &mut World) {
+        let count = world.sources_v6.len() as u32;
+        let sources = self.sources.iter().filter(|a| a.is_ipv4());
+        for (index, address) in (count..).zip(sources) {
+            world.add_source(index, mapped_address(*address));
+        }
+        let all = abi::Service::source(Ipv6Address::ZERO).crossing();
+        world.services_v6.insert(abi::MAPPED_SOURCE, all);
+    }
+
+    fn traits(&self, service: &Service) -> ServiceTraits {
+        let own = traits(service);
+        match service.mode {
+            Mode::FullNat if self.crossing => own.and(ServiceTraits::CROSSES),
+            Mode::FullNat | Mode::Nat | Mode::Dsr | Mode::Ipip { .. } | Mode::Gue { .. } => own,
+        }
     }
 
     fn add(&self, world: &mut World, service: &Service) {
@@ -110,7 +154,7 @@ impl Site {
         let spec = ServiceSpec {
             id: service.id,
             table,
-            traits: traits(service),
+            traits: self.traits(service),
             scheduler: match service.scheduler {
                 Scheduler::Hash => abi::Scheduler::Hash,
                 Scheduler::RoundRobin => abi::Scheduler::RoundRobin,
@@ -124,6 +168,15 @@ impl Site {
                 groups::place(world, service, spec);
                 self.add_group(world, service);
             }
+        }
+        if self.crossing && service.mode == Mode::FullNat && service.end.is_ipv4() {
+            let prefix = match spec.prefix {
+                0 => 0,
+                bits => bits + 96,
+            };
+            let position = abi::mapped_position(service.id, number(service.protocol));
+            let entry = abi::Service::numbered(ServiceSpec { prefix, ..spec });
+            world.services_v6.insert(position, entry);
         }
         if service.mode == Mode::Nat {
             for (index, address, port) in self.answering(service) {
@@ -223,7 +276,12 @@ impl World {
     }
 }
 
-fn made<A: Address>(backend: &site::Backend, address: A, own: A, sources: u16) -> abi::Backend {
+fn made<A: Address>(
+    backend: &site::Backend,
+    address: A,
+    own: A,
+    (first, count): (u32, u16),
+) -> abi::Backend {
     let outer = |entropy| Outer {
         source: own,
         entropy,
@@ -231,10 +289,7 @@ fn made<A: Address>(backend: &site::Backend, address: A, own: A, sources: u16) -
     let port = backend.port.unwrap_or(0).to_be_bytes();
     abi::Backend::new(BackendSpec {
         forward: match backend.mode {
-            Mode::FullNat => ForwardSpec::FullNat {
-                first: 0,
-                count: sources,
-            },
+            Mode::FullNat => ForwardSpec::FullNat { first, count },
             Mode::Nat => ForwardSpec::Nat,
             Mode::Dsr => ForwardSpec::Dsr,
             Mode::Ipip { entropy } => ForwardSpec::Ipip(outer(entropy)),
