@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     listening::Listens,
+    ping::Ping,
     site::{
         Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts, version,
     },
@@ -172,6 +173,7 @@ impl Source {
             one_packet: udp && !tracked && self.once_in(6),
             quic: udp && self.once_in(2),
             resets: self.once_in(4),
+            echo: self.once_in(2),
             timeouts: Timeouts {
                 handshake: 30,
                 established: 300,
@@ -355,7 +357,15 @@ impl Source {
                 let length = self.below(80);
                 Step::Bytes((0..length).map(|_| self.below(256) as u8).collect())
             }
-            5..=18 => Step::Reply(self.sent(&[
+            5 => Step::Ping(Ping {
+                client: self.below(CLIENTS.into()) as u8,
+                service: self.below(SERVICES) as usize,
+                kind: self.pick(&[0, 0, 0, 0, 1, 2]),
+                body: self.below(60) as usize,
+                group: self.once_in(8),
+                flaw: self.flaw(),
+            }),
+            6..=18 => Step::Reply(self.sent(&[
                 Kind::SynAck,
                 Kind::SynAck,
                 Kind::Ack,
@@ -480,17 +490,16 @@ impl Source {
         if !self.once_in(8) {
             return Flaw::None;
         }
-        match self.below(9) {
+        match self.below(12) {
             0 | 1 => Flaw::Byte(self.below(90) as u16, self.below(256) as u8),
-            // Often within the transport header.
-            2 if self.once_in(2) => Flaw::Cut(38 + self.below(36) as u16),
             2 => Flaw::Cut(self.below(120) as u16),
             3 => Flaw::Through(self.pick(&[0, 1, 2, 3, 3, 3, 3, 4])),
             4 => Flaw::OtherMac,
             5 => Flaw::EtherType(self.pick(&[0x0806, 0x8100, 0x88a8, 0x9100, 0x88cc])),
             6 => Flaw::Protocol(self.pick(&[1, 58, 47, 50, 59, 132])),
             7 => Flaw::Version(self.pick(&[0x44, 0x65, 0x55, 0x40])),
-            _ => self.pick(&[Flaw::Surplus, Flaw::Route, Flaw::Mapped]),
+            8 | 9 => self.pick(&[Flaw::Surplus, Flaw::Transport]),
+            _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }
 }

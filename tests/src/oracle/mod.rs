@@ -16,6 +16,7 @@
 mod across;
 mod choosing;
 mod compare;
+mod echo;
 mod exceptions;
 pub mod fuzz;
 mod generate;
@@ -27,6 +28,7 @@ mod model;
 mod modes;
 mod opening;
 mod packet;
+mod ping;
 mod progress;
 mod recorded;
 mod routes;

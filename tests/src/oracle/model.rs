@@ -10,11 +10,12 @@
 //!       │   ├► choosing      who gets a new one
 //!       │   ├► opening       its source port, and its entries
 //!       │   └► progress      how far it has come
-//!       ├► listening         what services listen on
+//!       ├► listening, echo   what services listen on; that their addresses answer
 //!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
-//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP, all of
-//! which passes here; packets made here, whose limits are 0 in every site; the MSS clamp, which is off.
+//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP errors,
+//! which pass here; those and resets made here, whose limits are 0 in every site; the MSS clamp, which is
+//! off.
 
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ use std::{
 
 use lb_common::{
     abi::{Counters, Direction, Recorded},
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
 use super::{
@@ -56,12 +57,14 @@ pub(super) struct Flow {
 }
 
 /// Why a packet is not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It passes.
     Pass(PassReason),
     /// It is dropped.
     Drop(DropReason),
+    /// This frame goes back.
+    Answer(AnswerReason, Vec<u8>),
 }
 
 /// What has to become of a frame.
@@ -170,13 +173,17 @@ impl Model {
         self.unrecorded.clear();
         self.met.clear();
         let end = self.way(arrival);
+        let through = arrival.ingress;
         let (outcome, leaving) = match end {
-            Ok(leaving) if leaving.through == arrival.ingress => {
+            Ok(leaving) if leaving.through == through => {
                 (Outcome::Forward(Egress::Transmit), Some(leaving))
             }
             Ok(leaving) => (Outcome::Forward(Egress::Redirect), Some(leaving)),
             Err(End::Pass(reason)) => (Outcome::Pass(reason), None),
             Err(End::Drop(reason)) => (Outcome::Drop(reason), None),
+            Err(End::Answer(reason, frame)) => {
+                (Outcome::Answer(reason), Some(Leaving { frame, through }))
+            }
         };
         let counter = (arrival.ingress.device, outcome.name());
         *self.counts.outcomes.entry(counter).or_default() += 1;
@@ -219,7 +226,10 @@ impl Model {
         if frame[..6] != arrival.ingress.mac {
             return Err(End::Pass(PassReason::OtherMac));
         }
-        let mut headers = read(frame).map_err(End::Pass)?;
+        let mut headers = read(frame).map_err(|reason| match reason {
+            PassReason::Icmp => self.icmp(arrival),
+            reason => End::Pass(reason),
+        })?;
         if headers.piece == Piece::Later {
             let first = self.fragments.get(&fragment(&headers));
             let Some((ports, protocol, _)) = first.filter(|(.., seen)| self.now - seen < 30) else {

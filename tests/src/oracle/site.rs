@@ -54,6 +54,8 @@ pub(super) struct Service {
     /// Bits of the client's address that alone choose (0: the whole flow does), or that clients
     /// have in common who keep to a backend.
     pub(super) prefix: u8,
+    /// Whether echo requests for its address are answered.
+    pub(super) echo: bool,
     /// Whether flows are recorded.
     pub(super) tracked: bool,
     /// How a recorded flow's backend is chosen.

@@ -169,6 +169,10 @@ impl Site {
                 self.add_group(world, service);
             }
         }
+        let address = service.end.ip();
+        if self.echo(address).is_some_and(|one| one.id == service.id) {
+            world.answer_echo(address, spec);
+        }
         if self.crossing && service.mode == Mode::FullNat && service.end.is_ipv4() {
             let prefix = match spec.prefix {
                 0 => 0,
@@ -247,6 +251,23 @@ impl World {
                     salt,
                     abi::Service::new(key, spec),
                 );
+            }
+        }
+    }
+
+    /// Has echo requests for an address be answered.
+    fn answer_echo(&mut self, address: IpAddr, spec: ServiceSpec) {
+        let salt = self.constants.salt;
+        match address {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::echo(address.into(), 1);
+                let entry = abi::Service::new(key, spec);
+                lay(&mut self.services_v4, key, salt, entry);
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::echo(address.into(), 58);
+                let entry = abi::Service::new(key, spec);
+                lay(&mut self.services_v6, key, salt, entry);
             }
         }
     }
