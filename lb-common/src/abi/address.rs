@@ -41,6 +41,9 @@ pub trait Address:
     /// multicast, broadcast or reserved.
     fn is_martian(self) -> bool;
 
+    /// Whether it stands for an IPv4 address.
+    fn is_mapped(self) -> bool;
+
     /// Takes both addresses of a flow key into the hash, in memory order.
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
 
@@ -159,6 +162,11 @@ impl Address for Ipv4Address {
     }
 
     #[inline(always)]
+    fn is_mapped(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13 {
         hash.word(source.words().0 | destination.words().0 << 32)
     }
@@ -215,6 +223,11 @@ impl Address for Ipv6Address {
     fn is_martian(self) -> bool {
         let high = u64::from_be(self.0);
         high == 0 || high >> 54 == 0xfe80 >> 6 || high >> 56 == 0xff
+    }
+
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        self.unmapped().is_some()
     }
 
     #[inline(always)]

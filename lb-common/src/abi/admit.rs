@@ -67,11 +67,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Bits of a source address that count.
+    /// Bits of a source address that count; of a mapped one, those in front of the IPv4 address as well.
     #[inline(always)]
-    pub fn source_bits<A: Address>(&self) -> u8 {
+    pub fn source_bits<A: Address>(&self, source: A) -> u8 {
         let bits = if A::VERSION == 4 {
             self.ipv4_bits
+        } else if source.is_mapped() {
+            96 + self.ipv4_bits
         } else {
             self.ipv6_bits
         };
@@ -125,7 +127,9 @@ impl FlowBucket {
         } else {
             ahead as u64
         };
-        (ahead < room).then_some(Self(now.wrapping_add(ahead).wrapping_add(interval)))
+        let full = now.wrapping_add(ahead).wrapping_add(interval);
+        // 0 is a time as well, once in 2^32 ticks, but stands for none.
+        (ahead < room).then_some(Self(full.max(1)))
     }
 }
 
@@ -188,6 +192,17 @@ mod tests {
             bucket = FlowBucket::default();
             taken(&mut bucket, RATE, 17, 1000);
         }
+    }
+
+    #[test]
+    fn one_that_is_full_at_time_0_is_not_new() {
+        let rate = Rate {
+            per_second: 1,
+            burst: 3,
+        };
+        let start = 0u32.wrapping_sub(3 * HERTZ);
+        let mut bucket = FlowBucket::default();
+        assert_eq!(taken(&mut bucket, rate, start, 10), 3);
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(super) fn flow<F: Family, T: FamilyTables<F>>(
     };
     let (now, hertz) = (tables.now(), tables.hertz());
     if limits.source.per_second != 0 {
-        let bits = limits.source_bits::<F::Address>();
+        let bits = limits.source_bits(key.source);
         let bucket = FlowBucketKey::new(service, key.source, bits);
         let take = |bucket: FlowBucket| bucket.take(limits.source, now, hertz);
         if !tables.with_source_flow_bucket(&bucket, take) {

@@ -21,19 +21,8 @@ impl World {
 
     /// Has the list of all services say this of a prefix.
     pub fn list_of_all(&mut self, prefix: (IpAddr, u8), verdict: Verdict) {
-        let key = match prefix.0 {
-            IpAddr::V4(ip) => PrefixKey::new(
-                global_list::<Ipv4Address>(),
-                Ipv4Address::from(ip),
-                prefix.1,
-            ),
-            IpAddr::V6(ip) => PrefixKey::new(
-                global_list::<Ipv6Address>(),
-                Ipv6Address::from(ip),
-                prefix.1,
-            ),
-        };
-        self.access.insert(key, verdict.number());
+        let lists = (global_list::<Ipv4Address>(), global_list::<Ipv6Address>());
+        self.say(lists, prefix, verdict);
     }
 
     /// Has the list of a pool's service say this of a prefix.
@@ -44,21 +33,26 @@ impl World {
         prefix: (IpAddr, u8),
         verdict: Verdict,
     ) {
-        let id = service_id(flavour, pool);
-        let key = match prefix.0 {
-            IpAddr::V4(ip) => PrefixKey::new(
-                service_list::<Ipv4Address>(id),
-                Ipv4Address::from(ip),
-                prefix.1,
-            ),
-            IpAddr::V6(ip) => PrefixKey::new(
-                service_list::<Ipv6Address>(id),
-                Ipv6Address::from(ip),
-                prefix.1,
-            ),
+        self.list_of(service_id(flavour, pool), prefix, verdict);
+        self.add_traits(flavour, pool, ServiceTraits::LISTED);
+    }
+
+    /// Has the list of the service of a number say this of a prefix.
+    pub fn list_of(&mut self, service: u32, prefix: (IpAddr, u8), verdict: Verdict) {
+        let lists = (
+            service_list::<Ipv4Address>(service),
+            service_list::<Ipv6Address>(service),
+        );
+        self.say(lists, prefix, verdict);
+    }
+
+    /// Has the lists of both families say this of a prefix.
+    fn say(&mut self, (v4, v6): (u32, u32), (ip, bits): (IpAddr, u8), verdict: Verdict) {
+        let key = match ip {
+            IpAddr::V4(ip) => PrefixKey::new(v4, Ipv4Address::from(ip), bits),
+            IpAddr::V6(ip) => PrefixKey::new(v6, Ipv6Address::from(ip), bits),
         };
         self.access.insert(key, verdict.number());
-        self.add_traits(flavour, pool, ServiceTraits::LISTED);
     }
 
     /// Limits the new flows of a pool's service.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    listening::Listens,
+    admission::{Limits, Rule},
+    listening::{Listens, first_bits},
     ping::Ping,
     site::{
         Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts, version,
@@ -16,7 +17,7 @@ use super::{
     story::{CLIENTS, Change, Flaw, Kind, Sent, Shape, Step, Story},
 };
 use crate::{
-    cases::places::{GUE_PORT, Protocol, Version},
+    cases::places::{GUE_PORT, Protocol, Version, Way},
     slots::trace::Dice,
 };
 
@@ -116,8 +117,41 @@ impl Source {
             exceptions: self.pick(&[3, 8, 64]),
             rate: self.pick(&[2, 1000, 1000]),
             flows: self.pick(&[3, 12, 1000, 1000]),
+            access: self.rules(),
             services,
             backends,
+        }
+    }
+
+    /// A list, mostly an empty one.
+    fn rules(&mut self) -> Vec<Rule> {
+        if !self.once_in(6) {
+            return Vec::new();
+        }
+        let count = 1 + self.below(4);
+        (0..count).map(|_| self.rule()).collect()
+    }
+
+    /// About clients.
+    fn rule(&mut self) -> Rule {
+        let version = self.pick(&Version::ALL);
+        let whole = version.bits();
+        let host = 1 + self.below(4) as u8;
+        let bits = self.pick(&[1, whole - 8, whole - 1, whole, whole]);
+        Rule {
+            address: first_bits(version.client_number(Way::Router, host), bits),
+            bits,
+            allowed: self.once_in(3),
+        }
+    }
+
+    fn limits(&mut self, whole: u8) -> Limits {
+        let some = |source: &mut Self| source.once_in(8).then(|| 1 + source.below(3));
+        let (source, total) = (some(self), some(self));
+        let bits = self.pick(&[whole, whole - 1, whole - 8]);
+        Limits {
+            source: source.map(|most| (bits, most)),
+            total,
         }
     }
 
@@ -179,6 +213,8 @@ impl Source {
                 established: 300,
                 udp: 100,
             },
+            access: self.rules(),
+            limits: self.limits(version.bits()),
         }
     }
 
@@ -490,7 +526,7 @@ impl Source {
         if !self.once_in(8) {
             return Flaw::None;
         }
-        match self.below(12) {
+        match self.below(14) {
             0 | 1 => Flaw::Byte(self.below(90) as u16, self.below(256) as u8),
             2 => Flaw::Cut(self.below(120) as u16),
             3 => Flaw::Through(self.pick(&[0, 1, 2, 3, 3, 3, 3, 4])),
@@ -499,6 +535,8 @@ impl Source {
             6 => Flaw::Protocol(self.pick(&[1, 58, 47, 50, 59, 132])),
             7 => Flaw::Version(self.pick(&[0x44, 0x65, 0x55, 0x40])),
             8 | 9 => self.pick(&[Flaw::Surplus, Flaw::Transport]),
+            10 => Flaw::Land,
+            11 => Flaw::Ours(self.below(SERVICES) as u8),
             _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }

@@ -28,6 +28,7 @@ impl Model {
         let (index, opens) = if service.tracked {
             self.owner_recorded(packet, service)?
         } else {
+            self.admit_opening(packet, service)?;
             let slot = service.slots[slot(hash, service.slots.len())];
             let sighting = sighting(packet, service);
             let owner = self.owner(packet.flow, service, slot, sighting)?;
@@ -105,6 +106,11 @@ impl Model {
         self.met.push("nat, replies".into());
         Ok(Leaving { frame, through })
     }
+}
+
+/// Whether a packet may open a flow that is not recorded.
+pub(super) fn asks(packet: &Packet<'_>, service: &Service) -> bool {
+    sighting(packet, service).kind == Kind::Open
 }
 
 /// What a packet is to its flow.

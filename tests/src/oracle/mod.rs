@@ -14,6 +14,7 @@
 //! goes unrecorded and which neighbours are asked for; so what was recorded shows in what comes later.
 
 mod across;
+mod admission;
 mod choosing;
 mod compare;
 mod echo;

@@ -10,6 +10,7 @@
 //!       │   ├► choosing      who gets a new one
 //!       │   ├► opening       its source port, and its entries
 //!       │   └► progress      how far it has come
+//!       ├► admission         who may use a service
 //!       ├► listening, echo   what services listen on; that their addresses answer
 //!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
@@ -29,6 +30,7 @@ use lb_common::{
 
 use super::{
     across::may_cross,
+    admission::Tokens,
     exceptions::{Budget, Exception},
     headers::{ETHERNET, Headers, Piece, long, read_v4, read_v6, short},
     packet::{Arrival, Packet, Segment},
@@ -114,6 +116,7 @@ pub(super) struct Model {
     pub(super) active: HashMap<u32, i64>,
     pub(super) turns: HashMap<u32, u64>,
     fragments: HashMap<Fragments, First>,
+    pub(super) tokens: Tokens,
     counts: Counts,
     pub(super) wanted: Vec<(u32, IpAddr)>,
     pub(super) unrecorded: Vec<(u32, Recorded)>,
@@ -133,6 +136,7 @@ impl Model {
             active: HashMap::new(),
             turns: HashMap::new(),
             fragments: HashMap::new(),
+            tokens: Tokens::new(),
             counts: Counts::default(),
             wanted: Vec::new(),
             unrecorded: Vec::new(),
@@ -312,6 +316,7 @@ impl Model {
     }
 
     fn to_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
+        self.admit(packet, service)?;
         if self.crosses(service) {
             may_cross(packet)?;
         }

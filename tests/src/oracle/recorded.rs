@@ -33,6 +33,7 @@ impl Model {
         };
         if !goes_on {
             may_open(packet)?;
+            self.admit_flow(packet, service)?;
             let chosen = self.choose(packet.flow, service)?;
             self.open(packet, service, chosen)?;
         }
@@ -155,6 +156,7 @@ impl Model {
             self.flows.remove(&packet.flow);
         }
         may_open(packet)?;
+        self.admit_flow(packet, service)?;
         let backend = self.choose(packet.flow, service)?;
         self.make_room(packet.flow, false)?;
         let entry = self.entry(packet, service, backend, packet.flow, Direction::In);

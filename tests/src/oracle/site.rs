@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::listening::Listens;
+use super::{
+    admission::{Limits, Rule},
+    listening::Listens,
+};
 use crate::cases::places::{BACK, BACKEND, Interface, Mac, Protocol, SIDE, UPLINK, Version};
 
 /// One balancer.
@@ -28,6 +31,8 @@ pub(super) struct Site {
     pub(super) rate: u32,
     /// Recorded flows that fit each table of each family.
     pub(super) flows: usize,
+    /// The access list of all services.
+    pub(super) access: Vec<Rule>,
     /// The services.
     pub(super) services: Vec<Service>,
     /// The backends by index, from 1 on.
@@ -70,6 +75,10 @@ pub(super) struct Service {
     pub(super) resets: bool,
     /// How long recorded flows may be silent, seconds.
     pub(super) timeouts: Timeouts,
+    /// Its access list.
+    pub(super) access: Vec<Rule>,
+    /// Its limits on new flows.
+    pub(super) limits: Limits,
 }
 
 /// How long recorded flows may be silent before their source port is another's, seconds.

@@ -1,7 +1,10 @@
 //! What happens to a balancer: packets, changes, time. A step says what it is about in numbers that are
 //! given a meaning when it happens, so that any step can be left out of a story.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{Ipv6Addr, SocketAddr},
+};
 
 use super::{
     headers::{ETHERNET, long, read_v4, read_v6},
@@ -134,6 +137,10 @@ pub(super) enum Flaw {
     Route,
     /// It comes from an IPv4-mapped address, if it is one of IPv6.
     Mapped,
+    /// It comes from the address that it is for.
+    Land,
+    /// It comes from the address that the service of this number listens on, if not at others' as well.
+    Ours(u8),
     /// Its TCP header says that it is 4 bytes long, or its UDP header that all is 3.
     Transport,
 }
@@ -339,6 +346,13 @@ impl Flaw {
             Self::Mapped => {
                 bytes[22..32].fill(0);
                 bytes[32..34].fill(0xff);
+            }
+            Self::Land if bytes[12] == 8 => bytes.copy_within(30..34, 26),
+            Self::Land => bytes.copy_within(38..54, 22),
+            Self::Ours(id) if bytes[12] == 8 => bytes[26..30].copy_from_slice(&[198, 18, 1, id]),
+            Self::Ours(id) => {
+                let address = Ipv6Addr::new(0xfd00, 0x18, 1, 0, 0, 0, 0, id.into());
+                bytes[22..38].copy_from_slice(&address.octets());
             }
             Self::Byte(at, byte) => {
                 let at = usize::from(at) % bytes.len().min(90);

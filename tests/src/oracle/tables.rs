@@ -11,6 +11,7 @@ use lb_common::abi::{
 
 use super::{
     across::mapped_address,
+    admission::{Limits, Rule},
     groups,
     listening::Listens,
     site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot},
@@ -62,6 +63,9 @@ impl Site {
         }
         for service in &self.services {
             self.add(&mut world, service);
+        }
+        for rule in &self.access {
+            world.list_of_all((rule.address, rule.bits), verdict(*rule));
         }
         world
     }
@@ -119,6 +123,10 @@ impl Site {
 
     fn traits(&self, service: &Service) -> ServiceTraits {
         let own = traits(service);
+        let own = match self.access.is_empty() {
+            true => own,
+            false => own.and(ServiceTraits::ALL_LISTED),
+        };
         match service.mode {
             Mode::FullNat if self.crossing => own.and(ServiceTraits::CROSSES),
             Mode::FullNat | Mode::Nat | Mode::Dsr | Mode::Ipip { .. } | Mode::Gue { .. } => own,
@@ -151,6 +159,13 @@ impl Site {
             affinity: service.affinity.unwrap_or(0) as u32 * HERTZ,
         };
         world.timeouts.insert(service.id, timeouts);
+        for rule in &service.access {
+            world.list_of(service.id, (rule.address, rule.bits), verdict(*rule));
+        }
+        world.limits.insert(service.id, limits(service));
+        if !matches!(service.listens, Listens::Prefix(..)) {
+            world.own(service.end.ip());
+        }
         let spec = ServiceSpec {
             id: service.id,
             table,
@@ -358,9 +373,33 @@ fn traits(service: &Service) -> ServiceTraits {
         (service.quic, ServiceTraits::QUIC),
         (service.resets, ServiceTraits::RESETS),
         (service.affinity.is_some(), ServiceTraits::AFFINITY),
+        (!service.access.is_empty(), ServiceTraits::LISTED),
+        (service.limits != Limits::default(), ServiceTraits::LIMITED),
     ];
     let has = all.into_iter().filter(|(has, _)| *has);
     has.fold(ServiceTraits::NONE, |set, (_, one)| set.and(one))
+}
+
+fn verdict(rule: Rule) -> abi::Verdict {
+    if rule.allowed {
+        abi::Verdict::Allow
+    } else {
+        abi::Verdict::Deny
+    }
+}
+
+fn limits(service: &Service) -> abi::Limits {
+    let rate = |most: Option<u32>| abi::Rate {
+        per_second: u32::from(most.is_some()),
+        burst: most.unwrap_or(0),
+    };
+    let bits = service.limits.source.map_or(0, |(bits, _)| bits.into());
+    abi::Limits {
+        source: rate(service.limits.source.map(|(_, most)| most)),
+        total: rate(service.limits.total),
+        ipv4_bits: bits,
+        ipv6_bits: bits,
+    }
 }
 
 fn reverse<A>(address: A, service: &Service, backend: u32) -> Reverse<A> {

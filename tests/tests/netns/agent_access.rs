@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use sluice_tests::{
     addresses::{Family, TUNNEL, client},
     services::PORT,
@@ -55,4 +56,21 @@ fn one_source_gets_no_more_flows_than_it_may() {
         assert!(serves(&site, family, 7), "another source");
     }
     assert!(dropped(&site, "source_limited") >= 2);
+}
+
+#[test]
+fn lists_come_and_go_by_reload() {
+    let open = with("");
+    let mut site = Site::start("access-reload", &open, |_| ());
+    let denied = Family::ALL.map(|family| format!("\"{}\"", client(family, 7)));
+    let all = format!("{open}\n[access]\ndeny = [{}]\n", denied.join(", "));
+    let generation = |n: u64| move |status: &Value| status["agent"]["generation"] == n;
+    for (n, config, comes_in) in [(2, &all, false), (3, &open, true)] {
+        site.reload(config, generation(n));
+        for family in Family::ALL {
+            assert_eq!(serves(&site, family, 7), comes_in, "{family:?}");
+            assert!(serves(&site, family, 6), "{}", site.sluice.log());
+        }
+    }
+    assert!(dropped(&site, "denied") >= 2);
 }
