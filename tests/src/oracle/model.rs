@@ -275,7 +275,7 @@ impl Model {
     fn whose(&mut self, packet: &mut Packet<'_>) -> Result<Leaving, End> {
         let flow = packet.flow;
         if let Some(service) = self.site.at_address(flow).cloned() {
-            return self.to_service(packet, &service);
+            return self.towards_service(packet, &service);
         }
         if self.site.sources.contains(&flow.destination.ip()) {
             let (first, count) = self.site.ports;
@@ -293,7 +293,7 @@ impl Model {
             return Err(End::Pass(PassReason::NoService));
         }
         if let Some(service) = self.site.around_address(flow).cloned() {
-            return self.to_service(packet, &service);
+            return self.towards_service(packet, &service);
         }
         // An address with ranges is a service's, no client's.
         if self.site.has_ranges(flow.destination.ip()) {
@@ -315,7 +315,7 @@ impl Model {
         }
     }
 
-    fn to_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
+    fn towards_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
         self.admit(packet, service)?;
         if self.crosses(service) {
             may_cross(packet)?;

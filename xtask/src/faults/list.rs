@@ -317,4 +317,29 @@ pub(super) const FAULTS: &[Fault] = &[
         "self.bytes_in += traffic.bytes;",
         "",
     ),
+    // Who may come in.
+    fault(
+        "what is denied comes in",
+        "abi/admit.rs",
+        "number == Self::Deny.number()",
+        "number > Self::Deny.number()",
+    ),
+    fault(
+        "IPv4 clients of a service that crosses counted as one source",
+        "abi/admit.rs",
+        "96 + self.ipv4_bits",
+        "self.ipv4_bits",
+    ),
+    fault(
+        "one flow more than a limit lets in",
+        "abi/admit.rs",
+        "rate.burst.saturating_sub(1)",
+        "rate.burst",
+    ),
+    fault(
+        "link-local sources of IPv6 come in",
+        "abi/address.rs",
+        "high >> 54 == 0xfe80 >> 6 || ",
+        "",
+    ),
 ];
