@@ -49,7 +49,7 @@ pub use service::{
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
