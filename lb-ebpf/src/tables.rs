@@ -16,18 +16,19 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Address, Affinity, Backend, BackendRef, Bucket, BucketKey, Counters, Device, Exception,
-        FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address,
-        Ipv6Address, Limited, Load, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FRAGMENT_SOURCES,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Counters, Device,
+        Exception, FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable,
+        FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
+        MAX_ACCESS, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES,
         MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
-        MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, Occupancy,
-        OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
+        MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, OWN_WORDS,
+        Occupancy, OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
         RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
         Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
     },
     datapath::{
-        DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome, Question,
-        Route, Scratch, Tables,
+        self, DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome,
+        Prefixes, Question, Route, Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -115,6 +116,21 @@ static PORTS: LpmTrie<PortData, u32, { MAX_PORT_BLOCKS as usize }> = LpmTrie::ne
 /// Backends that connection ids name.
 #[btf_map]
 static SERVERS: LpmTrie<PrefixData, u32, { MAX_SERVERS as usize }> = LpmTrie::new();
+/// The filter of our own addresses.
+#[btf_map]
+static OWN: Array<u64, { OWN_WORDS as usize }> = Array::new();
+/// All access lists.
+#[btf_map]
+static ACCESS: LpmTrie<PrefixData, u32, { MAX_ACCESS as usize }> = LpmTrie::new();
+/// By service.
+#[btf_map]
+static LIMITS: Array<Limits, { MAX_SERVICES as usize }> = Array::new();
+/// Buckets by service.
+#[btf_map]
+static FLOW_BUCKETS: Array<u64, { MAX_SERVICES as usize }> = Array::new();
+#[btf_map]
+static SOURCE_FLOW_BUCKETS: LruHashMap<FlowBucketKey, u64, { MAX_FLOW_BUCKETS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> = Array::new();
 #[btf_map]
@@ -256,7 +272,83 @@ impl<'a> KernelTables<'a> {
     }
 }
 
+/// What is known of prefixes, which is the same for all packets.
+struct KernelPrefixes;
+
+impl Prefixes for KernelPrefixes {
+    #[inline(always)]
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        LISTENING.get(prefix_key(key)).copied()
+    }
+
+    #[inline(always)]
+    fn own_word(&self, word: u32) -> u64 {
+        OWN.get(word).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &PrefixKey) -> u32 {
+        ACCESS.get(prefix_key(key)).copied().unwrap_or_default()
+    }
+}
+
+impl Prefixes for KernelTables<'_> {
+    #[inline(always)]
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        KernelPrefixes.listening(key)
+    }
+
+    #[inline(always)]
+    fn own_word(&self, word: u32) -> u64 {
+        KernelPrefixes.own_word(word)
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &PrefixKey) -> u32 {
+        KernelPrefixes.access(key)
+    }
+}
+
+/// Why a packet of IPv4 may not come in. A global function to the kernel, whose verifier walks it once
+/// for any arguments: so they are numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refusal_v4(source: u64, destination: u64, admission: u64) -> u32 {
+    let (source, destination) = (
+        Ipv4Address::from_words(source, 0),
+        Ipv4Address::from_words(destination, 0),
+    );
+    datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
+}
+
+/// Why a packet of IPv6 may not come in, likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refusal_v6(
+    source_low: u64,
+    source_high: u64,
+    destination_low: u64,
+    destination_high: u64,
+    admission: u64,
+) -> u32 {
+    let (source, destination) = (
+        Ipv6Address::from_words(source_low, source_high),
+        Ipv6Address::from_words(destination_low, destination_high),
+    );
+    datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
+}
+
 impl Tables for KernelTables<'_> {
+    #[inline(always)]
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
+        let ((low, high), (to_low, to_high)) = (source.words(), destination.words());
+        if A::VERSION == 4 {
+            refusal_v4(low, to_low, admission.0)
+        } else {
+            refusal_v6(low, high, to_low, to_high, admission.0)
+        }
+    }
+
     #[inline(always)]
     fn seed(&self) -> Seed {
         Seed {
@@ -294,13 +386,41 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn listening(&self, key: &PrefixKey) -> Option<u32> {
-        LISTENING.get(prefix_key(key)).copied()
+    fn at_port(&self, key: &PortKey) -> Option<u32> {
+        PORTS.get(port_key(key)).copied()
     }
 
     #[inline(always)]
-    fn at_port(&self, key: &PortKey) -> Option<u32> {
-        PORTS.get(port_key(key)).copied()
+    fn limits(&self, service: u32) -> Option<Limits> {
+        LIMITS.get(service).copied()
+    }
+
+    #[inline(always)]
+    fn with_flow_bucket(
+        &self,
+        service: u32,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        FLOW_BUCKETS
+            .get_ptr_mut(service)
+            .is_some_and(|bucket| change(bucket, work))
+    }
+
+    #[inline(always)]
+    fn with_source_flow_bucket(
+        &self,
+        key: &FlowBucketKey,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        if let Some(bucket) = SOURCE_FLOW_BUCKETS.get_ptr_mut(key) {
+            return change(bucket, work);
+        }
+        let Some(FlowBucket(first)) = work(FlowBucket::default()) else {
+            return false;
+        };
+        // Another CPU may have made it, or there is no room: then this flow was not counted.
+        let _ = SOURCE_FLOW_BUCKETS.insert(key, first, u64::from(BPF_NOEXIST));
+        true
     }
 
     #[inline(always)]
@@ -490,6 +610,20 @@ impl Tables for KernelTables<'_> {
             unsafe { *count += 1 }
         }
     }
+}
+
+/// Changes a bucket that other CPUs may change as well.
+#[inline(always)]
+fn change(bucket: *mut u64, work: impl FnOnce(FlowBucket) -> Option<FlowBucket>) -> bool {
+    // SAFETY: an aligned map value, read and written as a whole. The kernel keeps its memory while
+    // the program runs; should it be another source's by now, that one has this one's bucket.
+    let before = FlowBucket(unsafe { bucket.read_volatile() });
+    let Some(FlowBucket(after)) = work(before) else {
+        return false;
+    };
+    // SAFETY: as above.
+    unsafe { bucket.write_volatile(after) }
+    true
 }
 
 /// A key as the map knows it.

@@ -8,8 +8,8 @@ use std::{
 
 use lb_common::abi::{
     BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
-    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, listening_scope,
-    mapped_position, numbered_position, server_scope,
+    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Verdict, listening_scope,
+    mapped_position, numbered_position, server_scope, service_list,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -17,14 +17,14 @@ use super::Reconciler;
 use crate::{
     kernel::FakeTables,
     model::{
-        Config, Family, Forward, Listen, OnDown, Protocol, Scheduler, ServerId, ServerIds,
-        SourcePrefix, Tracking, Udp,
+        Access, Config, Family, FlowRate, Forward, Listen, Network, NewFlows, OnDown, Protocol,
+        Scheduler, ServerId, ServerIds, SourcePrefix, Tracking, Udp,
     },
     plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
         self, Identity, Ids, Inputs, Memo, Registry,
-        fixtures::{ALL, backend, config, hops, ip, links, pool, service},
+        fixtures::{self, ALL, backend, config, hops, ip, links, pool, service},
     },
 };
 
@@ -148,7 +148,7 @@ fn ranges_and_prefixes_lead_to_their_service_by_its_number() {
     let range = PortKey::new(mark.group_index(), 6, 8000u16.to_be_bytes(), 14);
     let network = Ipv4Address::from(Ipv4Addr::new(198, 18, 4, 0));
     let prefix = PrefixKey::new(listening_scope::<Ipv4Address>(), network, 24);
-    let group = *tables.listening.get(&prefix).unwrap();
+    let group = tables.listening[&prefix].unwrap();
     let port = PortKey::new(group, 17, 53u16.to_be_bytes(), 16);
     assert_eq!(
         tables.ports,
@@ -164,6 +164,70 @@ fn ranges_and_prefixes_lead_to_their_service_by_its_number() {
             .all(|entry| entry.id() == number)
     );
     assert!(tables.numbered.ipv6.is_empty());
+}
+
+fn networks(written: &[&str]) -> Vec<Network> {
+    let network = |text: &&str| {
+        let (ip, length) = text.split_once('/').unwrap();
+        (ip.parse().unwrap(), length.parse().unwrap())
+    };
+    written.iter().map(network).collect()
+}
+
+#[test]
+fn lists_and_limits_are_in_the_tables_before_the_service_that_asks_for_them() {
+    let mut config = config();
+    config.services[0].access = Some(Access {
+        allow: networks(&["192.0.2.0/24", "2001:db8::/32"]),
+        deny: networks(&["192.0.2.7/32"]),
+    });
+    let rate = FlowRate {
+        per_second: 100,
+        burst: 200,
+    };
+    config.services[0].new_flows = Some(NewFlows {
+        per_source: Some(rate),
+        total: None,
+        ipv4_bits: 32,
+        ipv6_bits: 64,
+    });
+    let ids = Ids::assign(&config).unwrap();
+    let tables = of_ids(&config, &ids, &ALL);
+    let key = |address: [u8; 4], bits| {
+        let list = service_list::<Ipv4Address>(ids.services[0]);
+        PrefixKey::new(list, Ipv4Address::from(Ipv4Addr::from(address)), bits)
+    };
+    let says = |address, bits| tables.access.get(&key(address, bits)).copied();
+    assert_eq!(says([0; 4], 0), Some(Verdict::Deny.number()), "all others");
+    assert_eq!(says([192, 0, 2, 0], 24), Some(Verdict::Allow.number()));
+    assert_eq!(says([192, 0, 2, 7], 32), Some(Verdict::Deny.number()));
+    assert_eq!(tables.access.len(), 5);
+    let limits = tables.limits[&ids.services[0]];
+    assert_eq!((limits.source.per_second, limits.source.burst), (100, 200));
+    assert_eq!(limits.total.per_second, 0, "no limit");
+    let address = Ipv4Address::from(Ipv4Addr::new(198, 18, 0, 10));
+    let port = ServiceKey::service(address, 80u16.to_be_bytes(), 6);
+    let traits = found(&tables, port).unwrap().traits();
+    assert!(traits.has(ServiceTraits::LISTED.and(ServiceTraits::LIMITED)));
+
+    let plan = plan::diff(&desired(&fixtures::config(), &ALL), &tables);
+    let last = |is: fn(&Operation) -> bool| plan.iter().rposition(is).unwrap();
+    let first = |is: fn(&Operation) -> bool| plan.iter().position(is).unwrap();
+    let service = first(|o| matches!(o, Operation::SetService(..)));
+    assert!(last(|o| matches!(o, Operation::SetAccess(..))) < service);
+    assert!(last(|o| matches!(o, Operation::SetLimits(..))) < service);
+    let all = Verdict::Deny.number();
+    let deny_all = plan
+        .iter()
+        .rposition(|o| *o == Operation::SetAccess(key([0; 4], 0), all));
+    let allow = key([192, 0, 2, 0], 24);
+    let allow = plan
+        .iter()
+        .position(|o| *o == Operation::SetAccess(allow, Verdict::Allow.number()));
+    assert!(
+        allow < deny_all,
+        "nobody who is allowed is kept out meanwhile"
+    );
 }
 
 #[test]

@@ -1,10 +1,14 @@
-//! Fuzz targets: builds them, instrumented, with the stable toolchain; and runs one for an hour of one
-//! core, from the corpus in the tree.
+//! Fuzz targets: builds them, instrumented, with the stable toolchain; and runs one until it has used
+//! an hour of a processor, from the corpus in the tree.
+
+mod share;
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -41,23 +45,26 @@ pub(crate) struct Target {
 pub(crate) const TARGETS: [Target; 2] = [
     Target {
         name: "fuzz-parse",
-        about: "any frame through the packet path and a plain model, an hour of one core",
+        about: "any frame through the packet path and a plain model, an hour of CPU time",
         corpus: "parse",
         longest: 256,
     },
     Target {
         name: "fuzz-path",
-        about: "any packets and changes through both, an hour of one core",
+        about: "any packets and changes through both, an hour of CPU time",
         corpus: "path",
         longest: 1024,
     },
 ];
 
-/// How long a run is, seconds.
-const LENGTH: u32 = 3600;
+/// What a run uses of a processor.
+const SHARE: Duration = Duration::from_secs(3600);
 
-/// How long a run is, for a list.
-pub(crate) const MINUTES: u32 = LENGTH / 60;
+/// How long a run takes at most, seconds of the clock: others may want the same cores.
+const LONGEST: u32 = 3 * 3600;
+
+/// How long a run takes where nobody else wants the core, for a list.
+pub(crate) const MINUTES: u64 = SHARE.as_secs() / 60;
 
 /// Builds the targets.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
@@ -74,13 +81,9 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Runs a target for an hour, or as `rest` says (libFuzzer's flags), writes what it came to, and makes
-/// the corpus as small as it gets.
-pub(crate) fn run(
-    workspace: &Workspace,
-    target: &Target,
-    rest: &[std::ffi::OsString],
-) -> Result<()> {
+/// Runs a target until it has used [`SHARE`], or as `rest` says (libFuzzer's flags) if that ends
+/// earlier, writes what it came to, and makes the corpus as small as it gets.
+pub(crate) fn run(workspace: &Workspace, target: &Target, rest: &[OsString]) -> Result<()> {
     build(workspace)?;
     let results = workspace.root().join("target/soak");
     let found = folder(workspace).join("corpus").join(target.corpus);
@@ -88,13 +91,14 @@ pub(crate) fn run(
     target.unpack(workspace, &found)?;
     let log = results.join(format!("{}.log", target.name));
     println!(
-        "{}: {MINUTES} min; its log is {}",
+        "{}: {MINUTES} min of CPU time, at most {} min of the clock; its log is {}",
         target.name,
+        LONGEST / 60,
         log.display()
     );
-    let status = target
+    let running = target
         .fuzzer(workspace)
-        .arg(format!("-max_total_time={LENGTH}"))
+        .arg(format!("-max_total_time={LONGEST}"))
         .args([
             format!("-max_len={}", target.longest),
             "-print_final_stats=1".into(),
@@ -103,10 +107,11 @@ pub(crate) fn run(
         .args(rest)
         .arg(&found)
         .stderr(File::create(&log).with_context(|| log.display().to_string())?)
-        .status()
+        .spawn()
         .context("starting the target")?;
+    let (status, used) = share::wait(running, SHARE)?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    let summary = summary(&text);
+    let summary = summary(&text, used);
     println!("{summary}");
     fs::write(results.join(format!("{}.txt", target.name)), &summary)?;
     if !status.success() {
@@ -171,10 +176,12 @@ fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root().join("target/fuzz")
 }
 
-/// The last line that says what was reached, and the statistics.
-fn summary(log: &str) -> String {
+/// The CPU time, the last line that says what was reached, and the statistics (executions among them).
+fn summary(log: &str, used: Duration) -> String {
     let reached = log.lines().rfind(|line| line.contains(" cov: "));
     let statistics = log.lines().filter(|line| line.starts_with("stat::"));
-    let lines: Vec<_> = reached.into_iter().chain(statistics).collect();
+    let used = format!("stat::cpu_seconds:              {}", used.as_secs());
+    let mut lines: Vec<_> = reached.into_iter().chain(statistics).collect();
+    lines.push(&used);
     lines.join("\n") + "\n"
 }

@@ -28,11 +28,21 @@ pub trait Address:
     /// The address as two words in memory order, the second 0 for IPv4.
     fn words(self) -> (u64, u64);
 
+    /// The address of these [`Address::words`].
+    fn from_words(low: u64, high: u64) -> Self;
+
     /// The first `bits` bits of the address (1 to its length), zeros behind them.
     fn prefix(self, bits: u8) -> Self;
 
     /// The address with its last `bits` bits (1 to 32) out of `entropy`.
     fn with_entropy(self, bits: u8, entropy: u32) -> Self;
+
+    /// Whether no packet of a client can come from here: unspecified, loopback, link-local,
+    /// multicast, broadcast or reserved.
+    fn is_martian(self) -> bool;
+
+    /// Whether it stands for an IPv4 address.
+    fn is_mapped(self) -> bool;
 
     /// Takes both addresses of a flow key into the hash, in memory order.
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
@@ -126,6 +136,11 @@ impl Address for Ipv4Address {
     }
 
     #[inline(always)]
+    fn from_words(low: u64, _: u64) -> Self {
+        Self((low as u32).to_le())
+    }
+
+    #[inline(always)]
     fn prefix(self, bits: u8) -> Self {
         let mask = u32::MAX << (32 - u32::from(bits)).min(31);
         Self(self.0 & mask.to_be())
@@ -135,6 +150,20 @@ impl Address for Ipv4Address {
     fn with_entropy(self, bits: u8, entropy: u32) -> Self {
         let mask = low(bits).to_be();
         Self(self.0 & !mask | entropy & mask)
+    }
+
+    /// 0/8, 127/8, 169.254/16, 224/4 and 240/4: RFC 6890, section 2.2.2 (none may be forwarded, or
+    /// is no source); RFC 1122, section 3.2.1.3.
+    #[inline(always)]
+    fn is_martian(self) -> bool {
+        let number = u32::from_be(self.0);
+        let first = number >> 24;
+        first == 0 || first == 127 || first >= 224 || number >> 16 == 0xa9fe
+    }
+
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -165,6 +194,11 @@ impl Address for Ipv6Address {
     }
 
     #[inline(always)]
+    fn from_words(low: u64, high: u64) -> Self {
+        Self(low.to_le(), high.to_le())
+    }
+
+    #[inline(always)]
     fn prefix(self, bits: u8) -> Self {
         let bits = u32::from(bits);
         let half = |bits: u32| match bits {
@@ -181,6 +215,19 @@ impl Address for Ipv6Address {
     fn with_entropy(self, bits: u8, entropy: u32) -> Self {
         let mask = u64::from(low(bits)).to_be();
         Self(self.0, self.1 & !mask | u64::from(entropy).to_be() & mask)
+    }
+
+    /// ::/64 (with ::, ::1 and what maps IPv4), fe80::/10 and ff00::/8: RFC 4291, sections 2.5 and
+    /// 2.7.
+    #[inline(always)]
+    fn is_martian(self) -> bool {
+        let high = u64::from_be(self.0);
+        high == 0 || high >> 54 == 0xfe80 >> 6 || high >> 56 == 0xff
+    }
+
+    #[inline(always)]
+    fn is_mapped(self) -> bool {
+        self.unmapped().is_some()
     }
 
     #[inline(always)]

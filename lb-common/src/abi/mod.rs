@@ -5,6 +5,7 @@
 //! a change there must bump [`LAYOUT`].
 
 mod address;
+mod admit;
 mod backend;
 mod bucket;
 mod counters;
@@ -19,6 +20,9 @@ mod service;
 mod slot;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
+pub use admit::{
+    FlowBucket, FlowBucketKey, Limits, OWN_WORDS, Rate, Verdict, global_list, own_bit, service_list,
+};
 pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Load, Outer};
 pub use bucket::{Bucket, BucketKey, Limited, ReplyLimits};
 pub use counters::{Counters, Direction, Traffic};
@@ -38,13 +42,14 @@ pub use range::{
     PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks, server_scope,
 };
 pub use service::{
-    MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service, ServiceKey,
-    ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position, numbered_position,
+    Admission, MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service,
+    ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position,
+    numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -79,6 +84,12 @@ pub const MAX_SERVERS: u32 = 1 << 17;
 /// Prefixes and addresses that services listen on.
 pub const MAX_LISTENING: u32 = 1 << 16;
 
+/// Prefixes of all access lists together.
+pub const MAX_ACCESS: u32 = 1 << 20;
+
+/// Source prefixes that limits are kept for: the most recent ones.
+pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
+
 /// Source addresses of each family.
 pub const MAX_SOURCES: u32 = 1 << 12;
 
@@ -99,6 +110,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);
     assert!(size_of::<Service<Ipv6Address>>() == 32);
+    assert!(size_of::<Limits>() == 24);
+    assert!(size_of::<FlowBucketKey>() == 24);
     assert!(size_of::<PrefixKey>() == 24);
     assert!(size_of::<PrefixData>() == 20);
     assert!(size_of::<PortKey>() == 16);

@@ -164,8 +164,6 @@ impl ServiceTraits {
     pub const ONE_PACKET: Self = Self(2);
     /// Its flows are QUIC connections.
     pub const QUIC: Self = Self(4);
-    /// Connection ids that its backends give out name them.
-    pub const SERVER_IDS: Self = Self(1024);
     /// A flow whose backend is gone is reset, not sent elsewhere.
     pub const RESETS: Self = Self(8);
     /// Its packets leave as they came, or within others: what is recorded is the backend alone.
@@ -181,6 +179,10 @@ impl ServiceTraits {
     pub const LISTED: Self = Self(256);
     /// It has limits on new flows.
     pub const LIMITED: Self = Self(512);
+    /// There is an access list of all services.
+    pub const ALL_LISTED: Self = Self(1024);
+    /// Connection ids that its backends give out name them.
+    pub const SERVER_IDS: Self = Self(2048);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -191,6 +193,24 @@ impl ServiceTraits {
     #[inline(always)]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+/// A service's number and traits in one word: what says who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission(pub u64);
+
+impl Admission {
+    /// Number of the service.
+    #[inline(always)]
+    pub const fn service(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    /// The service's traits.
+    #[inline(always)]
+    pub const fn traits(self) -> ServiceTraits {
+        ServiceTraits(self.0 as u16)
     }
 }
 
@@ -389,6 +409,12 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn traits(&self) -> ServiceTraits {
         ServiceTraits(u16::from_ne_bytes(self.traits))
+    }
+
+    /// What says who may use it.
+    #[inline(always)]
+    pub fn admission(&self) -> Admission {
+        Admission(u64::from(self.id()) << 16 | u64::from(self.traits().0))
     }
 
     /// Whether every flow is recorded.

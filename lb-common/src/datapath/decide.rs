@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    clamp, forward,
+    admit, clamp, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
     rewrite::{self, Towards, Tunnel},
@@ -115,6 +115,9 @@ fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     hash: FlowHash,
 ) -> Result<u32, Stop> {
     let traits = service.traits();
+    if traits.has(ServiceTraits::LIMITED) {
+        admit::opening::<F, P, T>(packet, tables, parsed, service)?;
+    }
     let slot = slot_of(tables, service, hash)?;
     if slot.is_settled() || traits.has(ServiceTraits::ONE_PACKET) {
         return Ok(slot.current());

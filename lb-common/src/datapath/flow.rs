@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    choose, clamp, forward, open,
+    admit, choose, clamp, forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
     rewrite::{self, Translation},
@@ -95,6 +95,7 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if flags.resets() {
         return Err(DropReason::ResetWithoutFlow.into());
     }
+    admit::recorded::<F, T>(tables, &scratch.key, target)?;
     choose::choose::<F, T>(tables, scratch, target)?;
     open::record::<F, T>(tables, scratch, target.id())?;
     let (held, table) = either(tables, &scratch.key).ok_or(DropReason::FlowEvicted)?;

@@ -2,11 +2,11 @@
 //! the kernel line.
 //!
 //! ```text
-//!            parse ──► service ──► decide ──► rewrite ──► forward
-//! frame ──►  what is   whose is    which      new         which      ──► Outcome
-//!            it?       it?         backend?   headers     device?
-//!              │          │           │          │           │
-//!              └──────────┴───────────┴──────────┴───────────┴──► Pass or Drop, with a reason
+//!            parse ──► service ──► admit ──► decide ──► rewrite ──► forward
+//! frame ──►  what is   whose is    may it     which      new         which      ──► Outcome
+//!            it?       it?         come in?   backend?   headers     device?
+//!              │          │           │          │          │           │
+//!              └──────────┴───────────┴──────────┴──────────┴───────────┴──► Pass or Drop, with a reason
 //! ```
 //!
 //! Plain packets have their headers at constant offsets. All others (tags, options, extension
@@ -17,6 +17,7 @@
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
 
+mod admit;
 mod answer;
 mod aside;
 mod choose;
@@ -43,12 +44,13 @@ mod tables;
 mod uncommon;
 mod unsettled;
 
+pub use admit::refusal;
 pub use aside::{Handled, Question, handle_aside, leave_unanswered};
 pub use crossing::{handle_crossing, leave_uncrossed};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
-    FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Route, Scratch, Tables,
+    FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Prefixes, Route, Scratch, Tables,
 };
 pub use uncommon::handle_uncommon;
 
@@ -123,6 +125,9 @@ where
     T: FamilyTables<F>,
 {
     let service = service::find::<F, T>(tables, &parsed.key)?;
+    if service.kind() == ServiceKind::Service {
+        admit::source::<F, T>(tables, &parsed.key, service)?;
+    }
     match service.kind() {
         ServiceKind::Service if service.is_steered() => {
             decide::steered::<F, P, T>(packet, tables, ingress, parsed, service)

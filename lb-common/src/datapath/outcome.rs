@@ -131,6 +131,20 @@ reasons! {
         BadTcpHeader = "bad_tcp_header",
         /// Of a service or a flow, but its UDP header is cut short or its length is impossible.
         BadUdpLength = "bad_udp_length",
+        /// For a service, from an address that no client can have: unspecified, loopback, link-local, multicast, broadcast or reserved.
+        MartianSource = "martian_source",
+        /// For a service, from the address that it is for (a LAND attack).
+        OwnDestination = "land",
+        /// For a service, from an address that a service listens on.
+        OwnSource = "own_source",
+        /// The access list of all services keeps its source out.
+        Denied = "denied",
+        /// The service's access list keeps its source out.
+        ServiceDenied = "service_denied",
+        /// A new flow beyond what the service lets in from one source.
+        SourceLimited = "source_limited",
+        /// A new flow beyond what the service lets in.
+        ServiceLimited = "service_limited",
         /// TTL or hop limit is used up.
         TtlExpired = "ttl_expired",
         /// The service has no backend.

@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    choose,
+    admit, choose,
     flow::{count_active, either, forget, lookup, note},
     outcome::{DropReason, Stop},
     parse::{self, Parsed},
@@ -118,6 +118,7 @@ fn record<F: Family, T: FamilyTables<F>>(
     if scratch.segment.flags.resets() {
         return Err(DropReason::ResetWithoutFlow.into());
     }
+    admit::recorded::<F, T>(tables, &scratch.key, service)?;
     choose::choose::<F, T>(tables, scratch, service)?;
     insert::<F, T>(tables, scratch, service.id())
 }

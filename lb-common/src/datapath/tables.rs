@@ -4,10 +4,11 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception, FlowEntry,
-        FlowKey, FlowState, FlowTable, FragmentBudget, Fragmented, HopWord, Limited, Load, NextHop,
-        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
-        Reverse, Rewrite, Seed, Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception,
+        FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget,
+        Fragmented, HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable, PortKey,
+        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, Seed,
+        Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -17,8 +18,23 @@ use super::{
     state::Segment,
 };
 
+/// What is known of prefixes.
+pub trait Prefixes {
+    /// The value of the longest prefix of what services listen on.
+    fn listening(&self, key: &PrefixKey) -> Option<u32>;
+
+    /// A word of the filter of our own addresses.
+    fn own_word(&self, word: u32) -> u64;
+
+    /// The number of an access list's longest prefix; 0 if none is on it.
+    fn access(&self, key: &PrefixKey) -> u32;
+}
+
 /// What does not depend on the family.
-pub trait Tables {
+pub trait Tables: Prefixes {
+    /// What [`refusal`](super::refusal) says; asked for here, the kernel's verifier walks it once.
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32;
+
     /// Key of the flow hash.
     fn seed(&self) -> Seed;
 
@@ -37,14 +53,28 @@ pub trait Tables {
     /// Whether any service listens on a whole prefix.
     fn has_prefixes(&self) -> bool;
 
-    /// The value of the longest prefix of what services listen on.
-    fn listening(&self, key: &PrefixKey) -> Option<u32>;
-
     /// The number of the service at a group's port.
     fn at_port(&self, key: &PortKey) -> Option<u32>;
 
     /// The backend that connection ids name which begin like this.
     fn server(&self, key: &PrefixKey) -> Option<BackendRef>;
+    /// A service's limits.
+    fn limits(&self, service: u32) -> Option<Limits>;
+
+    /// Changes the bucket of all of a service's flows; `None` leaves it. What another CPU does
+    /// meanwhile may be lost.
+    fn with_flow_bucket(
+        &self,
+        service: u32,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool;
+
+    /// Changes a source's bucket, which is made if there is none, likewise.
+    fn with_source_flow_bucket(
+        &self,
+        key: &FlowBucketKey,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool;
 
     /// The time, jiffies.
     fn now(&self) -> u32;

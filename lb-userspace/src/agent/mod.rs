@@ -174,7 +174,7 @@ impl Agent {
             agent,
             started: Instant::now(),
             counters: program.take_counters()?,
-            now: Mutex::new(Now::default()),
+            now: Mutex::new(Now::first()),
         };
         Ok(Self {
             view: Arc::new(view),

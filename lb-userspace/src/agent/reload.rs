@@ -18,11 +18,11 @@ impl Agent {
         match self.try_reload().await {
             Ok(generation) => {
                 info!(generation, "configuration reloaded");
-                self.view.reloaded(None);
+                self.view.reloaded(Ok(generation));
             }
             Err(error) => {
                 error!("reload failed, the configuration before stays in use: {error:#}");
-                self.view.reloaded(Some(format!("{error:#}")));
+                self.view.reloaded(Err(format!("{error:#}")));
             }
         }
     }

@@ -68,6 +68,18 @@ pub(super) struct Now {
     applied: bool,
     /// Why the last reload failed, if it did.
     reload_error: Option<String>,
+    /// The number of the configuration that the tables follow.
+    generation: u64,
+}
+
+impl Now {
+    /// At the start, with the first configuration.
+    pub(super) fn first() -> Self {
+        Self {
+            generation: 1,
+            ..Self::default()
+        }
+    }
 }
 
 /// The pool that answers for each family of a service.
@@ -102,9 +114,14 @@ impl View {
         self.lock().attached = attached;
     }
 
-    /// Takes note of how a reload ended.
-    pub(super) fn reloaded(&self, error: Option<String>) {
-        self.lock().reload_error = error;
+    /// Takes note of how a reload ended: the number of the configuration that the tables follow now, or
+    /// why they stay.
+    pub(super) fn reloaded(&self, ended: Result<u64, String>) {
+        let mut now = self.lock();
+        match ended {
+            Ok(generation) => (now.generation, now.reload_error) = (generation, None),
+            Err(error) => now.reload_error = Some(error),
+        }
     }
 
     /// Takes note of what the tables hold now, and of the next hops that they were made from.
@@ -323,7 +340,7 @@ impl Source for View {
         Snapshot {
             agent: AgentView {
                 uptime_seconds: self.started.elapsed().as_secs(),
-                generation: configured.generation,
+                generation: now.generation,
                 warnings: configured.warnings.clone(),
                 reload_error: now.reload_error.clone(),
                 ..self.agent.clone()

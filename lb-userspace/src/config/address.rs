@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::diagnostic::Quoted;
-use crate::model::{BackendAddress, Listen, Protocol, Source, whole};
+use crate::model::{BackendAddress, Listen, Network, Protocol, Source, whole};
 
 /// What is wrong with an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -161,6 +161,20 @@ impl FromStr for Source {
 /// An address without a port, for packets that leave this host.
 fn unicast(text: &str) -> Result<IpAddr, AddressError> {
     sensible(ip(text)?)
+}
+
+/// An address, or a prefix; of clients, so any.
+pub(super) fn prefix(text: &str) -> Result<Network, AddressError> {
+    match text.split_once('/') {
+        Some((address, digits)) => {
+            let ip = ip(address)?;
+            match digits {
+                "0" if ip.is_unspecified() => Ok((ip, 0)),
+                _ => Ok((ip, prefix_length(ip, digits)?)),
+            }
+        }
+        None => ip(text).map(|ip| (ip, whole(ip))),
+    }
 }
 
 /// Splits `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.

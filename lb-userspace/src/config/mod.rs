@@ -90,6 +90,7 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
     let Main {
         include,
         agent,
+        access,
         mut balancing,
     } = loading.parse(path, text);
     let included = include::expand(path, &include, files, &mut loading.findings);
@@ -102,10 +103,15 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
             Err(error) => loading.findings.push(include::unreadable(&file, &error)),
         }
     }
-    check::check(agent.as_ref(), &balancing, &mut loading.findings);
+    check::check(
+        agent.as_ref(),
+        access.as_ref(),
+        &balancing,
+        &mut loading.findings,
+    );
 
-    let agent_and_config =
-        agent.and_then(|agent| Some((resolve::config(&agent, &balancing)?, agent)));
+    let agent_and_config = agent
+        .and_then(|agent| Some((resolve::config(&agent, access.as_ref(), &balancing)?, agent)));
     let is_error = |found: &Finding| found.severity == Severity::Error;
     match &agent_and_config {
         Some((config, _)) if !loading.findings.iter().any(is_error) => {

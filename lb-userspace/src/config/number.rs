@@ -106,6 +106,22 @@ impl Value for MaxFlows {
     }
 }
 
+/// New flows at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Burst(pub u32);
+
+impl Value for Burst {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 1..=1_000_000) => Ok(Self(n)),
+            _ => Err(format!("{number} flows at once can't be")),
+        }
+    }
+}
+
 /// A tier of backends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Priority(pub u8);

@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     number::{
-        ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port,
+        Burst, ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port,
         Priority, ReplyRate, SegmentSize, ServerIdLength,
     },
     read::Fields,
     schema::{List, Table, Written},
     source::{At, Place},
-    value::{AbsolutePath, Down, Interface, Name, Pattern, SocketPath},
+    value::{AbsolutePath, Down, FlowsASecond, Interface, Name, Pattern, Prefix, SocketPath},
 };
 use crate::model::{
     BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, ServerId, Source,
@@ -27,6 +27,8 @@ use crate::model::{
 pub(super) struct Main {
     pub include: List<Pattern>,
     pub agent: Option<Agent>,
+    /// May be left out.
+    pub access: Option<Access>,
     pub balancing: Balancing,
 }
 
@@ -80,6 +82,8 @@ pub(super) struct Service {
     pub one_packet: Option<At<bool>>,
     pub quic: Option<At<bool>>,
     pub quic_lb: Option<QuicLb>,
+    pub access: Option<Access>,
+    pub new_flows: Option<NewFlows>,
 }
 
 pub(super) struct QuicLb {
@@ -87,6 +91,21 @@ pub(super) struct QuicLb {
     /// May be left out.
     pub config_id: Option<At<ConfigId>>,
     pub server_id_length: Option<At<ServerIdLength>>,
+}
+
+/// Both may be left out.
+pub(super) struct Access {
+    pub allow: List<Prefix>,
+    pub deny: List<Prefix>,
+}
+
+/// All may be left out.
+pub(super) struct NewFlows {
+    pub place: Place,
+    pub per_source: Option<At<FlowsASecond>>,
+    pub total: Option<At<FlowsASecond>>,
+    pub burst: Option<At<Burst>>,
+    pub source_prefix: Option<SourcePrefix>,
 }
 
 pub(super) struct SourcePrefix {
@@ -136,6 +155,7 @@ impl Table for Main {
         Self {
             include: fields.list("include"),
             agent: fields.required_table("agent"),
+            access: fields.optional_table("access"),
             balancing: balancing(fields),
         }
     }
@@ -145,7 +165,7 @@ impl Table for Included {
     const HEADER: &'static str = "an included file";
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        fields.refuse(&["agent", "include"]);
+        fields.refuse(&["agent", "access", "include"]);
         Self(balancing(fields))
     }
 }
@@ -214,6 +234,8 @@ impl Table for Service {
             one_packet: fields.optional("one_packet"),
             quic: fields.optional("quic"),
             quic_lb: fields.optional_table("quic_lb"),
+            access: fields.optional_table("access"),
+            new_flows: fields.optional_table("new_flows"),
         }
     }
 }
@@ -226,6 +248,31 @@ impl Table for QuicLb {
             place: fields.place(),
             config_id: fields.optional("config_id"),
             server_id_length: fields.required("server_id_length"),
+        }
+    }
+}
+
+impl Table for Access {
+    const HEADER: &'static str = "access = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            allow: fields.list("allow"),
+            deny: fields.list("deny"),
+        }
+    }
+}
+
+impl Table for NewFlows {
+    const HEADER: &'static str = "new_flows = { … }";
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            place: fields.place(),
+            per_source: fields.optional("per_source"),
+            total: fields.optional("total"),
+            burst: fields.optional("burst"),
+            source_prefix: fields.optional_table("source_prefix"),
         }
     }
 }

@@ -8,15 +8,19 @@ use super::{
     raw::{self, Balancing},
     schema::List,
     source::{At, Place, Sources},
-    value::{Down, Name},
+    value::{Down, FlowsASecond, Name, Prefix},
 };
 use crate::model::{
-    Agent, Backend, Config, Gue, OnDown, Pool, PoolIndex, ReplyLimits, ServerIds, Service,
-    SourcePrefix, Timeouts, Udp, Weight, default_settle,
+    Access, Agent, Backend, Config, FlowRate, Gue, NewFlows, OnDown, Pool, PoolIndex, ReplyLimits,
+    ServerIds, Service, SourcePrefix, Timeouts, Udp, Weight, default_settle,
 };
 
 /// The configuration, if every part of it could be read.
-pub(super) fn config(agent: &raw::Agent, balancing: &Balancing) -> Option<Config> {
+pub(super) fn config(
+    agent: &raw::Agent,
+    all: Option<&raw::Access>,
+    balancing: &Balancing,
+) -> Option<Config> {
     let pools = balancing
         .pools
         .iter()
@@ -34,6 +38,7 @@ pub(super) fn config(agent: &raw::Agent, balancing: &Balancing) -> Option<Config
     let services = services.collect::<Option<_>>()?;
     Some(Config {
         agent: self::agent(agent)?,
+        access: all.and_then(access),
         services,
         pools,
     })
@@ -91,7 +96,45 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
         mss_clamp: service.mss_clamp.as_ref().map(|at| at.value.0),
         udp: udp(service),
         server_ids: server_ids(service)?,
+        access: service.access.as_ref().and_then(access),
+        new_flows: service.new_flows.as_ref().map(new_flows),
     })
+}
+
+/// A list, unless nothing is on it.
+fn access(written: &raw::Access) -> Option<Access> {
+    let prefixes = |list: &List<Prefix>| list.values().map(|prefix| prefix.0).collect();
+    let access = Access {
+        allow: prefixes(&written.allow),
+        deny: prefixes(&written.deny),
+    };
+    (access != Access::default()).then_some(access)
+}
+
+/// Where no burst is named, what a second lets in may come at once.
+fn new_flows(written: &raw::NewFlows) -> NewFlows {
+    let rate = |at: &Option<At<FlowsASecond>>| {
+        let per_second = at.as_ref()?.value.0;
+        let burst = written.burst.as_ref().map(|at| at.value.0);
+        let burst = burst.unwrap_or(per_second.min(1_000_000));
+        Some(FlowRate { per_second, burst })
+    };
+    let bits = written.source_prefix.as_ref();
+    let ipv4 = bits
+        .and_then(|bits| bits.ipv4.as_ref())
+        .map(|at| at.value.0);
+    let ipv6 = bits
+        .and_then(|bits| bits.ipv6.as_ref())
+        .map(|at| at.value.0);
+    NewFlows {
+        per_source: rate(&written.per_source),
+        total: written.total.as_ref().map(|at| FlowRate {
+            per_second: at.value.0,
+            burst: at.value.0.min(1_000_000),
+        }),
+        ipv4_bits: ipv4.unwrap_or(32),
+        ipv6_bits: ipv6.unwrap_or(64),
+    }
 }
 
 /// How long a flow may be silent before it may be moved.

@@ -7,7 +7,8 @@ use serde::{Deserialize, de::IntoDeserializer};
 
 use super::{address, diagnostic::Code, diagnostic::Quoted, schema::Value};
 use crate::model::{
-    BackendAddress, Forward, Listen, NoBackend, Scheduler, Seed, ServerId, Source, Tracking,
+    BackendAddress, Forward, Listen, Network, NoBackend, Scheduler, Seed, ServerId, Source,
+    Tracking,
 };
 
 /// The name of a service, pool or backend. Names go into metrics, and into commands as
@@ -282,6 +283,41 @@ impl Value for Duration {
             )),
             Err(_) => Err(format!("{} is not a duration", Quoted(&text))),
         }
+    }
+}
+
+/// New flows in a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowsASecond(pub u32);
+
+impl Value for FlowsASecond {
+    type Form = String;
+    const EXPECTED: &'static str = "a rate from \"1/s\" to \"10000000/s\"";
+
+    fn read(text: String) -> Result<Self, String> {
+        let bad = || format!("{} is not a rate", Quoted(&text));
+        let digits = text.strip_suffix("/s").ok_or_else(bad)?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        match digits.parse() {
+            Ok(n @ 1..=10_000_000) if plain => Ok(Self(n)),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// An address, or a prefix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prefix(pub Network);
+
+impl Value for Prefix {
+    type Form = String;
+    const EXPECTED: &'static str =
+        "an address or a prefix, such as \"198.51.100.0/24\" or \"2001:db8::/32\"";
+    const CODE: Code = Code::BadAddress;
+
+    fn read(text: String) -> Result<Self, String> {
+        let prefix = address::prefix(&text).map_err(|error| error.to_string())?;
+        Ok(Self(prefix))
     }
 }
 

@@ -10,7 +10,7 @@ use aya::{
     },
 };
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, PortData,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortData,
     PrefixData, Reverse, Service, TableId, TableSize, Timeouts,
 };
 
@@ -42,6 +42,9 @@ pub struct MapTables {
     reverses_v6: Values<Reverse<Ipv6Address>>,
     loads: Values<Load>,
     timeouts: Values<Timeouts>,
+    own: Values<u64>,
+    access: LpmTrie<MapData, Wire<PrefixData>, u32>,
+    limits: Values<Limits>,
     largest_segments: Values<u32>,
     servers: LpmTrie<MapData, Wire<PrefixData>, u32>,
     listening: LpmTrie<MapData, Wire<PrefixData>, u32>,
@@ -73,6 +76,9 @@ impl MapTables {
             reverses_v6: take(ebpf, "REVERSES_V6")?,
             loads: take(ebpf, "LOADS")?,
             timeouts: take(ebpf, "TIMEOUTS")?,
+            own: take(ebpf, "OWN")?,
+            access: take(ebpf, "ACCESS")?,
+            limits: take(ebpf, "LIMITS")?,
             largest_segments: take(ebpf, "LARGEST_SEGMENTS")?,
             servers: take(ebpf, "SERVERS")?,
             listening: take(ebpf, "LISTENING")?,
@@ -188,9 +194,15 @@ impl KernelTables for MapTables {
             }
             Operation::SetListening(prefix, group) => {
                 let key = Key::new(prefix.length(), Wire(prefix.data()));
-                let group = (*group != 0).then_some(*group);
-                put(&mut self.listening, "LISTENING", &key, group)
+                put(&mut self.listening, "LISTENING", &key, *group)
             }
+            Operation::SetOwn(n, word) => set(&mut self.own, "OWN", *n, *word),
+            Operation::SetAccess(prefix, verdict) => {
+                let key = Key::new(prefix.length(), Wire(prefix.data()));
+                let verdict = (*verdict != 0).then_some(*verdict);
+                put(&mut self.access, "ACCESS", &key, verdict)
+            }
+            Operation::SetLimits(n, limits) => set(&mut self.limits, "LIMITS", *n, *limits),
             Operation::SetPorts(block, id) => {
                 let key = Key::new(block.length(), Wire(block.data()));
                 put(&mut self.ports, "PORTS", &key, *id)

@@ -4,6 +4,7 @@
 //!
 //! Plain data: nothing here reads a file, a socket or a clock.
 
+mod access;
 mod listen;
 mod pool;
 mod service;
@@ -19,6 +20,7 @@ use std::{
 
 pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
+    access::{Access, FlowRate, NewFlows},
     listen::{Listen, Network},
     pool::{Backend, BackendAddress, Forward, Gue, Pool, ServerId, Source, Weight, WeightError},
     service::{
@@ -35,6 +37,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Settings of the agent itself.
     pub agent: Agent,
+    /// Who may use any service: `[access]`.
+    pub access: Option<Access>,
     /// Services in the order of the files; names are unique.
     pub services: Vec<Service>,
     /// Pools in the order of the files; names are unique.

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Listen, PoolIndex, Protocol};
+use super::{Access, Family, Listen, NewFlows, PoolIndex, Protocol};
 
 /// `[[service]]`: addresses that clients connect to, and the pool that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ pub struct Service {
     pub udp: Udp,
     /// How connection ids name the backends that gave them out, where they do; only of QUIC.
     pub server_ids: Option<ServerIds>,
+    /// Who may use it: `[service.access]`.
+    pub access: Option<Access>,
+    /// How many new flows it lets in.
+    pub new_flows: Option<NewFlows>,
 }
 
 impl Service {

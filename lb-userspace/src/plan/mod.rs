@@ -13,7 +13,7 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, Ipv4Address, Ipv6Address, Load, NextHop, OldTable, PortKey, PrefixKey,
+    Backend, Device, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortKey, PrefixKey,
     Reverse, Service, Slot, TableId, Timeouts,
 };
 
@@ -43,8 +43,14 @@ pub struct Tables {
     pub slots: BTreeMap<TableId, Vec<Slot>>,
     /// Backends that connection ids name, as words.
     pub servers: BTreeMap<PrefixKey, u32>,
-    /// Groups, by the prefixes that services listen on.
-    pub listening: BTreeMap<PrefixKey, u32>,
+    /// Words of the filter of our own addresses.
+    pub own: BTreeMap<u32, u64>,
+    /// What access lists say of prefixes.
+    pub access: BTreeMap<PrefixKey, u32>,
+    /// Limits on new flows, by service.
+    pub limits: BTreeMap<u32, Limits>,
+    /// Groups, by the prefixes that services listen on; and the addresses that they listen on.
+    pub listening: BTreeMap<PrefixKey, Option<u32>>,
     /// Numbers of the services of groups, by blocks of ports.
     pub ports: BTreeMap<PortKey, u32>,
     /// Services that ports of groups lead to, by position in their family's table.
@@ -102,8 +108,15 @@ pub enum Operation {
     SetSlots(TableId, Vec<(u32, Slot)>),
     /// Writes the backend that connection ids name; 0 removes it.
     SetServer(PrefixKey, u32),
-    /// Writes the group of a prefix that services listen on; 0 removes it.
-    SetListening(PrefixKey, u32),
+    /// Writes a word of the filter of our own addresses.
+    SetOwn(u32, u64),
+    /// Writes what an access list says of a prefix; 0 removes it.
+    SetAccess(PrefixKey, u32),
+    /// Writes a service's limits.
+    SetLimits(u32, Limits),
+    /// Writes the group of a prefix that services listen on (0 for an address without one), or
+    /// removes it.
+    SetListening(PrefixKey, Option<u32>),
     /// Writes the number of the service at a group's block of ports, or removes the block.
     SetPorts(PortKey, Option<u32>),
     /// Writes a position of a service table that ports of groups lead to.
@@ -166,7 +179,14 @@ impl Tables {
                 }
             }
             Operation::SetServer(id, backend) => put(&mut self.servers, *id, *backend, 0),
-            Operation::SetListening(prefix, group) => put(&mut self.listening, *prefix, *group, 0),
+            Operation::SetOwn(n, word) => put(&mut self.own, *n, *word, 0),
+            Operation::SetAccess(prefix, verdict) => put(&mut self.access, *prefix, *verdict, 0),
+            Operation::SetLimits(n, limits) => {
+                put(&mut self.limits, *n, *limits, Limits::default());
+            }
+            Operation::SetListening(prefix, group) => {
+                put(&mut self.listening, *prefix, *group, None);
+            }
             Operation::SetPorts(block, None) => drop(self.ports.remove(block)),
             Operation::SetPorts(block, Some(id)) => drop(self.ports.insert(*block, *id)),
             Operation::SetNumbered(n, OfFamily::Ipv4(service)) => {
@@ -236,6 +256,13 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(old_tables.map(|(id, table)| Operation::SetOldTable(id, table)));
     let slots = new.slots.iter();
     plan.extend(slots.filter_map(|(id, slots)| slots_of(*id, old.slots.get(id), slots)));
+    // A list's shortest prefix, what it says of all others, last.
+    let access = changed(&old.access, &new.access);
+    let mut access: Vec<_> = access.collect();
+    access.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length()));
+    let access = access.into_iter();
+    plan.extend(access.map(|(n, verdict)| Operation::SetAccess(n, verdict)));
+    plan.extend(changed(&old.limits, &new.limits).map(|(n, l)| Operation::SetLimits(n, l)));
     let numbered = changed(&old.numbered.ipv4, &new.numbered.ipv4);
     plan.extend(numbered.map(|(n, s)| Operation::SetNumbered(n, OfFamily::Ipv4(s))));
     let numbered = changed(&old.numbered.ipv6, &new.numbered.ipv6);
@@ -248,8 +275,13 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let moves = services::changed(&was.ipv6, &is.ipv6).into_iter();
     plan.extend(moves.map(|(n, service)| ipv6(n, service)));
 
+    plan.extend(changed(&old.own, &new.own).map(|(n, word)| Operation::SetOwn(n, word)));
+    plan.extend(gone(&old.own, &new.own).map(|n| Operation::SetOwn(n, 0)));
+    plan.extend(gone(&old.access, &new.access).map(|n| Operation::SetAccess(n, 0)));
+    let limits = gone(&old.limits, &new.limits);
+    plan.extend(limits.map(|n| Operation::SetLimits(n, Limits::default())));
     let listening = gone(&old.listening, &new.listening);
-    plan.extend(listening.map(|n| Operation::SetListening(n, 0)));
+    plan.extend(listening.map(|n| Operation::SetListening(n, None)));
     plan.extend(gone(&old.ports, &new.ports).map(|n| Operation::SetPorts(n, None)));
     let none = OfFamily::Ipv4(Service::empty());
     let numbered = gone(&old.numbered.ipv4, &new.numbered.ipv4);

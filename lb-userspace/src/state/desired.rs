@@ -21,6 +21,7 @@ use crate::{
 };
 
 use super::{
+    admission,
     contenders::{Contender, contenders},
     crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
@@ -123,6 +124,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
     services(inputs, &answering, &mut tables);
     echo::entries(inputs, &contenders, &answering, &mut tables);
     tracking::fill(inputs, &contenders, &mut tables);
+    admission::fill(inputs.config, &inputs.ids.services, &mut tables);
     tables.largest_segments = largest_segments(inputs);
     servers::fill(inputs, &mut tables);
     let owners = owners(inputs.ids, &contenders, memo);
@@ -492,7 +494,9 @@ impl Specs<'_> {
         Some(ServiceSpec {
             id: ids.services[n],
             table: *table.get(&table_key)?,
-            traits: recorded.and(crosses).and(traits(service, protocol)),
+            traits: recorded
+                .and(crosses)
+                .and(traits(self.inputs.config, service, protocol)),
             scheduler,
             prefix,
         })
@@ -501,7 +505,7 @@ impl Specs<'_> {
 
 /// How the flows of a service's address are told apart and kept. The connections of `quic` and the
 /// datagrams of `one_packet` are those of its UDP addresses; only TCP has a reset.
-fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
+fn traits(config: &Config, service: &model::Service, protocol: Protocol) -> ServiceTraits {
     let datagrams = match (protocol, service.udp) {
         (Protocol::Udp, Udp::OnePacket) => ServiceTraits::ONE_PACKET,
         (Protocol::Udp, Udp::Quic) => ServiceTraits::QUIC,
@@ -517,5 +521,8 @@ fn traits(service: &model::Service, protocol: Protocol) -> ServiceTraits {
         NoBackend::Reject => ServiceTraits::REJECTS,
         NoBackend::Drop => ServiceTraits::NONE,
     };
-    datagrams.and(down).and(nobody)
+    datagrams
+        .and(down)
+        .and(nobody)
+        .and(admission::traits(config, service))
 }

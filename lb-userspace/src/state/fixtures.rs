@@ -77,6 +77,8 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         mss_clamp: None,
         udp: Udp::Flows,
         server_ids: None,
+        access: None,
+        new_flows: None,
     }
 }
 
@@ -100,6 +102,7 @@ pub(crate) fn config() -> Config {
             },
             debug: false,
         },
+        access: None,
         services: vec![
             service("web", 0, &["198.18.0.10:80", "[fd00::10]:80"]),
             service("tunnel", 1, &["198.18.0.20:80"]),

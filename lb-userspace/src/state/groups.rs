@@ -101,12 +101,12 @@ fn lead_to<A: Address>(
     ip: A,
     (network, group): (Network, u32),
     positions: &Placement<A>,
-    listening: &mut BTreeMap<PrefixKey, u32>,
+    listening: &mut BTreeMap<PrefixKey, Option<u32>>,
     services: &mut BTreeMap<u32, Service<A>>,
 ) {
     if !is_address(network) {
         let prefix = PrefixKey::new(listening_scope::<A>(), ip, network.1);
-        listening.insert(prefix, group);
+        listening.insert(prefix, Some(group));
     } else if let Some(&at) = positions.get(&ServiceKey::mark(ip)) {
         services.insert(at, Service::group(ip, group));
     }

@@ -5,6 +5,7 @@
 //! - `registry` gives everything that a configuration names its number in the tables, the one that
 //!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
 //!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
+//! - `admission` says who may use services;
 //! - `contenders` says who may own slots: who lives, and of whom the priority is best;
 //! - `place` finds the services' positions;
 //! - `echo` says who answers echo requests;
@@ -16,6 +17,7 @@
 //! - `ways` holds next hops that were lost, while flows are kept that go there;
 //! - `ports` finds source ports that the host leaves free.
 
+mod admission;
 mod contenders;
 mod crossing;
 mod desired;

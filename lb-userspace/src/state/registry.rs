@@ -21,9 +21,9 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, MAX_BACKENDS, MAX_DEVICES, MAX_GROUPS, MAX_NEXT_HOPS,
-    MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, TableId,
-    TableSize,
+    BackendRef, Ipv4Address, Ipv6Address, MAX_ACCESS, MAX_BACKENDS, MAX_DEVICES, MAX_GROUPS,
+    MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES,
+    MAX_TABLES, TableId, TableSize,
 };
 
 use crate::{
@@ -380,6 +380,12 @@ fn check_limits(config: &Config) -> Result<(), Error> {
     within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
     let ends = replies::repliers(config).len();
     within("ports of backends in nat mode", ends, MAX_REVERSES - 1)?;
+    let services = config.services.iter();
+    let lists = services.filter_map(|service| service.access.as_ref());
+    let lists = lists.chain(&config.access);
+    // Two more for what an allowing list says of all others.
+    let prefixes = lists.map(|list| list.allow.len() + list.deny.len() + 2);
+    within("prefixes of access lists", prefixes.sum(), MAX_ACCESS)?;
     let grouped = groups::networks(config).len();
     let what = "addresses with ranges of ports, and prefixes";
     within(what, grouped, MAX_GROUPS - 1)?;

@@ -463,10 +463,14 @@ fn mapped_on_the_wire() -> Vec<Case> {
         },
         80,
     );
-    let not = || Expected::dropped(DropReason::MappedAddress);
+    let martian = || Expected::dropped(DropReason::MartianSource);
     vec![
         row(flavour, "from a mapped address")
-            .frame(&flavour.packet(client, flavour.service(POOL)), not()),
+            .frame(&flavour.packet(client, flavour.service(POOL)), martian()),
+        row(flavour, "a reply from a mapped address").frame(
+            &flavour.packet(client, SocketAddr::new(flavour.version.own(), SOURCE_PORT)),
+            Expected::dropped(DropReason::MappedAddress),
+        ),
         row(flavour, "to a mapped address").frame(
             &flavour.packet(flavour.client(Way::Router), service),
             Expected::passed(PassReason::NoService),

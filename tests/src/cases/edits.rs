@@ -160,7 +160,12 @@ impl World {
 
     /// A pool's service, at its first place, as it was but for what `change` says; of a prefix,
     /// `change` has to say.
-    fn respecify(&mut self, flavour: Flavour, pool: Pool, change: impl FnOnce(&mut ServiceSpec)) {
+    pub(super) fn respecify(
+        &mut self,
+        flavour: Flavour,
+        pool: Pool,
+        change: impl FnOnce(&mut ServiceSpec),
+    ) {
         let mut spec = spec(flavour, pool);
         let of_v4 = self
             .services_v4

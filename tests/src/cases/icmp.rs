@@ -267,7 +267,7 @@ fn rates(flavour: Flavour) -> Vec<Case> {
     ]
 }
 
-/// Nobody is told whose address names no host (RFC 1122, section 3.2.2).
+/// Nobody is told whose address names no host (RFC 1122, section 3.2.2): no client has such a one.
 fn never(flavour: Flavour) -> Vec<Case> {
     let strange: &[&str] = match flavour.version {
         Version::V4 => &[
@@ -283,7 +283,7 @@ fn never(flavour: Flavour) -> Vec<Case> {
         let source = (address.parse::<std::net::IpAddr>().expect("an address"), 7).into();
         let frame = flavour.packet(source, flavour.service(Pool::Ipip)).hops(1);
         row(flavour, Pool::Ipip, format!("nothing to {address}"))
-            .frame(&frame, Expected::dropped(DropReason::TtlExpired))
+            .frame(&frame, Expected::dropped(DropReason::MartianSource))
     });
     rows.collect()
 }

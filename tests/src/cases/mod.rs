@@ -3,12 +3,13 @@
 //! ```text
 //!  places         interfaces, addresses    frame, headers    frames, built by etherparse
 //!  world, edits,  tables and routes        case, outputs     a world, frames, what is expected
-//!  listening        │                      hashes            slots of flows, by siphasher
-//!  messages         │                                        ICMP, by etherparse too
-//!        └──────────┬───────────────────────────┘
+//!  listening,       │                      hashes            slots of flows, by siphasher
+//!  admission,       │                      messages          ICMP, by etherparse too
+//!  reverses         ├───────────────────────────┘
 //!   truncated, parse, faults            what is no sound packet of a service
 //!   shapes, fragments                   options and extension headers; packets in fragments
 //!   ranges                              services on ranges of ports and on prefixes
+//!   admit                               who may use a service
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   jumbo                               frames that fill several buffers
 //!   one_sided, one_sided_routes         nat: replies, and their way back
@@ -28,6 +29,8 @@ pub mod places;
 pub mod ring;
 pub mod world;
 
+mod admission;
+mod admit;
 mod checksums;
 mod crossing;
 mod edits;
@@ -72,6 +75,7 @@ pub fn all() -> Vec<Case> {
         shapes::rows(),
         fragments::rows(),
         ranges::rows(),
+        admit::rows(),
         hashed::rows(),
         tunnels::rows(),
         gue::rows(),

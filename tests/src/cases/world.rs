@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::{
     abi::{
-        Backend, Device, HopWord, Ipv4Address, Ipv6Address, Load, MacAddress, NextHop, OldTable,
-        PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts,
-        TableId, TableSize, Timeouts,
+        Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, MacAddress, NextHop,
+        OldTable, PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot,
+        SourcePorts, TableId, TableSize, Timeouts,
     },
     net::{Ipv4, Ipv6},
 };
@@ -58,6 +58,12 @@ pub struct World {
     pub services_v6: BTreeMap<u32, Service<Ipv6Address>>,
     /// Backends that connection ids name, as words.
     pub servers: BTreeMap<PrefixKey, u32>,
+    /// Words of the filter of our own addresses.
+    pub own: BTreeMap<u32, u64>,
+    /// Access lists.
+    pub access: BTreeMap<PrefixKey, u32>,
+    /// By service.
+    pub limits: BTreeMap<u32, Limits>,
     /// Groups, by what services listen on.
     pub listening: BTreeMap<PrefixKey, u32>,
     /// Numbers of services, by blocks of ports.
@@ -206,6 +212,9 @@ impl World {
             services_v4: BTreeMap::new(),
             services_v6: BTreeMap::new(),
             servers: BTreeMap::new(),
+            own: BTreeMap::new(),
+            access: BTreeMap::new(),
+            limits: BTreeMap::new(),
             listening: BTreeMap::new(),
             ports: BTreeMap::new(),
             reverses_v4: BTreeMap::new(),

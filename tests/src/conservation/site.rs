@@ -34,7 +34,7 @@ pub(super) const BACK_MAC: Mac = [0x02, 0, 0, 0, 2, 0x01];
 /// The backends'.
 pub(super) const BACKEND_MAC: Mac = [0x02, 0, 0, 0, 2, 0xfe];
 
-/// Port of all services.
+/// Port of all services that listen on one.
 pub(super) const PORT: u16 = 80;
 /// The UDP port that `gue` is unpacked at.
 pub(super) const GUE_PORT: u16 = 6080;
@@ -48,6 +48,8 @@ pub(super) struct Service {
     pub(super) forward: &'static str,
     /// Whether every flow is recorded though the mode needs none of that.
     pub(super) tracked: bool,
+    /// The first and the last port that it listens on.
+    pub(super) ports: (u16, u16),
     /// The backends' port, where the mode maps ports: no other service's.
     pub(super) port: Option<u16>,
     /// Whether backends have an IPv6 address only.
@@ -60,13 +62,14 @@ const PLAIN: Service = Service {
     name: "",
     forward: "",
     tracked: false,
+    ports: (PORT, PORT),
     port: None,
     across: false,
     empty: false,
 };
 
 /// All of them; [`address`] gives each one's.
-pub(super) const SERVICES: [Service; 12] = [
+pub(super) const SERVICES: [Service; 15] = [
     Service {
         name: "full-nat",
         forward: "full-nat",
@@ -84,6 +87,26 @@ pub(super) const SERVICES: [Service; 12] = [
         forward: "nat",
         port: Some(8082),
         tracked: true,
+        ..PLAIN
+    },
+    Service {
+        name: "full-nat-across",
+        forward: "full-nat",
+        port: Some(8083),
+        across: true,
+        ..PLAIN
+    },
+    // Backends see the port that was asked for: no other service's.
+    Service {
+        name: "nat-range",
+        forward: "nat",
+        ports: (8084, 8087),
+        ..PLAIN
+    },
+    Service {
+        name: "ipip-range",
+        forward: "ipip",
+        ports: (70, 90),
         ..PLAIN
     },
     Service {
@@ -143,6 +166,11 @@ pub(super) const SERVICES: [Service; 12] = [
 const ABSENT: Dual = Dual {
     v4: Ipv4Addr::new(198, 18, 1, 99),
     v6: Ipv6Addr::new(0xfd00, 0x181, 0, 0, 0, 0, 0, 0x99),
+};
+/// What `full-nat` between families connects from. Pools that share one with it would cross as well.
+const SOURCE_ACROSS: Dual = Dual {
+    v4: Ipv4Addr::new(198, 18, 1, 253),
+    v6: Ipv6Addr::new(0xfd00, 0x181, 0, 0, 0, 0, 0, 0xfd),
 };
 /// How many next hops stay unresolved for it.
 pub(super) const UNRESOLVED: u32 = 2;
@@ -205,7 +233,9 @@ impl Site {
         }
         front.add_addresses(GATEWAY_FRONT, (24, 64))?;
         back.add_addresses(GATEWAY_BACK, (24, 64))?;
-        back.add_addresses(SOURCE, (32, 128))?;
+        for source in [SOURCE, SOURCE_ACROSS] {
+            back.add_addresses(source, (32, 128))?;
+        }
         let lo = End {
             namespace: &site.gateway,
             interface: "lo",
@@ -266,8 +296,12 @@ pub(super) fn configuration(folder: &Path, bpf: &Path) -> String {
 
 fn add_service(text: &mut String, service: &Service, Dual { v4, v6 }: Dual) {
     let Service { name, forward, .. } = service;
+    let ports = match service.ports {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
     let listen = ["tcp", "udp"]
-        .map(|protocol| format!("\"{v4}:{PORT}/{protocol}\", \"[{v6}]:{PORT}/{protocol}\""));
+        .map(|protocol| format!("\"{v4}:{ports}/{protocol}\", \"[{v6}]:{ports}/{protocol}\""));
     let _ = write!(
         text,
         "\n[[service]]\nname = \"{name}\"\nlisten = [{}]\npool = \"{name}\"\n",
@@ -281,6 +315,7 @@ fn add_service(text: &mut String, service: &Service, Dual { v4, v6 }: Dual) {
         "\n[[pool]]\nname = \"{name}\"\nforward = \"{forward}\"\nslots = 1021\n"
     );
     let source = match *forward {
+        "full-nat" if service.across => Some(SOURCE_ACROSS),
         "full-nat" => Some(SOURCE),
         "ipip" | "gue" => Some(GATEWAY_BACK),
         _ => None,
@@ -295,7 +330,8 @@ fn add_service(text: &mut String, service: &Service, Dual { v4, v6 }: Dual) {
     };
     for (index, Dual { v4, v6 }) in backends.iter().enumerate() {
         let addresses = match (service.port, service.across) {
-            (Some(port), _) => format!("\"{v4}:{port}\", \"[{v6}]:{port}\""),
+            (Some(port), true) => format!("\"[{v6}]:{port}\""),
+            (Some(port), false) => format!("\"{v4}:{port}\", \"[{v6}]:{port}\""),
             (None, true) => format!("\"{v6}\""),
             (None, false) => format!("\"{v4}\", \"{v6}\""),
         };

@@ -246,7 +246,12 @@ fn name(side: Side, net: &NetSlice<'_>, transport: Option<&TransportSlice<'_>>) 
     let mut named = SERVICES.iter().enumerate();
     let service = named.find(|(index, service)| {
         let backend = BACKENDS.iter().any(|b| b.both().contains(&address_of));
-        let by_port = backend && service.port.is_some() && service.port == port;
+        let (first, last) = service.ports;
+        let asked = service.forward == "nat" && service.port.is_none();
+        let by_port = match port.filter(|_| backend) {
+            Some(port) if asked => (first..=last).contains(&port),
+            port => port.is_some() && service.port == port,
+        };
         by_port || address(*index).both().contains(&address_of)
     });
     Ok(match (service, side) {

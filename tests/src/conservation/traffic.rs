@@ -84,9 +84,13 @@ impl Traffic {
         let mut frame = match (self.dice.below(100), side) {
             (0..50, Side::Clients) => self.request().bytes(),
             (0..50, Side::Backends) => self.answer(),
-            (50..60, _) => {
+            (50..59, _) => {
                 let frame = self.either(side);
                 self.unusual(frame).bytes()
+            }
+            (59, _) => {
+                let frame = self.either(side);
+                self.tagged(frame)
             }
             (60..70, _) => {
                 let frame = self.either(side);
@@ -125,14 +129,16 @@ impl Traffic {
         let number = self.dice.below(CLIENTS);
         let service = self.dice.below(SERVICES.len() as u32) as usize;
         let source = SocketAddr::new(client(family, number), 1024 + (number * 7 % 60_000) as u16);
-        let destination = SocketAddr::new(address(service).of(family), PORT);
+        let (first, last) = SERVICES[service].ports;
+        let port = first + self.dice.below(u32::from(last - first) + 1) as u16;
+        let destination = SocketAddr::new(address(service).of(family), port);
         self.packet(source, destination).link_of(Side::Clients)
     }
 
     /// A packet from a backend or one of its neighbours to anything of the gateway's.
     fn stray(&mut self) -> Frame {
         let family = self.family();
-        let ports = [PORT, 8080, 8081, 8082, 33_000, 40_000];
+        let ports = [PORT, 8080, 8081, 8082, 8083, 8085, 33_000, 40_000];
         let source = SocketAddr::new(self.one_of(&BACKENDS).of(family), self.one_of(&ports));
         let number = self.dice.below(CLIENTS);
         let to = [
@@ -248,6 +254,19 @@ impl Traffic {
                 }
             }
         }
+    }
+
+    /// Sound, but behind one VLAN tag or two.
+    fn tagged(&mut self, frame: Frame) -> Vec<u8> {
+        let mut frame = frame.bytes();
+        for kind in [[0x81, 0x00], [0x88, 0xa8]] {
+            let [high, low] = (self.dice.below(0x1000) as u16).to_be_bytes();
+            frame.splice(12..12, [kind[0], kind[1], high, low]);
+            if self.chance(70) {
+                break;
+            }
+        }
+        frame
     }
 
     /// One thing about it is wrong, and the checksums are right.

@@ -8,15 +8,17 @@ use std::{
 
 use lb_common::{
     abi::{
-        Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception, FlowEntry, FlowKey,
-        FlowTable, FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Load,
-        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES,
-        MAX_TABLES, NextHop, Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits,
-        Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot,
-        SourcePorts, TableId, Timeouts, Traffic, Unrecorded,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception,
+        FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented,
+        HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_BACKENDS, MAX_DEVICES,
+        MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, OWN_WORDS,
+        Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
+        Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts,
+        Traffic, Unrecorded,
     },
     datapath::{
-        DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Route, Scratch, Tables,
+        self, DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Prefixes, Route,
+        Scratch, Tables,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -50,6 +52,8 @@ pub struct HostTables {
     fragments_v6: Fragments<Ipv6Address>,
     budget: Cell<RecordBudget>,
     buckets: RefCell<BTreeMap<Option<BucketKey>, [Bucket; Limited::COUNT as usize]>>,
+    service_buckets: RefCell<HashMap<u32, FlowBucket>>,
+    source_buckets: RefCell<HashMap<FlowBucketKey, FlowBucket>>,
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
     redirected: Cell<Option<u16>>,
@@ -87,6 +91,8 @@ impl HostTables {
             fragments_v6: Fragments::default(),
             budget: Cell::default(),
             buckets: RefCell::default(),
+            service_buckets: RefCell::default(),
+            source_buckets: RefCell::default(),
             unrecorded: RefCell::default(),
             newly_unrecorded: RefCell::default(),
             redirected: Cell::new(None),
@@ -178,7 +184,26 @@ impl HostTables {
     }
 }
 
+impl Prefixes for HostTables {
+    fn listening(&self, key: &PrefixKey) -> Option<u32> {
+        longest(&self.world.listening, key)
+    }
+
+    fn own_word(&self, word: u32) -> u64 {
+        assert!(word < OWN_WORDS, "no word {word}");
+        self.world.own.get(&word).copied().unwrap_or_default()
+    }
+
+    fn access(&self, key: &PrefixKey) -> u32 {
+        longest(&self.world.access, key).unwrap_or_default()
+    }
+}
+
 impl Tables for HostTables {
+    fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
+        datapath::refusal(self, source, destination, admission)
+    }
+
     fn seed(&self) -> Seed {
         self.world.constants.seed
     }
@@ -203,11 +228,25 @@ impl Tables for HostTables {
         self.world.constants.prefixes
     }
 
-    fn listening(&self, key: &PrefixKey) -> Option<u32> {
-        let listening = self.world.listening.iter();
-        let covering = listening.filter(|(prefix, _)| prefix.covers(key));
-        let longest = covering.max_by_key(|(prefix, _)| prefix.length());
-        longest.map(|(_, group)| *group)
+    fn limits(&self, service: u32) -> Option<Limits> {
+        let limits = self.world.limits.get(&service).copied();
+        (service < MAX_SERVICES).then(|| limits.unwrap_or_default())
+    }
+
+    fn with_flow_bucket(
+        &self,
+        service: u32,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        take(&mut self.service_buckets.borrow_mut(), service, work)
+    }
+
+    fn with_source_flow_bucket(
+        &self,
+        key: &FlowBucketKey,
+        work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+    ) -> bool {
+        take(&mut self.source_buckets.borrow_mut(), *key, work)
     }
 
     fn at_port(&self, key: &PortKey) -> Option<u32> {
@@ -382,6 +421,25 @@ impl Tables for HostTables {
         let mut counts = self.counts.borrow_mut();
         *counts.outcomes.entry((device, outcome.name())).or_default() += 1;
     }
+}
+
+/// The value of the longest prefix that covers a key.
+fn longest(trie: &BTreeMap<PrefixKey, u32>, key: &PrefixKey) -> Option<u32> {
+    let covering = trie.iter().filter(|(prefix, _)| prefix.covers(key));
+    let longest = covering.max_by_key(|(prefix, _)| prefix.length());
+    longest.map(|(_, value)| *value)
+}
+
+/// Changes a bucket, which is there once it was asked for; whether it had a token.
+fn take<K: Eq + std::hash::Hash>(
+    buckets: &mut HashMap<K, FlowBucket>,
+    key: K,
+    work: impl FnOnce(FlowBucket) -> Option<FlowBucket>,
+) -> bool {
+    let bucket = buckets.entry(key).or_default();
+    let after = work(*bucket);
+    *bucket = after.unwrap_or(*bucket);
+    after.is_some()
 }
 
 macro_rules! family_tables {

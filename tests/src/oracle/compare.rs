@@ -6,12 +6,15 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use lb_common::datapath::{DropReason, Outcome, PassReason};
+use lb_common::datapath::{AnswerReason, DropReason, Outcome, PassReason};
 
 use super::{
+    across::mapped,
     generate,
     headers::{read_v4, read_v6},
-    model::{Answer, Arrival, Flow, Model, modes},
+    model::{Answer, Flow, Model},
+    modes::modes,
+    packet::Arrival,
     sound::{is_sound, is_sound_within},
     story::{Incoming, Known, Step, Story, request},
 };
@@ -40,7 +43,11 @@ impl Default for Met {
     fn default() -> Self {
         let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
         let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
-        let possible = passes.chain(drops).filter(|outcome| !never(*outcome));
+        let echo = Outcome::Answer(AnswerReason::EchoReply);
+        let possible = passes
+            .chain(drops)
+            .chain([echo])
+            .filter(|outcome| !never(*outcome));
         let names = possible.map(Outcome::name).chain(["forwarded"]);
         Self {
             stories: 0,
@@ -52,7 +59,7 @@ impl Default for Met {
 }
 
 /// The verdicts that no packet gets while the tables agree and the second program is there; and those
-/// about ICMP and about flows with ends of both families, which the model leaves out.
+/// about ICMP errors, which the model leaves out.
 fn never(outcome: Outcome) -> bool {
     let faults = matches!(
         outcome,
@@ -61,13 +68,7 @@ fn never(outcome: Outcome) -> bool {
     let left_out = matches!(
         outcome,
         Outcome::Pass(PassReason::TunnelError)
-            | Outcome::Drop(
-                DropReason::ErrorLimit
-                    | DropReason::ErrorNumbers
-                    | DropReason::CrossingShape
-                    | DropReason::MappedAddress
-                    | DropReason::UncheckedDatagram
-            )
+            | Outcome::Drop(DropReason::ErrorLimit | DropReason::ErrorNumbers)
     );
     faults || left_out
 }
@@ -161,7 +162,7 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
     let mut known = Known::new();
     for (n, step) in story.steps.iter().enumerate() {
         match step {
-            Step::Request(_) | Step::Reply(_) | Step::Bytes(_) => {
+            Step::Request(_) | Step::Reply(_) | Step::Ping(_) | Step::Bytes(_) => {
                 let Some(incoming) = step.frame(&site, &known) else {
                     continue;
                 };
@@ -188,7 +189,10 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
                     _ => request(&site.services[*service], *client),
                 };
                 model.forget(flow);
-                tables.evict(flow.into());
+                // In one of the tables it is by its mapped addresses.
+                if !tables.evict(flow.into()) {
+                    tables.evict(mapped(flow).into());
+                }
             }
             Step::Change(change) => {
                 change.make(&mut site);
@@ -229,8 +233,9 @@ fn frame(
     tables.arrive(ingress.ifindex);
     let (outcome, after) = decide(HostPacket::new(bytes, *headroom), tables);
     let icmp = Outcome::Pass(PassReason::Icmp);
-    if answer.outcome == icmp && outcome != icmp {
-        // The model knows no ICMP: what becomes of it is the rows' business.
+    let answered = matches!(outcome, Outcome::Answer(_));
+    if answer.outcome == icmp && outcome != icmp && !answered {
+        // The model knows no ICMP errors: what becomes of them is the rows' business.
         model.set_counts(tables.counts());
         drop((tables.take_wanted(), tables.take_unrecorded()));
         return Ok(answer);
@@ -252,7 +257,7 @@ fn frame(
     differ("outcome", &answer.outcome, &outcome);
     differ("device", &answer.device, &tables.leaves(outcome));
     match outcome {
-        Outcome::Forward(_) => {
+        Outcome::Forward(_) | Outcome::Answer(_) => {
             let frame = answer.frame.as_deref().unwrap_or_default();
             differ("start of the frame", &hex(frame), &hex(&after));
             differ("rest of the frame", &true, &(frame == after));
@@ -260,7 +265,7 @@ fn frame(
             differ("sound, as etherparse has it", &true, &sound);
         }
         Outcome::Pass(_) => differ("untouched", &true, &(*bytes == after)),
-        Outcome::Answer(_) | Outcome::Drop(_) => {}
+        Outcome::Drop(_) => {}
     }
     differ("neighbours", &answer.wanted, &tables.take_wanted());
     differ("unrecorded", &answer.unrecorded, &tables.take_unrecorded());

@@ -4,7 +4,8 @@
 use lb_common::{abi::Recorded, datapath::DropReason};
 
 use super::{
-    model::{End, Flow, Model, Name, hash, slot},
+    hashed::slot,
+    model::{End, Flow, Model, Name, hash},
     site::{Before, Service, Slot},
 };
 

@@ -8,11 +8,16 @@ use std::{
 };
 
 use super::{
-    site::{Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts},
+    admission::{Limits, Rule},
+    listening::{Listens, first_bits},
+    ping::Ping,
+    site::{
+        Backend, Before, Mode, NextHop, Old, Scheduler, Service, Site, Slot, Timeouts, version,
+    },
     story::{CLIENTS, Change, Flaw, Kind, Sent, Shape, Step, Story},
 };
 use crate::{
-    cases::places::{GUE_PORT, Protocol, Version},
+    cases::places::{GUE_PORT, Protocol, Version, Way},
     slots::trace::Dice,
 };
 
@@ -94,8 +99,9 @@ impl Source {
 
     fn site(&mut self) -> Site {
         let mut backends = BTreeMap::new();
+        let crossing = self.once_in(3);
         let services = (1..=SERVICES)
-            .map(|id| self.service(id, &mut backends))
+            .map(|id| self.service(id, crossing, &mut backends))
             .collect();
         let both = |host| Version::ALL.map(|version| version.inner(host));
         let mut sources = both(254).to_vec();
@@ -106,29 +112,74 @@ impl Source {
             seed: self.seed(),
             ports: (40_000, self.pick(&[1, 2, 1000])),
             sources,
+            crossing,
             own: both(252).to_vec(),
             exceptions: self.pick(&[3, 8, 64]),
             rate: self.pick(&[2, 1000, 1000]),
             flows: self.pick(&[3, 12, 1000, 1000]),
+            access: self.rules(),
             services,
             backends,
         }
     }
 
-    fn service(&mut self, id: u32, backends: &mut BTreeMap<u32, Backend>) -> Service {
+    /// A list, mostly an empty one.
+    fn rules(&mut self) -> Vec<Rule> {
+        if !self.once_in(6) {
+            return Vec::new();
+        }
+        let count = 1 + self.below(4);
+        (0..count).map(|_| self.rule()).collect()
+    }
+
+    /// About clients.
+    fn rule(&mut self) -> Rule {
+        let version = self.pick(&Version::ALL);
+        let whole = version.bits();
+        let host = 1 + self.below(4) as u8;
+        let bits = self.pick(&[1, whole - 8, whole - 1, whole, whole]);
+        Rule {
+            address: first_bits(version.client_number(Way::Router, host), bits),
+            bits,
+            allowed: self.once_in(3),
+        }
+    }
+
+    fn limits(&mut self, whole: u8) -> Limits {
+        let some = |source: &mut Self| source.once_in(8).then(|| 1 + source.below(3));
+        let (source, total) = (some(self), some(self));
+        let bits = self.pick(&[whole, whole - 1, whole - 8]);
+        Limits {
+            source: source.map(|most| (bits, most)),
+            total,
+        }
+    }
+
+    fn service(
+        &mut self,
+        id: u32,
+        crossing: bool,
+        backends: &mut BTreeMap<u32, Backend>,
+    ) -> Service {
         let version = self.pick(&Version::ALL);
         let protocol = self.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp]);
-        let mode = self.mode();
+        let mode = self.mode(crossing);
         let across = mode.wraps() && self.once_in(2);
         let inner = if across { version.other() } else { version };
         let count = 1 + self.below(BACKENDS);
         let indices: Vec<u32> = (0..count).map(|n| BACKENDS * (id - 1) + 1 + n).collect();
         let port = self.pick(&[None, Some(8080)]);
         for index in &indices {
+            let across = mode == Mode::FullNat && crossing && self.once_in(2);
+            let inner = if across { version.other() } else { inner };
             let backend = self.backend(mode, inner.inner(*index as u8), port);
             backends.insert(*index, backend);
         }
-        let tracked = mode == Mode::FullNat || self.once_in(3);
+        let end = SocketAddr::new(address(version, id as u8), 80);
+        let (end, listens) = self.listens(id, end);
+        // Replies of more than a port don't tell whom they are for.
+        let needs_record = mode == Mode::Nat && listens != Listens::Port;
+        let tracked = mode == Mode::FullNat || needs_record || self.once_in(3);
         let affine = tracked && self.once_in(4);
         let bits = self.pick(if version == Version::V4 {
             &[32, 31, 8]
@@ -139,7 +190,8 @@ impl Source {
         let udp = protocol == Protocol::Udp;
         Service {
             id,
-            end: SocketAddr::new(address(version, id as u8), 80),
+            end,
+            listens,
             protocol,
             mode,
             old: self.once_in(3).then(|| self.old(&indices, bits)),
@@ -155,18 +207,44 @@ impl Source {
             one_packet: udp && !tracked && self.once_in(6),
             quic: udp && self.once_in(2),
             resets: self.once_in(4),
+            echo: self.once_in(2),
             timeouts: Timeouts {
                 handshake: 30,
                 established: 300,
                 udp: 100,
             },
+            access: self.rules(),
+            limits: self.limits(version.bits()),
         }
     }
 
-    fn mode(&mut self) -> Mode {
+    /// What the service of a number listens on, which has this end if that is all. No two listen on the
+    /// same.
+    fn listens(&mut self, id: u32, end: SocketAddr) -> (SocketAddr, Listens) {
+        let (first, last) = self.pick(&[(80, 80), (79, 90), (64, 127), (1, 1000), (0, u16::MAX)]);
+        let version = version(end.ip());
+        match self.below(8) {
+            // At an address that another one may have more of.
+            0 if id > 1 => {
+                let near = address(version, id as u8 - 1);
+                (SocketAddr::new(near, 81), Listens::Port)
+            }
+            1 | 2 => (end, Listens::Range(first, last)),
+            3 => {
+                let bits = version.bits() - 8 + id as u8;
+                // Those of the backends' network have this host's own among them.
+                let net = self.pick(&[address(version, 1), version.inner(1)]);
+                (SocketAddr::new(net, 80), Listens::Prefix(bits, first, last))
+            }
+            _ => (end, Listens::Port),
+        }
+    }
+
+    /// Where flows may cross, half the services are such that they do.
+    fn mode(&mut self, crossing: bool) -> Mode {
         let entropy = self.pick(&[0, 0, 1, 9, 32]);
-        match self.below(5) {
-            0 => Mode::FullNat,
+        match self.below(if crossing { 8 } else { 5 }) {
+            0 | 5.. => Mode::FullNat,
             1 => Mode::Nat,
             2 => Mode::Dsr,
             3 => Mode::Ipip { entropy },
@@ -315,7 +393,15 @@ impl Source {
                 let length = self.below(80);
                 Step::Bytes((0..length).map(|_| self.below(256) as u8).collect())
             }
-            5..=18 => Step::Reply(self.sent(&[
+            5 => Step::Ping(Ping {
+                client: self.below(CLIENTS.into()) as u8,
+                service: self.below(SERVICES) as usize,
+                kind: self.pick(&[0, 0, 0, 0, 1, 2]),
+                body: self.below(60) as usize,
+                group: self.once_in(8),
+                flaw: self.flaw(),
+            }),
+            6..=18 => Step::Reply(self.sent(&[
                 Kind::SynAck,
                 Kind::SynAck,
                 Kind::Ack,
@@ -440,7 +526,7 @@ impl Source {
         if !self.once_in(8) {
             return Flaw::None;
         }
-        match self.below(9) {
+        match self.below(14) {
             0 | 1 => Flaw::Byte(self.below(90) as u16, self.below(256) as u8),
             2 => Flaw::Cut(self.below(120) as u16),
             3 => Flaw::Through(self.pick(&[0, 1, 2, 3, 3, 3, 3, 4])),
@@ -448,7 +534,10 @@ impl Source {
             5 => Flaw::EtherType(self.pick(&[0x0806, 0x8100, 0x88a8, 0x9100, 0x88cc])),
             6 => Flaw::Protocol(self.pick(&[1, 58, 47, 50, 59, 132])),
             7 => Flaw::Version(self.pick(&[0x44, 0x65, 0x55, 0x40])),
-            _ => self.pick(&[Flaw::Surplus, Flaw::Route, Flaw::Route]),
+            8 | 9 => self.pick(&[Flaw::Surplus, Flaw::Transport]),
+            10 => Flaw::Land,
+            11 => Flaw::Ours(self.below(SERVICES) as u8),
+            _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }
 }

@@ -228,24 +228,36 @@ pub(super) fn hopped(frame: &[u8], from: Interface, to: Mac) -> Vec<u8> {
     frame
 }
 
-/// The frame with these ends.
+/// The frame with these ends, of the same family.
 pub(super) fn translated(mut frame: Vec<u8>, headers: &Headers, ends: Flow) -> Vec<u8> {
-    let (source, destination) = (ends.source, ends.destination);
-    let transport = ETHERNET + headers.before;
-    let before = sum(&octets(headers.source)) + sum(&octets(headers.destination));
-    let after = sum(&octets(source.ip())) + sum(&octets(destination.ip()));
-    let both = [octets(source.ip()), octets(destination.ip())].concat();
+    let (source, destination) = (ends.source.ip(), ends.destination.ip());
+    let both = [octets(source), octets(destination)].concat();
     if headers.source.is_ipv4() {
         frame[ETHERNET + 12..ETHERNET + 20].copy_from_slice(&both);
-        mend(&mut frame, ETHERNET + 10, before, after);
+        let before = sum(&octets(headers.source)) + sum(&octets(headers.destination));
+        mend(&mut frame, ETHERNET + 10, before, sum(&both));
     } else {
         frame[ETHERNET + 8..ETHERNET + 40].copy_from_slice(&both);
     }
     if headers.piece == Piece::Later {
         return frame;
     }
+    with_ports(frame, ETHERNET + headers.before, headers, ends)
+}
+
+/// The frame with the ports of these ends in its transport header, which is there, and a checksum that
+/// is about these ends. Of addresses it takes in no more than their sum.
+pub(super) fn with_ports(
+    mut frame: Vec<u8>,
+    transport: usize,
+    headers: &Headers,
+    ends: Flow,
+) -> Vec<u8> {
+    let (source, destination) = (ends.source, ends.destination);
     let ports = headers.ports.map(u64::from);
+    let before = sum(&octets(headers.source)) + sum(&octets(headers.destination));
     let before = before + ports[0] + ports[1];
+    let after = sum(&octets(source.ip())) + sum(&octets(destination.ip()));
     let after = after + u64::from(source.port()) + u64::from(destination.port());
     frame[transport..transport + 2].copy_from_slice(&source.port().to_be_bytes());
     frame[transport + 2..transport + 4].copy_from_slice(&destination.port().to_be_bytes());

@@ -13,13 +13,26 @@
 //! lb-common. Compared are verdict and reason, every byte that leaves, the device, every counter, what
 //! goes unrecorded and which neighbours are asked for; so what was recorded shows in what comes later.
 
+mod across;
+mod admission;
+mod choosing;
 mod compare;
+mod echo;
 mod exceptions;
 pub mod fuzz;
 mod generate;
+mod groups;
+mod hashed;
 mod headers;
+mod listening;
 mod model;
+mod modes;
+mod opening;
+mod packet;
+mod ping;
+mod progress;
 mod recorded;
+mod routes;
 mod site;
 mod sound;
 mod story;

@@ -3,37 +3,44 @@
 //! the flow hash is the siphasher crate's.
 //!
 //! ```text
-//! model       a frame's way through the stages; the modes that record nothing
-//! exceptions  whose a flow is while its slot is not settled
-//! recorded    flows that are recorded, and their replies
+//! model ─► packet            a frame's way through the stages; what was read of it
+//!       ├► hashed            flows that are not rewritten by a record
+//!       │   └► exceptions    whose one is while its slot is not settled
+//!       ├► recorded, across  flows that are, and their replies
+//!       │   ├► choosing      who gets a new one
+//!       │   ├► opening       its source port, and its entries
+//!       │   └► progress      how far it has come
+//!       ├► admission         who may use a service
+//!       ├► listening, echo   what services listen on; that their addresses answer
+//!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
-//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP, all of
-//! which passes here; packets made here, whose limits are 0 in every site; the MSS clamp, which is off.
+//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP errors,
+//! which pass here; those and resets made here, whose limits are 0 in every site; the MSS clamp, which is
+//! off.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
 };
 
 use lb_common::{
     abi::{Counters, Direction, Recorded},
-    datapath::{DropReason, Egress, Outcome, PassReason},
+    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
 use super::{
-    exceptions::{Budget, Exception, Kind, Proof, Sighting},
-    headers::{
-        ETHERNET, Headers, Outer, Piece, hopped, long, read_v4, read_v6, short, translated, wrapped,
-    },
-    recorded::Entry,
-    site::{Backend, Mode, Service, Site, version},
+    across::may_cross,
+    admission::Tokens,
+    exceptions::{Budget, Exception},
+    headers::{ETHERNET, Headers, Piece, long, read_v4, read_v6, short},
+    packet::{Arrival, Packet, Segment},
+    progress::Entry,
+    site::{Backend, Mode, Service, Site},
 };
 use crate::cases::{
     case::Ends,
-    hashes::{flow_hash, outer_port, outer_source, scaled, source_hash},
-    places::{
-        CLOSED, FOREIGN, Interface, Mac, Protocol, ROUTER, SIDE, SIDE_ROUTER, UPLINK, Version, Way,
-    },
+    hashes::{flow_hash, source_hash},
+    places::{FOREIGN, Interface, Protocol},
     ring::Counts,
 };
 
@@ -52,40 +59,14 @@ pub(super) struct Flow {
 }
 
 /// Why a packet is not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// It passes.
     Pass(PassReason),
     /// It is dropped.
     Drop(DropReason),
-}
-
-/// A frame that comes in.
-#[derive(Clone, Copy)]
-pub(super) struct Arrival<'a> {
-    /// Through which interface.
-    pub(super) ingress: Interface,
-    /// Its bytes.
-    pub(super) frame: &'a [u8],
-    /// Room in front of it.
-    pub(super) headroom: usize,
-}
-
-/// A frame whose headers were read.
-pub(super) struct Packet<'a> {
-    pub(super) arrival: Arrival<'a>,
-    pub(super) headers: Headers,
-    pub(super) flow: Flow,
-    /// Of TCP.
-    pub(super) segment: Segment,
-}
-
-/// What a TCP header says; zeros of others.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Segment {
-    pub(super) flags: u8,
-    pub(super) sequence: u32,
-    pub(super) acknowledgement: u32,
+    /// This frame goes back.
+    Answer(AnswerReason, Vec<u8>),
 }
 
 /// What has to become of a frame.
@@ -135,6 +116,7 @@ pub(super) struct Model {
     pub(super) active: HashMap<u32, i64>,
     pub(super) turns: HashMap<u32, u64>,
     fragments: HashMap<Fragments, First>,
+    pub(super) tokens: Tokens,
     counts: Counts,
     pub(super) wanted: Vec<(u32, IpAddr)>,
     pub(super) unrecorded: Vec<(u32, Recorded)>,
@@ -154,6 +136,7 @@ impl Model {
             active: HashMap::new(),
             turns: HashMap::new(),
             fragments: HashMap::new(),
+            tokens: Tokens::new(),
             counts: Counts::default(),
             wanted: Vec::new(),
             unrecorded: Vec::new(),
@@ -194,13 +177,17 @@ impl Model {
         self.unrecorded.clear();
         self.met.clear();
         let end = self.way(arrival);
+        let through = arrival.ingress;
         let (outcome, leaving) = match end {
-            Ok(leaving) if leaving.through == arrival.ingress => {
+            Ok(leaving) if leaving.through == through => {
                 (Outcome::Forward(Egress::Transmit), Some(leaving))
             }
             Ok(leaving) => (Outcome::Forward(Egress::Redirect), Some(leaving)),
             Err(End::Pass(reason)) => (Outcome::Pass(reason), None),
             Err(End::Drop(reason)) => (Outcome::Drop(reason), None),
+            Err(End::Answer(reason, frame)) => {
+                (Outcome::Answer(reason), Some(Leaving { frame, through }))
+            }
         };
         let counter = (arrival.ingress.device, outcome.name());
         *self.counts.outcomes.entry(counter).or_default() += 1;
@@ -243,7 +230,10 @@ impl Model {
         if frame[..6] != arrival.ingress.mac {
             return Err(End::Pass(PassReason::OtherMac));
         }
-        let mut headers = read(frame).map_err(End::Pass)?;
+        let mut headers = read(frame).map_err(|reason| match reason {
+            PassReason::Icmp => self.icmp(arrival),
+            reason => End::Pass(reason),
+        })?;
         if headers.piece == Piece::Later {
             let first = self.fragments.get(&fragment(&headers));
             let Some((ports, protocol, _)) = first.filter(|(.., seen)| self.now - seen < 30) else {
@@ -284,15 +274,8 @@ impl Model {
     /// Whose is it? A service's, ours, or a backend's port's that answers for a service.
     fn whose(&mut self, packet: &mut Packet<'_>) -> Result<Leaving, End> {
         let flow = packet.flow;
-        let services = self.site.services.clone();
-        let mut named = services.iter();
-        let found = named.find(|s| s.end == flow.destination && s.protocol == flow.protocol);
-        if let Some(service) = found {
-            return if service.tracked && service.mode.translates() {
-                self.client_recorded(packet, service)
-            } else {
-                self.client(packet, service)
-            };
+        if let Some(service) = self.site.at_address(flow).cloned() {
+            return self.towards_service(packet, &service);
         }
         if self.site.sources.contains(&flow.destination.ip()) {
             let (first, count) = self.site.ports;
@@ -301,142 +284,53 @@ impl Model {
             if !ours {
                 return Err(End::Pass(PassReason::NoFlow));
             }
+            if self.site.crossing {
+                may_cross(packet)?;
+            }
             return self.reply_recorded(packet);
         }
         if self.site.own.contains(&flow.destination.ip()) {
             return Err(End::Pass(PassReason::NoService));
         }
-        for service in services
+        if let Some(service) = self.site.around_address(flow).cloned() {
+            return self.towards_service(packet, &service);
+        }
+        // An address with ranges is a service's, no client's.
+        if self.site.has_ranges(flow.destination.ip()) {
+            return Err(End::Pass(PassReason::NoService));
+        }
+        let services = self.site.services.clone();
+        let answering = services
             .iter()
             .filter(|s| s.mode == Mode::Nat && s.protocol == flow.protocol)
-        {
-            for (index, end) in self.site.answering(service) {
-                if end == flow.source {
-                    return if service.tracked {
-                        self.reply_recorded(packet)
-                    } else {
-                        self.reply(packet, service, index)
-                    };
-                }
-            }
+            .flat_map(|s| self.site.answering(s).into_iter().map(move |end| (s, end)));
+        let from = flow.source;
+        let mut named = answering.filter(|(_, (_, address, port))| {
+            *address == from.ip() && port.is_none_or(|port| port == from.port())
+        });
+        match named.next() {
+            Some((service, _)) if service.tracked => self.reply_recorded(packet),
+            Some((service, (index, ..))) => self.reply(packet, service, index),
+            None => Err(End::Pass(PassReason::NoService)),
         }
-        Err(End::Pass(PassReason::NoService))
     }
 
-    /// A packet for a service whose packets go on as they are, or within others, or whose replies
-    /// need no record.
-    fn client(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
-        sound(packet)?;
-        let hash = self.hash(packet.flow, service);
-        let (index, opens) = if service.tracked {
-            self.owner_recorded(packet, service)?
+    fn towards_service(&mut self, packet: &Packet<'_>, service: &Service) -> Result<Leaving, End> {
+        self.admit(packet, service)?;
+        if self.crosses(service) {
+            may_cross(packet)?;
+        }
+        if service.tracked && service.mode.translates() {
+            self.client_recorded(packet, service)
         } else {
-            let slot = service.slots[slot(hash, service.slots.len())];
-            let sighting = sighting(packet, service);
-            let owner = self.owner(packet.flow, service, slot, sighting)?;
-            (owner, opens(packet.segment.flags))
-        };
-        let backend = self.backend(index)?;
-        let (through, mac, mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        let outer = self.outer(packet, &backend);
-        let overhead = outer.as_ref().map_or(0, overhead);
-        if packet.headers.length + overhead > mtu {
-            return Err(End::Drop(DropReason::TooBig));
-        }
-        if overhead > packet.arrival.headroom {
-            return Err(End::Drop(DropReason::NoHeadroom));
-        }
-        let mut frame = hopped(packet.arrival.frame, through, mac);
-        if let Some(outer) = &outer {
-            frame = wrapped(&frame, &packet.headers, outer);
-        } else if service.mode == Mode::Nat {
-            let port = backend.port.unwrap_or(service.end.port());
-            let destination = SocketAddr::new(backend.address, port);
-            let ends = Flow {
-                destination,
-                ..packet.flow
-            };
-            frame = translated(frame, &packet.headers, ends);
-        }
-        self.count(service.id, index, Direction::In, &packet.headers, opens);
-        self.meet(service, &backend);
-        Ok(Leaving { frame, through })
-    }
-
-    /// The headers that go around a packet.
-    fn outer(&self, packet: &Packet<'_>, backend: &Backend) -> Option<Outer> {
-        let hash = flow_hash(self.site.seed, packet.flow.into());
-        let (entropy, udp) = match backend.mode {
-            Mode::Ipip { entropy } => (entropy, None),
-            Mode::Gue {
-                entropy,
-                port,
-                checksum,
-            } => (entropy, Some(([outer_port(hash), port], checksum))),
-            Mode::FullNat | Mode::Nat | Mode::Dsr => return None,
-        };
-        Some(Outer {
-            source: outer_source(version(backend.address).own(), entropy, hash),
-            destination: backend.address,
-            udp,
-        })
-    }
-
-    /// What a backend answers in `nat` mode, of a flow that is not recorded.
-    fn reply(
-        &mut self,
-        packet: &Packet<'_>,
-        service: &Service,
-        index: u32,
-    ) -> Result<Leaving, End> {
-        sound(packet)?;
-        let client = packet.flow.destination.ip();
-        let (through, mac, _) = match self.way_back(packet, client)? {
-            Back::Resolved(through, mac, mtu) => (through, mac, mtu),
-            Back::Silent(through, gateway) => {
-                self.wanted.push((through.ifindex, gateway));
-                return Err(End::Drop(DropReason::NoNeighbour));
-            }
-        };
-        let frame = hopped(packet.arrival.frame, through, mac);
-        let ends = Flow {
-            source: service.end,
-            ..packet.flow
-        };
-        let frame = translated(frame, &packet.headers, ends);
-        self.count(service.id, index, Direction::Out, &packet.headers, false);
-        self.met.push("nat, replies".into());
-        Ok(Leaving { frame, through })
-    }
-
-    /// The kernel's route to a client.
-    pub(super) fn way_back(&self, packet: &Packet<'_>, client: IpAddr) -> Result<Back, End> {
-        if packet.arrival.ingress == CLOSED {
-            return Err(End::Drop(DropReason::ForwardingDisabled));
-        }
-        let version = version(client);
-        let gateway = |interface: Interface, host| version.link(interface.ifindex as u8, host);
-        let (back, mtu) = match way_of(client) {
-            None | Some(Way::Nowhere | Way::Unreachable) => {
-                return Err(End::Drop(DropReason::NoRoute));
-            }
-            Some(Way::Router) => (Back::Resolved(UPLINK, ROUTER, 1500), 1500),
-            Some(Way::Narrow) => (Back::Resolved(UPLINK, ROUTER, 1400), 1400),
-            Some(Way::Aside) => (Back::Resolved(SIDE, SIDE_ROUTER, 1500), 1500),
-            Some(Way::Silent) => (Back::Silent(UPLINK, gateway(UPLINK, 99)), 1500),
-            Some(Way::SilentAside) => (Back::Silent(SIDE, gateway(SIDE, 99)), 1500),
-            Some(Way::Foreign) => (Back::Resolved(FOREIGN, ROUTER, 1500), 1500),
-        };
-        match back {
-            _ if packet.headers.length > mtu => Err(End::Drop(DropReason::TooBig)),
-            Back::Resolved(FOREIGN, ..) => Err(End::Drop(DropReason::NoDevice)),
-            back => Ok(back),
+            self.client(packet, service)
         }
     }
 
     /// The hash that chooses a flow's slot.
     pub(super) fn hash(&self, flow: Flow, service: &Service) -> u64 {
-        hash(self.site.seed, flow, service.prefix)
+        let (flow, prefix) = self.hashed(flow, service);
+        hash(self.site.seed, flow, prefix)
     }
 
     /// The backend of this index.
@@ -462,19 +356,6 @@ impl Model {
         let Some(name) = name else { return false };
         let backend = self.site.backends.get(&name.index);
         backend.is_some_and(|b| b.alive && b.generation == name.generation)
-    }
-
-    pub(super) fn meet(&mut self, service: &Service, backend: &Backend) {
-        let inner = digit(service.end.ip());
-        let mode = service.mode.name();
-        self.met.push(if service.mode.wraps() {
-            format!("{mode} {inner} in {}", digit(backend.address))
-        } else {
-            format!("{mode} {inner}")
-        });
-        if service.tracked {
-            self.met.push(format!("{mode}, tracked"));
-        }
     }
 
     pub(super) fn count(
@@ -504,14 +385,6 @@ impl Model {
     }
 }
 
-/// How the kernel leads to a client.
-pub(super) enum Back {
-    /// Through this interface, to this MAC address, packets up to this length.
-    Resolved(Interface, Mac, usize),
-    /// Through this interface, to a gateway that is not resolved.
-    Silent(Interface, IpAddr),
-}
-
 impl From<Flow> for Ends {
     fn from(flow: Flow) -> Self {
         Self {
@@ -533,112 +406,12 @@ impl Flow {
     }
 }
 
-/// Is a packet of a service sound?
-pub(super) fn sound(packet: &Packet<'_>) -> Result<(), End> {
-    let Packet {
-        arrival, headers, ..
-    } = packet;
-    let (frame, transport) = (arrival.frame, ETHERNET + headers.before);
-    if headers.length < headers.before || frame.len() < ETHERNET + headers.length {
-        return Err(End::Drop(DropReason::BadIpLength));
-    }
-    let payload = headers.length - headers.before;
-    match (headers.piece, headers.protocol) {
-        (Piece::Later, _) => {}
-        (_, 6) => {
-            let offset = frame
-                .get(transport + 12)
-                .map_or(0, |byte| usize::from(byte >> 4) * 4);
-            if frame.len() < transport + 20 || offset < 20 || offset > payload {
-                return Err(End::Drop(DropReason::BadTcpHeader));
-            }
-        }
-        (piece, _) => {
-            let length = usize::from(short(frame, transport + 4).unwrap_or(0));
-            let cut = frame.len() < transport + 8;
-            if cut || length < 8 || piece == Piece::Whole && length > payload {
-                return Err(End::Drop(DropReason::BadUdpLength));
-            }
-        }
-    }
-    if headers.hops <= 1 {
-        return Err(End::Drop(DropReason::TtlExpired));
-    }
-    Ok(())
-}
-
-/// What a packet is to its flow.
-fn sighting(packet: &Packet<'_>, service: &Service) -> Sighting {
-    let (segment, headers) = (packet.segment, &packet.headers);
-    let (kind, proof) = if headers.piece == Piece::Later {
-        (Kind::Peek, Proof::None)
-    } else if headers.protocol == 6 {
-        let kind = if opens(segment.flags) {
-            Kind::Open
-        } else if segment.flags & 5 != 0 {
-            Kind::Close
-        } else {
-            Kind::Data
-        };
-        (kind, Proof::Sequence)
-    } else if service.quic {
-        quic(packet)
-    } else {
-        (Kind::Data, Proof::None)
-    };
-    Sighting {
-        kind,
-        proof,
-        sequence: segment.sequence,
-    }
-}
-
-/// Initial packets open, Handshake and 0-RTT ones prove; of unknown versions, long headers in
-/// datagrams of 1,200 bytes open.
-fn quic(packet: &Packet<'_>) -> (Kind, Proof) {
-    let other = (Kind::Data, Proof::None);
-    let start = ETHERNET + packet.headers.before + 8;
-    let end = ETHERNET + packet.headers.length;
-    let (Some(first), Some(version)) = (
-        packet.arrival.frame.get(start),
-        long(packet.arrival.frame, start + 1),
-    ) else {
-        return other;
-    };
-    if first & 0x80 == 0 {
-        return other;
-    }
-    let kind = first >> 4 & 3;
-    match (version, kind) {
-        (1, 0) | (0x6b33_43cf, 1) => (Kind::Open, Proof::None),
-        (1, 1 | 2) | (0x6b33_43cf, 2 | 3) => (Kind::Data, Proof::Handshake),
-        (1 | 0x6b33_43cf, _) => other,
-        _ if end.saturating_sub(start) >= 1200 => (Kind::Open, Proof::None),
-        _ => other,
-    }
-}
-
-/// SYN without ACK, RST, FIN.
-pub(super) fn opens(flags: u8) -> bool {
-    flags & 0b1_0111 == 0b0_0010
-}
-
 /// The hash of a flow, or of so many bits of its client's address.
 pub(super) fn hash(seed: [u8; 16], flow: Flow, prefix: u8) -> u64 {
     match prefix {
         0 => flow_hash(seed, flow.into()),
         bits => source_hash(seed, flow.source.ip(), bits),
     }
-}
-
-/// The slot of a hash among so many that are there over and over again.
-pub(super) fn slot(hash: u64, slots: usize) -> usize {
-    scaled(hash >> 32, SLOTS) as usize % slots
-}
-
-fn overhead(outer: &Outer) -> usize {
-    let ip = if outer.source.is_ipv4() { 20 } else { 40 };
-    ip + if outer.udp.is_some() { 8 } else { 0 }
 }
 
 fn fragment(headers: &Headers) -> Fragments {
@@ -648,61 +421,4 @@ fn fragment(headers: &Headers) -> Fragments {
         0
     };
     (headers.source, headers.destination, headers.id, protocol)
-}
-
-/// How the kernel routes to a client, if it does.
-fn way_of(client: IpAddr) -> Option<Way> {
-    let ways = [
-        Way::Router,
-        Way::Nowhere,
-        Way::Silent,
-        Way::SilentAside,
-        Way::Aside,
-        Way::Foreign,
-        Way::Narrow,
-        Way::Unreachable,
-    ];
-    let net = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(address.to_bits() >> 8),
-        IpAddr::V6(address) => address.to_bits() >> 64,
-    };
-    let version = version(client);
-    ways.into_iter()
-        .find(|way| net(version.client_number(*way, 0)) == net(client))
-}
-
-fn digit(address: IpAddr) -> u8 {
-    match version(address) {
-        Version::V4 => 4,
-        Version::V6 => 6,
-    }
-}
-
-/// All that has to be met of modes.
-pub(super) fn modes() -> BTreeMap<String, u64> {
-    let mut modes = Vec::new();
-    for inner in [4, 6] {
-        for mode in ["full-nat", "nat", "dsr"] {
-            modes.push(format!("{mode} {inner}"));
-        }
-        for outer in [4, 6] {
-            for mode in ["ipip", "gue"] {
-                modes.push(format!("{mode} {inner} in {outer}"));
-            }
-        }
-    }
-    for mode in ["full-nat", "nat", "dsr", "ipip", "gue"] {
-        modes.push(format!("{mode}, tracked"));
-    }
-    for mode in ["full-nat", "nat"] {
-        modes.push(format!("{mode}, replies"));
-    }
-    modes.push("nat, tracked, replies".into());
-    for phase in ["settled", "moving", "mixed"] {
-        for kind in ["opens", "goes on", "closes", "only looks"] {
-            modes.push(format!("{phase}: {kind}"));
-        }
-    }
-    modes.push("one packet".into());
-    modes.into_iter().map(|mode| (mode, 0)).collect()
 }

@@ -6,6 +6,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use super::{
+    admission::{Limits, Rule},
+    listening::Listens,
+};
 use crate::cases::places::{BACK, BACKEND, Interface, Mac, Protocol, SIDE, UPLINK, Version};
 
 /// One balancer.
@@ -19,12 +23,16 @@ pub(super) struct Site {
     pub(super) sources: Vec<IpAddr>,
     /// Addresses of this host that serve nothing.
     pub(super) own: Vec<IpAddr>,
+    /// Whether backends of `full-nat` may be of the other family.
+    pub(super) crossing: bool,
     /// Exceptions that fit, of each family.
     pub(super) exceptions: usize,
     /// Exceptions that may be recorded in a second, of each kind.
     pub(super) rate: u32,
     /// Recorded flows that fit each table of each family.
     pub(super) flows: usize,
+    /// The access list of all services.
+    pub(super) access: Vec<Rule>,
     /// The services.
     pub(super) services: Vec<Service>,
     /// The backends by index, from 1 on.
@@ -36,8 +44,10 @@ pub(super) struct Site {
 pub(super) struct Service {
     /// Its number, from 1 on.
     pub(super) id: u32,
-    /// Its address and port.
+    /// Its address and port; of those that listen on more, one of them.
     pub(super) end: SocketAddr,
+    /// What it listens on.
+    pub(super) listens: Listens,
     /// TCP or UDP.
     pub(super) protocol: Protocol,
     /// How packets get to its backends.
@@ -49,6 +59,8 @@ pub(super) struct Service {
     /// Bits of the client's address that alone choose (0: the whole flow does), or that clients
     /// have in common who keep to a backend.
     pub(super) prefix: u8,
+    /// Whether echo requests for its address are answered.
+    pub(super) echo: bool,
     /// Whether flows are recorded.
     pub(super) tracked: bool,
     /// How a recorded flow's backend is chosen.
@@ -63,6 +75,10 @@ pub(super) struct Service {
     pub(super) resets: bool,
     /// How long recorded flows may be silent, seconds.
     pub(super) timeouts: Timeouts,
+    /// Its access list.
+    pub(super) access: Vec<Rule>,
+    /// Its limits on new flows.
+    pub(super) limits: Limits,
 }
 
 /// How long recorded flows may be silent before their source port is another's, seconds.

@@ -1,11 +1,15 @@
 //! What happens to a balancer: packets, changes, time. A step says what it is about in numbers that are
 //! given a meaning when it happens, so that any step can be left out of a story.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{Ipv6Addr, SocketAddr},
+};
 
 use super::{
     headers::{ETHERNET, long, read_v4, read_v6},
     model::Flow,
+    ping::Ping,
     site::{Before, Service, Site, Slot, version},
 };
 use crate::cases::{
@@ -29,6 +33,8 @@ pub(super) enum Step {
     Request(Sent),
     /// A backend's packet to a client that its service has heard of.
     Reply(Sent),
+    /// A client asks for an echo.
+    Ping(Ping),
     /// Any bytes come in.
     Bytes(Vec<u8>),
     /// Seconds pass.
@@ -129,6 +135,14 @@ pub(super) enum Flaw {
     Surplus,
     /// An option, or extension header, that leads elsewhere, or is malformed.
     Route,
+    /// It comes from an IPv4-mapped address, if it is one of IPv6.
+    Mapped,
+    /// It comes from the address that it is for.
+    Land,
+    /// It comes from the address that the service of this number listens on, if not at others' as well.
+    Ours(u8),
+    /// Its TCP header says that it is 4 bytes long, or its UDP header that all is 3.
+    Transport,
 }
 
 /// What an agent does.
@@ -184,6 +198,7 @@ impl Step {
                 let [client, backend] = ISN;
                 Some(sent.incoming(service, left.back(), (BACK, BACKEND), [backend, client]))
             }
+            Self::Ping(ping) => Some(ping.incoming(&site.services[ping.service])),
             Self::Bytes(bytes) => Some(Incoming {
                 ingress: UPLINK,
                 bytes: bytes.clone(),
@@ -207,12 +222,12 @@ pub(super) fn request(service: &Service, client: u8) -> Flow {
     let address = version(service.end.ip()).client_number(way(client), 1 + client % 4);
     Flow {
         source: SocketAddr::new(address, 40_007 + 4001 * u16::from(client % 5)),
-        destination: service.end,
+        destination: service.end_for(client),
         protocol: service.protocol,
     }
 }
 
-fn way(client: u8) -> Way {
+pub(super) fn way(client: u8) -> Way {
     match client {
         8 => Way::Nowhere,
         9 => Way::Silent,
@@ -324,9 +339,21 @@ impl Kind {
 
 impl Flaw {
     /// Spoils a frame; tells where it comes in.
-    fn strike(self, through: Interface, bytes: &mut Vec<u8>) -> Interface {
+    pub(super) fn strike(self, through: Interface, bytes: &mut Vec<u8>) -> Interface {
         match self {
             Self::None | Self::Surplus | Self::Route => {}
+            Self::Mapped if bytes[12] == 8 => {}
+            Self::Mapped => {
+                bytes[22..32].fill(0);
+                bytes[32..34].fill(0xff);
+            }
+            Self::Land if bytes[12] == 8 => bytes.copy_within(30..34, 26),
+            Self::Land => bytes.copy_within(38..54, 22),
+            Self::Ours(id) if bytes[12] == 8 => bytes[26..30].copy_from_slice(&[198, 18, 1, id]),
+            Self::Ours(id) => {
+                let address = Ipv6Addr::new(0xfd00, 0x18, 1, 0, 0, 0, 0, id.into());
+                bytes[22..38].copy_from_slice(&address.octets());
+            }
             Self::Byte(at, byte) => {
                 let at = usize::from(at) % bytes.len().min(90);
                 bytes[at] = byte;
@@ -337,6 +364,20 @@ impl Flaw {
                 let other = all[usize::from(number) % all.len()];
                 bytes[..6].copy_from_slice(&other.mac);
                 return other;
+            }
+            Self::Transport => {
+                let (at, protocol) = if bytes[12] == 8 {
+                    (ETHERNET + 20, bytes[23])
+                } else {
+                    (ETHERNET + 40, bytes[20])
+                };
+                let (at, field) = match protocol {
+                    6 => (at + 12, [0x10, ACK]),
+                    _ => (at + 4, [0, 3]),
+                };
+                if let Some(place) = bytes.get_mut(at..at + 2) {
+                    place.copy_from_slice(&field);
+                }
             }
             Self::OtherMac => bytes[5] ^= 0x40,
             Self::EtherType(number) => bytes[12..14].copy_from_slice(&number.to_be_bytes()),

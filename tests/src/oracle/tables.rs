@@ -1,10 +1,7 @@
 //! A [`Site`] as the tables that the packet path reads. The agent's own way from its configuration to
 //! these is tested elsewhere.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
     self, Address, BackendSpec, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, MacAddress, Miss,
@@ -12,7 +9,13 @@ use lb_common::abi::{
     SourcePorts, TableId, TableSize,
 };
 
-use super::site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot};
+use super::{
+    across::mapped_address,
+    admission::{Limits, Rule},
+    groups,
+    listening::Listens,
+    site::{self, Before, Mode, NextHop, Scheduler, Service, Site, Slot},
+};
 use crate::cases::{
     places::{Protocol, Version},
     world::{HERTZ, World},
@@ -41,8 +44,11 @@ impl Site {
                 .filter(|a| site::version(**a) == version);
             for (index, address) in (0..).zip(sources) {
                 world.add_source(index, *address);
-                world.mark(*address, abi::Service::source, abi::Service::source);
+                world.mark(*address, self.source(), self.source());
             }
+        }
+        if self.crossing {
+            self.add_mapped_sources(&mut world);
         }
         for address in &self.own {
             world.mark(*address, abi::Service::own, abi::Service::own);
@@ -58,26 +64,73 @@ impl Site {
         for service in &self.services {
             self.add(&mut world, service);
         }
+        for rule in &self.access {
+            world.list_of_all((rule.address, rule.bits), verdict(*rule));
+        }
         world
     }
 
     fn backend(&self, backend: &site::Backend) -> abi::Backend {
+        let crosses = self.crossing && backend.mode == Mode::FullNat;
         let of = |version| {
             self.sources
                 .iter()
                 .filter(move |a| site::version(**a) == version)
         };
         let count = of(site::version(backend.address)).count() as u16;
-        let made = match (backend.address, Version::V4.own(), Version::V6.own()) {
+        // Those of IPv4 come behind those of IPv6.
+        let first = match backend.address {
+            IpAddr::V4(_) if crosses => of(Version::V6).count() as u32,
+            IpAddr::V4(_) | IpAddr::V6(_) => 0,
+        };
+        let address = if crosses {
+            mapped_address(backend.address)
+        } else {
+            backend.address
+        };
+        let sources = (first, count);
+        let made = match (address, Version::V4.own(), Version::V6.own()) {
             (IpAddr::V4(address), IpAddr::V4(own), _) => {
-                made::<Ipv4Address>(backend, address.into(), own.into(), count)
+                made::<Ipv4Address>(backend, address.into(), own.into(), sources)
             }
             (IpAddr::V6(address), _, IpAddr::V6(own)) => {
-                made::<Ipv6Address>(backend, address.into(), own.into(), count)
+                made::<Ipv6Address>(backend, address.into(), own.into(), sources)
             }
             _ => unreachable!("our own addresses are of their families"),
         };
         if backend.alive { made } else { made.dead() }
+    }
+
+    /// The mark of a source address.
+    fn source<A: Address>(&self) -> impl Fn(A) -> abi::Service<A> {
+        let crossing = self.crossing;
+        move |address| {
+            let mark = abi::Service::source(address);
+            if crossing { mark.crossing() } else { mark }
+        }
+    }
+
+    /// The source addresses of IPv4, as flows have them that may cross families.
+    fn add_mapped_sources(&self, world: &mut World) {
+        let count = world.sources_v6.len() as u32;
+        let sources = self.sources.iter().filter(|a| a.is_ipv4());
+        for (index, address) in (count..).zip(sources) {
+            world.add_source(index, mapped_address(*address));
+        }
+        let all = abi::Service::source(Ipv6Address::ZERO).crossing();
+        world.services_v6.insert(abi::MAPPED_SOURCE, all);
+    }
+
+    fn traits(&self, service: &Service) -> ServiceTraits {
+        let own = traits(service);
+        let own = match self.access.is_empty() {
+            true => own,
+            false => own.and(ServiceTraits::ALL_LISTED),
+        };
+        match service.mode {
+            Mode::FullNat if self.crossing => own.and(ServiceTraits::CROSSES),
+            Mode::FullNat | Mode::Nat | Mode::Dsr | Mode::Ipip { .. } | Mode::Gue { .. } => own,
+        }
     }
 
     fn add(&self, world: &mut World, service: &Service) {
@@ -106,10 +159,17 @@ impl Site {
             affinity: service.affinity.unwrap_or(0) as u32 * HERTZ,
         };
         world.timeouts.insert(service.id, timeouts);
+        for rule in &service.access {
+            world.list_of(service.id, (rule.address, rule.bits), verdict(*rule));
+        }
+        world.limits.insert(service.id, limits(service));
+        if !matches!(service.listens, Listens::Prefix(..)) {
+            world.own(service.end.ip());
+        }
         let spec = ServiceSpec {
             id: service.id,
             table,
-            traits: traits(service),
+            traits: self.traits(service),
             scheduler: match service.scheduler {
                 Scheduler::Hash => abi::Scheduler::Hash,
                 Scheduler::RoundRobin => abi::Scheduler::RoundRobin,
@@ -117,16 +177,36 @@ impl Site {
             },
             prefix: service.prefix,
         };
-        world.place(service, spec);
+        match service.listens {
+            Listens::Port => world.place(service, spec),
+            Listens::Range(..) | Listens::Prefix(..) => {
+                groups::place(world, service, spec);
+                self.add_group(world, service);
+            }
+        }
+        let address = service.end.ip();
+        if self.echo(address).is_some_and(|one| one.id == service.id) {
+            world.answer_echo(address, spec);
+        }
+        if self.crossing && service.mode == Mode::FullNat && service.end.is_ipv4() {
+            let prefix = match spec.prefix {
+                0 => 0,
+                bits => bits + 96,
+            };
+            let position = abi::mapped_position(service.id, number(service.protocol));
+            let entry = abi::Service::numbered(ServiceSpec { prefix, ..spec });
+            world.services_v6.insert(position, entry);
+        }
         if service.mode == Mode::Nat {
-            for (index, end) in self.answering(service) {
-                world.answers(service, index, end);
+            for (index, address, port) in self.answering(service) {
+                world.answers(service, index, (address, port));
             }
         }
     }
 
-    /// The ends that answer for a service in `nat` mode, with their indices.
-    pub(super) fn answering(&self, service: &Service) -> Vec<(u32, SocketAddr)> {
+    /// The backends that answer for a service in `nat` mode: index, address, and port; `None`: whichever
+    /// a client asked for.
+    pub(super) fn answering(&self, service: &Service) -> Vec<(u32, IpAddr, Option<u16>)> {
         let owners = service.slots.iter().flat_map(|slot| match slot {
             Slot::Moving(Before::Backend(before), current) => vec![*before, *current],
             slot => vec![slot.current()],
@@ -136,17 +216,17 @@ impl Site {
             .chain(old.map(|slot| slot.current()))
             .filter_map(|index| Some((index, self.backends.get(&index)?)))
             .collect();
-        let end =
-            |b: &site::Backend| SocketAddr::new(b.address, b.port.unwrap_or(service.end.port()));
+        let asked = (service.listens == Listens::Port).then_some(service.end.port());
+        let port = |b: &site::Backend| b.port.or(asked);
         owners
             .into_iter()
-            .map(|(index, b)| (index, end(b)))
+            .map(|(index, b)| (index, b.address, port(b)))
             .collect()
     }
 }
 
 impl World {
-    fn mark(
+    pub(super) fn mark(
         &mut self,
         address: IpAddr,
         v4: impl Fn(Ipv4Address) -> abi::Service<Ipv4Address>,
@@ -190,11 +270,29 @@ impl World {
         }
     }
 
-    /// Has the end of the backend `index` answer for a service.
-    fn answers(&mut self, service: &Service, index: u32, from: SocketAddr) {
+    /// Has echo requests for an address be answered.
+    fn answer_echo(&mut self, address: IpAddr, spec: ServiceSpec) {
+        let salt = self.constants.salt;
+        match address {
+            IpAddr::V4(address) => {
+                let key = ServiceKey::echo(address.into(), 1);
+                let entry = abi::Service::new(key, spec);
+                lay(&mut self.services_v4, key, salt, entry);
+            }
+            IpAddr::V6(address) => {
+                let key = ServiceKey::echo(address.into(), 58);
+                let entry = abi::Service::new(key, spec);
+                lay(&mut self.services_v6, key, salt, entry);
+            }
+        }
+    }
+
+    /// Has the end of the backend `index` answer for a service; without a port, all of its ports.
+    fn answers(&mut self, service: &Service, index: u32, (from, port): (IpAddr, Option<u16>)) {
         let (salt, protocol) = (self.constants.salt, number(service.protocol));
-        let (port, id, traits) = (from.port().to_be_bytes(), service.id, traits(service));
-        match (from.ip(), service.end.ip()) {
+        let port = port.unwrap_or(0).to_be_bytes();
+        let (id, traits) = (service.id, traits(service));
+        match (from, service.end.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let key = ServiceKey::reverse(from.into(), port, protocol);
                 let entry = abi::Service::reverse(key, id, index, traits);
@@ -214,7 +312,12 @@ impl World {
     }
 }
 
-fn made<A: Address>(backend: &site::Backend, address: A, own: A, sources: u16) -> abi::Backend {
+fn made<A: Address>(
+    backend: &site::Backend,
+    address: A,
+    own: A,
+    (first, count): (u32, u16),
+) -> abi::Backend {
     let outer = |entropy| Outer {
         source: own,
         entropy,
@@ -222,10 +325,7 @@ fn made<A: Address>(backend: &site::Backend, address: A, own: A, sources: u16) -
     let port = backend.port.unwrap_or(0).to_be_bytes();
     abi::Backend::new(BackendSpec {
         forward: match backend.mode {
-            Mode::FullNat => ForwardSpec::FullNat {
-                first: 0,
-                count: sources,
-            },
+            Mode::FullNat => ForwardSpec::FullNat { first, count },
             Mode::Nat => ForwardSpec::Nat,
             Mode::Dsr => ForwardSpec::Dsr,
             Mode::Ipip { entropy } => ForwardSpec::Ipip(outer(entropy)),
@@ -273,9 +373,33 @@ fn traits(service: &Service) -> ServiceTraits {
         (service.quic, ServiceTraits::QUIC),
         (service.resets, ServiceTraits::RESETS),
         (service.affinity.is_some(), ServiceTraits::AFFINITY),
+        (!service.access.is_empty(), ServiceTraits::LISTED),
+        (service.limits != Limits::default(), ServiceTraits::LIMITED),
     ];
     let has = all.into_iter().filter(|(has, _)| *has);
     has.fold(ServiceTraits::NONE, |set, (_, one)| set.and(one))
+}
+
+fn verdict(rule: Rule) -> abi::Verdict {
+    if rule.allowed {
+        abi::Verdict::Allow
+    } else {
+        abi::Verdict::Deny
+    }
+}
+
+fn limits(service: &Service) -> abi::Limits {
+    let rate = |most: Option<u32>| abi::Rate {
+        per_second: u32::from(most.is_some()),
+        burst: most.unwrap_or(0),
+    };
+    let bits = service.limits.source.map_or(0, |(bits, _)| bits.into());
+    abi::Limits {
+        source: rate(service.limits.source.map(|(_, most)| most)),
+        total: rate(service.limits.total),
+        ipv4_bits: bits,
+        ipv6_bits: bits,
+    }
 }
 
 fn reverse<A>(address: A, service: &Service, backend: u32) -> Reverse<A> {
@@ -287,7 +411,7 @@ fn reverse<A>(address: A, service: &Service, backend: u32) -> Reverse<A> {
     }
 }
 
-fn number(protocol: Protocol) -> u8 {
+pub(super) fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,

@@ -2,7 +2,10 @@
 
 use lb_common::abi::{RecordLimits, TableSize};
 
-use super::trace::{Dice, Load};
+use super::{
+    packets::Traffic,
+    trace::{Dice, Load},
+};
 
 /// A change of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub struct Settings {
 pub struct Scenario {
     /// What it is called.
     pub name: String,
+    /// What its flows are.
+    pub traffic: Traffic,
     /// What changes, and at which second, in order.
     pub changes: Vec<(u32, Change)>,
     /// What the gateway is told.
@@ -57,6 +62,7 @@ fn scenario(name: &str, changes: impl IntoIterator<Item = (u32, Change)>) -> Sce
     changes.sort_by_key(|&(at, _)| at);
     Scenario {
         name: name.to_owned(),
+        traffic: Traffic::Tcp,
         changes,
         settings: SETTINGS,
         sent_twice: 0.0,
@@ -126,7 +132,37 @@ pub fn all(load: Load) -> Vec<Scenario> {
         ),
     ];
     scenarios.extend((0..4).map(|n| mixed(load.seed + n)));
+    let datagrams: Vec<_> = [Traffic::Udp, Traffic::Quic]
+        .into_iter()
+        .flat_map(|traffic| of_datagrams(&scenarios, traffic))
+        .collect();
+    scenarios.extend(datagrams);
     scenarios
+}
+
+/// The scenarios that are also tried with datagrams.
+const OF_DATAGRAMS: [&str; 7] = [
+    "add four",
+    "three flips",
+    "another dies in motion",
+    "rolling restart of 4",
+    "flood, table of 64",
+    "resize",
+    "resize in motion",
+];
+
+/// The same scenarios, of flows of UDP or QUIC.
+fn of_datagrams(scenarios: &[Scenario], traffic: Traffic) -> Vec<Scenario> {
+    let of_datagrams = scenarios
+        .iter()
+        .filter(|scenario| OF_DATAGRAMS.contains(&scenario.name.as_str()));
+    of_datagrams
+        .map(|scenario| Scenario {
+            name: format!("{traffic:?}: {}", scenario.name),
+            traffic,
+            ..scenario.clone()
+        })
+        .collect()
 }
 
 /// A backend is drained and back, by turns.

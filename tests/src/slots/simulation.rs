@@ -9,6 +9,7 @@ use lb_common::datapath::exceptions::{Kind, Proof, Sighting};
 
 use super::{
     node::{HERTZ, Node},
+    packets::Traffic,
     scenarios::{self, Change, Scenario},
     trace::{self, Load, Packet, Sent},
 };
@@ -76,8 +77,8 @@ pub fn simulate(scenario: &Scenario, load: Load) -> Report {
     }
     let mut hour = Hour {
         node: Node::new(scenario.settings, BACKENDS),
-        kept: Ledger::new(flows),
-        stateless: Ledger::new(flows),
+        kept: Ledger::new(flows, scenario.traffic),
+        stateless: Ledger::new(flows, scenario.traffic),
     };
     let (mut changes, mut round) = (scenario.changes.iter().peekable(), ROUND);
     for packet in &packets {
@@ -93,6 +94,9 @@ pub fn simulate(scenario: &Scenario, load: Load) -> Report {
     }
     hour.report(&scenario.name, packets.len())
 }
+
+/// After how many packets an ICMP error or a later fragment comes.
+const PEEKS: u32 = 8;
 
 /// An hour that runs.
 struct Hour {
@@ -122,11 +126,27 @@ impl Hour {
         if spoofed || !self.kept.is_over(flow) {
             let sighting = self.kept.sighting(packet);
             let backend = self.node.handle(flow, sighting);
-            self.kept.learn(packet, backend, self.node.lives(backend));
+            let lives = self.node.lives(backend);
+            if packet.sent == Sent::Data && packet.at.is_multiple_of(PEEKS) && lives {
+                self.peek(flow, backend, sighting);
+            }
+            self.kept.learn(packet, backend, lives);
         }
         let backend = self.node.stateless(flow);
         let lives = self.node.lives(backend);
         self.stateless.learn(packet, backend, lives);
+    }
+
+    /// An ICMP error that quotes a flow's packet, or a later fragment of it, has to follow the packet.
+    fn peek(&mut self, flow: u32, backend: u32, packet: Sighting) {
+        let peek = Sighting {
+            kind: Kind::Peek,
+            proof: Proof::None,
+            ..packet
+        };
+        if self.node.handle(flow, peek) != backend {
+            self.kept.broken += 1;
+        }
     }
 
     fn report(&self, name: &str, packets: usize) -> Report {
@@ -155,6 +175,7 @@ enum Truth {
 
 /// What is true of every flow.
 struct Ledger {
+    traffic: Traffic,
     flows: Vec<Truth>,
     sequences: Vec<u32>,
     broken: usize,
@@ -162,8 +183,9 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn new(flows: u32) -> Self {
+    fn new(flows: u32, traffic: Traffic) -> Self {
         Self {
+            traffic,
             flows: vec![Truth::Absent; flows as usize],
             sequences: (0..flows).map(|n| n.wrapping_mul(0x9e37_79b9)).collect(),
             broken: 0,
@@ -184,8 +206,16 @@ impl Ledger {
         }
     }
 
-    /// What the program sees of a packet. Every packet of a flow carries 1,000 bytes.
+    /// What the program sees of a packet. Every TCP segment carries 1,000 bytes; the second packet of
+    /// a QUIC flow is its client's Handshake, and what ends one is like any other.
     fn sighting(&mut self, packet: Packet) -> Sighting {
+        let traffic = self.traffic;
+        let truth = self.flows.get(packet.flow as usize);
+        let proof = match (traffic, packet.sent, truth) {
+            (Traffic::Tcp, ..) => Proof::Sequence,
+            (Traffic::Quic, Sent::Data, Some(Truth::Opening(_))) => Proof::Handshake,
+            (Traffic::Udp | Traffic::Quic, ..) => Proof::None,
+        };
         let mut own = |length| {
             let sequence = self.sequences[packet.flow as usize];
             self.sequences[packet.flow as usize] = sequence.wrapping_add(length);
@@ -199,9 +229,13 @@ impl Ledger {
             Sent::SpoofedOpen(number) => (Kind::Open, number),
             Sent::SpoofedData(number) => (Kind::Data, number),
         };
+        let kind = match (traffic, kind) {
+            (Traffic::Udp, _) | (Traffic::Quic, Kind::Close) => Kind::Data,
+            (Traffic::Tcp | Traffic::Quic, kind) => kind,
+        };
         Sighting {
             kind,
-            proof: Proof::Sequence,
+            proof,
             sequence,
             now: (u64::from(packet.at) * u64::from(HERTZ) / 1_000) as u32,
         }
@@ -214,6 +248,8 @@ impl Ledger {
             return;
         };
         *flow = match (packet.sent, *flow) {
+            // Any packet of UDP has its answer.
+            (Sent::Open, _) if lives && self.traffic == Traffic::Udp => Truth::Established(backend),
             (Sent::Open, _) if lives => Truth::Opening(backend),
             (Sent::Open, _) => Truth::Over,
             (Sent::Data | Sent::Fin, Truth::Opening(owner)) if owner != backend => {

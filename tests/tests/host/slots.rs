@@ -5,12 +5,12 @@ use lb_common::abi::Phase;
 use sluice_tests::slots::{
     checker::{check, check_from, is_possible, play},
     events::{
-        Event::{self, Dies, Mixed, Owner, Refused, Sent, Settled},
+        Event::{self, Dies, Mixed, Owner, Refused, Resized, Sent, Settled},
         Setup,
     },
     faults::{Fault, Limit},
     packets::{
-        Packet::{Data, Fin, Open, SpoofedData, SpoofedFin, SpoofedOpen},
+        Packet::{Data, Fin, Handshake, Open, Peek, SpoofedData, SpoofedFin, SpoofedOpen},
         Traffic,
     },
     scenarios,
@@ -20,6 +20,7 @@ use sluice_tests::slots::{
 };
 
 const TCP: Setup = Setup::all(Traffic::Tcp);
+const UDP: Setup = Setup::all(Traffic::Udp);
 const QUIC: Setup = Setup::all(Traffic::Quic);
 
 fn holds(setup: Setup, starts: &[State]) {
@@ -36,12 +37,24 @@ fn tcp_flows_stay() {
 
 #[test]
 fn udp_flows_stay() {
-    holds(Setup::all(Traffic::Udp), &[State::START]);
+    holds(UDP, &[State::START]);
 }
 
 #[test]
 fn quic_flows_stay() {
     holds(QUIC, &[State::START]);
+}
+
+/// Where flows whose backend is gone are reset, the others stay as well.
+#[test]
+fn flows_stay_beside_those_that_are_reset() {
+    for setup in [TCP, UDP, QUIC] {
+        let resets = Setup {
+            resets: true,
+            ..setup
+        };
+        holds(resets, &[State::START]);
+    }
 }
 
 #[test]
@@ -139,7 +152,12 @@ fn what_happens_between_two_steps_of_the_agent_breaks_nothing() {
 
 /// What broke an earlier wording: the events, and whose flow 0 is after them.
 fn keeps(events: &[Event], owner: u32) {
-    match play(&TCP, events) {
+    keeps_of(&TCP, events, owner);
+}
+
+/// The same of flows of any kind.
+fn keeps_of(setup: &Setup, events: &[Event], owner: u32) {
+    match play(setup, events) {
         Ok(state) => assert_eq!(state.flows[0], Flow::Established(owner)),
         Err(broken) => panic!("{broken}"),
     }
@@ -229,6 +247,86 @@ fn a_full_table_refuses_and_forgets_nothing() {
     };
     assert_eq!(state.flows, [Flow::Opening(2), Flow::Opening(1)]);
     assert!(state.entries[0].is_some() && state.entries[1].is_none());
+}
+
+/// The same as above, of flows of which no packet has a number.
+#[test]
+fn datagrams_stay_where_segments_do() {
+    // There and back.
+    let opened = [Owner(2), Sent(0, Open), Sent(0, Handshake)];
+    keeps_of(
+        &QUIC,
+        &[&opened[..], &[Owner(1), Sent(0, Data)]].concat(),
+        2,
+    );
+    let old = [Sent(0, Open), Owner(2), Sent(1, Open), Owner(1)];
+    keeps_of(&UDP, &[&old[..], &[Sent(0, Data)]].concat(), 1);
+    // A change while mixed.
+    let mixed = [Owner(2), Mixed, Sent(0, Open), Sent(0, Handshake), Owner(1)];
+    keeps_of(&QUIC, &[&mixed[..], &[Sent(0, Data)]].concat(), 2);
+    let mixed = [Owner(2), Mixed, Sent(0, Open), Owner(1), Sent(0, Data)];
+    keeps_of(&UDP, &mixed, 2);
+    // The current owner dies while moving.
+    let moving = [Owner(2), Dies(2), Owner(3), Sent(0, Data)];
+    keeps_of(&UDP, &[&[Sent(0, Open)], &moving[..]].concat(), 1);
+    let silent = [Sent(0, Open), Sent(0, Handshake)];
+    keeps_of(&QUIC, &[&silent[..], &moving[..]].concat(), 1);
+    // An Initial in another's name.
+    let spoofed = [Owner(2), Sent(0, SpoofedOpen), Sent(0, Data)];
+    keeps_of(&QUIC, &[&silent[..], &spoofed[..]].concat(), 1);
+    let recorded = [Owner(2), Sent(0, Open), Sent(0, Handshake)];
+    keeps_of(&QUIC, &[&recorded[..], &spoofed[1..]].concat(), 2);
+}
+
+/// A packet that can't be recorded keeps the slot moving, whatever it is of.
+#[test]
+fn a_refused_datagram_keeps_the_slot_moving() {
+    for (setup, opening) in [
+        (UDP, &[Sent(0, Open)][..]),
+        (QUIC, &[Sent(0, Open), Sent(0, Handshake)]),
+    ] {
+        let refused = [opening, &[Owner(2), Refused(0, Data)]].concat();
+        let Ok(state) = play(&setup, &refused) else {
+            panic!("broken")
+        };
+        assert!(!is_possible(&setup, &state, Mixed), "{setup:?}");
+        let later = [Sent(0, Data), Mixed, Sent(0, Data)];
+        keeps_of(&setup, &[&refused[..], &later[..]].concat(), 1);
+    }
+}
+
+/// An ICMP error, or a later fragment, goes where the flow's packets go, and leaves no trace.
+#[test]
+fn what_only_looks_follows_its_flow() {
+    for (setup, opening) in [
+        (TCP, &[Sent(0, Open), Sent(0, Data)][..]),
+        (UDP, &[Sent(0, Open), Sent(0, Data)]),
+        (QUIC, &[Sent(0, Open), Sent(0, Handshake)]),
+    ] {
+        let moving = [opening, &[Owner(2), Sent(0, Peek)]].concat();
+        let Ok(state) = play(&setup, &moving) else {
+            panic!("broken: {setup:?}")
+        };
+        assert!(state.entries[0].is_none(), "{setup:?}");
+        let later = [
+            Sent(0, Data),
+            Sent(0, Peek),
+            Owner(3),
+            Sent(0, Peek),
+            Mixed,
+            Sent(0, Peek),
+        ];
+        keeps_of(&setup, &[&moving[..], &later[..]].concat(), 1);
+        let resized = Setup::resized(setup.traffic);
+        let moving = [
+            Resized(2),
+            Sent(0, Peek),
+            Sent(0, Data),
+            Mixed,
+            Sent(0, Peek),
+        ];
+        keeps_of(&resized, &[opening, &moving[..]].concat(), 1);
+    }
 }
 
 #[test]

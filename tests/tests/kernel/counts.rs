@@ -11,8 +11,9 @@ use aya::{
 };
 use lb_common::{
     abi::{
-        Address as _, Bucket, BucketKey, Counters, FlowKey, FlowTable, FragmentBudget, Ipv4Address,
-        Ipv6Address, Limited, NeighbourWanted, Occupancy, RecordBudget, Recorded, Unrecorded,
+        Address as _, Bucket, BucketKey, Counters, FlowBucketKey, FlowKey, FlowTable,
+        FragmentBudget, Ipv4Address, Ipv6Address, Limited, NeighbourWanted, Occupancy,
+        RecordBudget, Recorded, Unrecorded,
     },
     datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
@@ -99,7 +100,7 @@ impl Program {
         change_all::<Ipv6Address>(sources, &change);
     }
 
-    /// Makes every bucket of what is made here as if it had never been used.
+    /// Makes every bucket, of what is made here and of new flows, as if it had never been used.
     fn fill_buckets(&mut self) {
         let cpus = nr_cpus().expect("a number of CPUs");
         let mut shared: PerCpuArray<_, Wire<Bucket>> = self.map("BUCKETS");
@@ -110,6 +111,15 @@ impl Program {
                 .expect("a bucket");
         }
         let mut sources: HashMap<_, Wire<BucketKey>, Wire<Bucket>> = self.map("SOURCE_BUCKETS");
+        let keys: Vec<_> = sources.keys().map(|key| key.expect("a key")).collect();
+        for key in keys {
+            sources.remove(&key).expect("an entry");
+        }
+        let mut shared: Array<_, u64> = self.map("FLOW_BUCKETS");
+        for service in SERVICES {
+            shared.set(service, 0, 0).expect("a bucket");
+        }
+        let mut sources: HashMap<_, Wire<FlowBucketKey>, u64> = self.map("SOURCE_FLOW_BUCKETS");
         let keys: Vec<_> = sources.keys().map(|key| key.expect("a key")).collect();
         for key in keys {
             sources.remove(&key).expect("an entry");

@@ -131,6 +131,9 @@ impl Program {
         let prefix = |key: &PrefixKey| (key.length(), key.data());
         let port = |key: &PortKey| (key.length(), key.data());
         self.trie("SERVERS", &old.servers, &new.servers, prefix);
+        self.values("OWN", &old.own, &new.own);
+        self.values("LIMITS", &old.limits, &new.limits);
+        self.trie("ACCESS", &old.access, &new.access, prefix);
         self.trie("LISTENING", &old.listening, &new.listening, prefix);
         self.trie("PORTS", &old.ports, &new.ports, port);
         let (was, is) = (positions(&old.old_tables), positions(&new.old_tables));

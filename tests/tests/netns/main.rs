@@ -1,6 +1,7 @@
 //! Ring 3: real clients and real servers with Sluice between them, in network namespaces. Needs
 //! root and nginx; without them the tests fail, they are not skipped.
 
+mod agent_access;
 mod agent_crossing;
 mod agent_hops;
 mod agent_host;

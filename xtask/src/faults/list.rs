@@ -317,4 +317,72 @@ pub(super) const FAULTS: &[Fault] = &[
         "self.bytes_in += traffic.bytes;",
         "",
     ),
+    // Who may come in.
+    fault(
+        "what is denied comes in",
+        "abi/admit.rs",
+        "number == Self::Deny.number()",
+        "number > Self::Deny.number()",
+    ),
+    fault(
+        "IPv4 clients of a service that crosses counted as one source",
+        "abi/admit.rs",
+        "96 + self.ipv4_bits",
+        "self.ipv4_bits",
+    ),
+    fault(
+        "one flow more than a limit lets in",
+        "abi/admit.rs",
+        "rate.burst.saturating_sub(1)",
+        "rate.burst",
+    ),
+    fault(
+        "link-local sources of IPv6 come in",
+        "abi/address.rs",
+        "high >> 54 == 0xfe80 >> 6 || ",
+        "",
+    ),
+    // Ranges and prefixes, between families, echo.
+    fault(
+        "a prefix found by the client's address",
+        "datapath/service.rs",
+        ".listening(&PrefixKey::lookup(scope, key.destination))",
+        ".listening(&PrefixKey::lookup(scope, key.source))",
+    ),
+    fault(
+        "replies of a range known by one port alone",
+        "datapath/service.rs",
+        "ServiceKey::reverse(key.source, ANY_PORT, key.protocol)",
+        "ServiceKey::reverse(key.source, key.source_port, key.protocol)",
+    ),
+    fault(
+        "a range found by the client's port",
+        "datapath/service.rs",
+        "PortKey::lookup(group, key.protocol, key.destination_port)",
+        "PortKey::lookup(group, key.protocol, key.source_port)",
+    ),
+    fault(
+        "the traffic class lost between families",
+        "datapath/crossing.rs",
+        "class: ip.traffic_class(),",
+        "class: 0,",
+    ),
+    fault(
+        "packets between families measured as they stand",
+        "net/mapped.rs",
+        "Some(_) => length.wrapping_sub(Self::LONGER),",
+        "Some(_) => length,",
+    ),
+    fault(
+        "datagrams without a checksum taken across",
+        "net/mapped.rs",
+        "source.unmapped().is_some() && destination.unmapped().is_none()",
+        "source.unmapped().is_some() && destination.unmapped().is_none() && false",
+    ),
+    fault(
+        "an echo where there is no backend",
+        "datapath/icmp.rs",
+        "    decide::backend(tables, first.ok_or(DropReason::Inconsistent)?.current())?;\n",
+        "    first.ok_or(DropReason::Inconsistent)?;\n",
+    ),
 ];

@@ -3,6 +3,7 @@
 //! reported already.
 
 mod addresses;
+mod admission;
 mod keys;
 mod names;
 mod reach;
@@ -14,19 +15,25 @@ use std::{collections::HashMap, hash::Hash, ptr};
 pub(super) use self::tracking::check as tracking;
 use super::{
     diagnostic::{Code, Finding},
-    raw::{Agent, Balancing, Pool, Service},
+    raw::{Access, Agent, Balancing, Pool, Service},
     source::{At, Place},
     value::Name,
 };
 
 /// Every rule.
-pub(super) fn check(agent: Option<&Agent>, balancing: &Balancing, findings: &mut Vec<Finding>) {
+pub(super) fn check(
+    agent: Option<&Agent>,
+    access: Option<&Access>,
+    balancing: &Balancing,
+    findings: &mut Vec<Finding>,
+) {
     let uses = uses(balancing);
     names::check(agent, balancing, findings);
     addresses::check(&uses, balancing, findings);
     reach::check(&uses, findings);
     keys::check(balancing, findings);
     server_ids::check(&uses, balancing, findings);
+    admission::check(access, balancing, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

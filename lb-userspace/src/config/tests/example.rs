@@ -87,6 +87,8 @@ fn resolved() -> Config {
         mss_clamp: None,
         udp: Udp::Flows,
         server_ids: None,
+        access: None,
+        new_flows: None,
     };
     let address = |ip: &str| BackendAddress {
         ip: ip.parse().unwrap(),
@@ -116,6 +118,7 @@ fn resolved() -> Config {
     };
     Config {
         agent,
+        access: None,
         services: vec![service],
         pools: vec![pool],
     }
@@ -209,6 +212,8 @@ fn is_default(comment: &str) -> bool {
         "quic_lb",
         "max_flows",
         "server_id",
+        "access",
+        "new_flows",
     ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))

@@ -116,6 +116,10 @@ mistakes! {
     range_overlaps: r#"["198.18.0.10:80/tcp"]"# => r#"["198.18.0.10:80/tcp", "198.18.0.10:*/tcp", "198.18.0.10:443/tcp", "198.18.0.10:8000-8099/tcp"]"#;
     range_overlaps_across: "80/tcp" => "80-90/tcp", "[[pool]]" => "[[service]]\nname = \"api\"\nlisten = [\"198.18.0.10:90-99/tcp\", \"198.18.0.10:80-99/udp\", \"198.18.0.0/24:80-99/tcp\"]\npool = \"web\"\n\n[[pool]]";
     range_of_no_ports: "198.18.0.10:80/tcp" => "198.18.0.10:80-/tcp";
+    access_contradicts: "[[service]]" => "[access]\nallow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.0/24\", \"192.0.2.1\"]\n\n[[service]]";
+    access_bits: "[[service]]" => "[access]\ndeny = [\"192.0.2.1/24\", \"not an address\"]\n\n[[service]]";
+    new_flows_of_no_rate: "[[pool]]" => "new_flows = { burst = 5 }\n\n[[pool]]";
+    new_flows_rates: "[[pool]]" => "new_flows = { per_source = \"100\", total = \"0/s\", burst = 0 }\n\n[[pool]]";
     prefix_length: "198.18.0.10:80/tcp" => "198.18.0.0/33:80/tcp";
     prefix_bits: "198.18.0.10:80/tcp" => "198.18.0.10/24:80/tcp";
     prefix_without_port: "198.18.0.10:80/tcp" => "198.18.0.0/24/tcp";

@@ -98,7 +98,7 @@ fn from_flows_to_sources(flavour: Flavour) -> Story {
     })
 }
 
-/// A client's address, all over the room, with some of its bits (as IPv6 counts them) changed.
+/// A client's address, all over the room but no martian, with some of its bits (as IPv6 counts them) changed.
 fn address(version: Version, number: u8, change: u128) -> IpAddr {
     let n = u128::from(number) + 1;
     match version {
@@ -107,7 +107,7 @@ fn address(version: Version, number: u8, change: u128) -> IpAddr {
             Ipv4Addr::from_bits(bits ^ (change >> 96) as u32).into()
         }
         Version::V6 => {
-            let bits = n.wrapping_mul(0x2001_0db8_1234_5678_9abc_def0_1357_9bdf);
+            let bits = n.wrapping_mul(0x2a00_0db8_1234_5678_9abc_def0_1357_9bdf);
             Ipv6Addr::from_bits(bits ^ change).into()
         }
     }
