@@ -138,11 +138,14 @@ fn options(ip: &[u8], end: usize) -> Result<(), PassReason> {
             _ if *length < 2 => return Err(PassReason::IpOptions),
             _ => usize::from(*length),
         };
+        if at > end {
+            return Err(PassReason::IpOptions);
+        }
     }
     Ok(())
 }
 
-/// Reads a frame of IPv6. Up to seven extension headers are read, and up to 128 bytes of them.
+/// Reads a frame of IPv6. Up to eight extension headers are read, and up to 128 bytes of them.
 pub(super) fn read_v6(frame: &[u8]) -> Result<Headers, PassReason> {
     let ip = frame.get(ETHERNET..).unwrap_or_default();
     if ip.len() < 40 {
@@ -181,7 +184,7 @@ pub(super) fn read_v6(frame: &[u8]) -> Result<Headers, PassReason> {
             _ => return Err(PassReason::OtherProtocol),
         }
         count += 1;
-        if piece != Piece::Later && (before > 40 + 128 || count == 8) {
+        if piece != Piece::Later && (before > 40 + 128 || count == 9) {
             return Err(PassReason::ExtensionHeader);
         }
     }
