@@ -1,5 +1,6 @@
 //! Where services listen on more than one address and port: ranges of ports, all ports, and whole
-//! prefixes; and whose the connection ids are that name their server. Tries of the kernel (`BPF_MAP_TYPE_LPM_TRIE`), in which the longest prefix wins:
+//! prefixes; and whose the connection ids are that name their server. Tries of the kernel
+//! (`BPF_MAP_TYPE_LPM_TRIE`), in which the longest prefix wins:
 //!
 //! ```text
 //!   address ──► mark, or longest prefix ──► group ──► (group, protocol, port) ──► number of a service

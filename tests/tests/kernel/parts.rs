@@ -1,5 +1,5 @@
 //! Frames in several parts (multi-buffer XDP), of which the first part ends within the headers: the
-//! same comes of them as of frames in one piece.
+//! same comes of them as of frames in one piece, where no other program is needed.
 
 use sluice_tests::cases::{self, case::Case, ring::run};
 
@@ -11,14 +11,18 @@ const FIRST_PARTS: [usize; 4] = [14, 20, 36, 60];
 /// Every so many of the rows, another one for each length.
 const SHARE: usize = 7;
 
-fn is_whole(case: &Case) -> bool {
-    case.host_only.is_none()
+/// Whether the program that reads packets of any shape is enough: what it has read is not answered, and
+/// neither ICMP errors nor flows between families are its.
+fn is_read_alone(case: &Case) -> bool {
+    let others = ["an error", "the client is told"];
+    let elsewhere = case.name.starts_with("across,") || case.name.starts_with("made for");
+    case.host_only.is_none() && !elsewhere && !others.iter().any(|what| case.name.contains(what))
 }
 
 #[test]
 fn frames_in_parts_are_handled_as_others() {
     let network = Network::create().expect("a network namespace");
-    let cases: Vec<Case> = cases::all().into_iter().filter(is_whole).collect();
+    let cases: Vec<Case> = cases::all().into_iter().filter(is_read_alone).collect();
     let wrong = network.run(|| {
         let mut wrong = Vec::new();
         for (n, first_part) in FIRST_PARTS.into_iter().enumerate() {

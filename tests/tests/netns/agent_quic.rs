@@ -125,19 +125,25 @@ fn short(backend: usize, shift: u8, nonce: u8) -> Vec<u8> {
     [&[0x40][..], &id, &[0x5a; 40]].concat()
 }
 
+/// How often a datagram is sent: an answer may be lost while the gateway asks for a client's neighbour.
+const TRIES: u32 = 5;
+
 /// Who answers a client's datagram; nobody, if none comes back in time.
 fn who_answers(site: &Site, family: Family, number: u32, datagram: &[u8]) -> Option<u8> {
     let ask = || {
         let socket = UdpSocket::bind((client(family, number), 0))?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         socket.connect(SocketAddr::new(SERVICE.of(family), PORT))?;
-        socket.send(datagram)?;
         let mut answer = [0];
-        match socket.recv(&mut answer) {
-            Ok(_) => Ok(Some(answer[0])),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.into()),
+        for _ in 0..TRIES {
+            socket.send(datagram)?;
+            match socket.recv(&mut answer) {
+                Ok(_) => return Ok(Some(answer[0])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(None)
     };
     site.network().client.run(ask).unwrap()
 }
