@@ -13,12 +13,12 @@ use std::{
 };
 
 use sluice_tests::{
-    addresses::{BACKENDS, CLIENTS, Dual, Family, GATEWAY_BACK, client},
+    addresses::{BACKENDS, Dual, Family, client},
     network::Network,
     wait,
 };
 
-use super::site::{PATIENCE, Site};
+use super::site::{PATIENCE, Site, lead_back};
 
 /// Where clients send to.
 const SERVICE: Dual = Dual {
@@ -54,19 +54,6 @@ fn balancing(weights: [u16; 3], shift: u8) -> String {
          [[pool]]\nname = \"http3\"\nforward = \"nat\"\n\n{backends}",
         SERVICE.v4, SERVICE.v6
     )
-}
-
-/// The backends' way to the clients leads through the gateway.
-fn lead_back(network: &Network) {
-    for backend in &network.backends {
-        for (family, clients, via) in [
-            ("-4", CLIENTS.0, GATEWAY_BACK.of(Family::Ipv4)),
-            ("-6", CLIENTS.1, GATEWAY_BACK.of(Family::Ipv6)),
-        ] {
-            let route = format!("{family} route replace {clients} via {via}");
-            backend.ip(&route).unwrap();
-        }
-    }
 }
 
 /// Servers that answer every datagram with their number. Dropped, they end.

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use sluice_tests::{
-    addresses::{BACKENDS, CLIENTS, Dual, Family, GATEWAY_BACK, SOURCE, client},
-    network::Network,
+    addresses::{BACKENDS, Dual, Family, SOURCE, client},
     wait,
 };
 
-use super::site::{PATIENCE, Site};
+use super::site::{PATIENCE, Site, lead_back};
 
 /// The port that the backends' servers listen on.
 const BACKEND_PORT: u16 = 8080;
@@ -32,19 +31,6 @@ fn balancing(range: &str) -> String {
          source = [\"{}\", \"{}\"]\n\n{backends}",
         SOURCE.v4, SOURCE.v6
     )
-}
-
-/// The backends' way to the clients leads through the gateway.
-fn lead_back(network: &Network) {
-    for backend in &network.backends {
-        for (family, clients, via) in [
-            ("-4", CLIENTS.0, GATEWAY_BACK.of(Family::Ipv4)),
-            ("-6", CLIENTS.1, GATEWAY_BACK.of(Family::Ipv6)),
-        ] {
-            let route = format!("{family} route replace {clients} via {via}");
-            backend.ip(&route).unwrap();
-        }
-    }
 }
 
 /// Whether each of these is answered.

@@ -14,7 +14,7 @@ use nix::{
 };
 use serde_json::Value;
 use sluice_tests::{
-    addresses::{BACKENDS, Dual, Family, TUNNEL, client},
+    addresses::{BACKENDS, CLIENTS, Dual, Family, GATEWAY_BACK, TUNNEL, client},
     clients::LIMIT,
     http::{self, Request},
     namespace::Namespace,
@@ -179,4 +179,17 @@ fn run(surroundings: &Surroundings, balancing: &str) -> Sluice {
 
 fn text(surroundings: &Surroundings, balancing: &str) -> String {
     surroundings.configuration().agent() + "\n" + balancing
+}
+
+/// The backends' way to the clients leads through the gateway.
+pub(super) fn lead_back(network: &Network) {
+    for backend in &network.backends {
+        for (family, clients, via) in [
+            ("-4", CLIENTS.0, GATEWAY_BACK.of(Family::Ipv4)),
+            ("-6", CLIENTS.1, GATEWAY_BACK.of(Family::Ipv6)),
+        ] {
+            let route = format!("{family} route replace {clients} via {via}");
+            backend.ip(&route).unwrap();
+        }
+    }
 }
