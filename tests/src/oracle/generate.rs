@@ -50,6 +50,8 @@ struct Source {
     dice: Dice,
     /// What chooses instead; nothing once it is used up.
     choices: Option<IntoIter<u8>>,
+    /// The addresses that services listen on, prefixes left out.
+    listening: Vec<IpAddr>,
 }
 
 impl Source {
@@ -57,6 +59,7 @@ impl Source {
         Self {
             dice: Dice::new(seed),
             choices: None,
+            listening: Vec::new(),
         }
     }
 
@@ -102,7 +105,11 @@ impl Source {
         let crossing = self.once_in(3);
         let services = (1..=SERVICES)
             .map(|id| self.service(id, crossing, &mut backends))
-            .collect();
+            .collect::<Vec<Service>>();
+        let whole = services
+            .iter()
+            .filter(|s| !matches!(s.listens, Listens::Prefix(..)));
+        self.listening = whole.map(|s| s.end.ip()).collect();
         let both = |host| Version::ALL.map(|version| version.inner(host));
         let mut sources = both(254).to_vec();
         if self.once_in(2) {
@@ -522,6 +529,16 @@ impl Source {
         }
     }
 
+    /// From an address that a service listens on, if any does.
+    fn ours(&mut self) -> Flaw {
+        let count = self.listening.len() as u32;
+        if count == 0 {
+            return Flaw::Land;
+        }
+        let n = self.below(count) as usize;
+        Flaw::Ours(self.listening[n])
+    }
+
     fn flaw(&mut self) -> Flaw {
         if !self.once_in(8) {
             return Flaw::None;
@@ -536,7 +553,7 @@ impl Source {
             7 => Flaw::Version(self.pick(&[0x44, 0x65, 0x55, 0x40])),
             8 | 9 => self.pick(&[Flaw::Surplus, Flaw::Transport]),
             10 => Flaw::Land,
-            11 => Flaw::Ours(self.below(SERVICES) as u8),
+            11 => self.ours(),
             _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{
@@ -139,8 +139,8 @@ pub(super) enum Flaw {
     Mapped,
     /// It comes from the address that it is for.
     Land,
-    /// It comes from the address that the service of this number listens on, if not at others' as well.
-    Ours(u8),
+    /// It comes from this address, which a service listens on, if that is of its family.
+    Ours(IpAddr),
     /// Its TCP header says that it is 4 bytes long, or its UDP header that all is 3.
     Transport,
 }
@@ -349,11 +349,13 @@ impl Flaw {
             }
             Self::Land if bytes[12] == 8 => bytes.copy_within(30..34, 26),
             Self::Land => bytes.copy_within(38..54, 22),
-            Self::Ours(id) if bytes[12] == 8 => bytes[26..30].copy_from_slice(&[198, 18, 1, id]),
-            Self::Ours(id) => {
-                let address = Ipv6Addr::new(0xfd00, 0x18, 1, 0, 0, 0, 0, id.into());
+            Self::Ours(IpAddr::V4(address)) if bytes[12] == 8 => {
+                bytes[26..30].copy_from_slice(&address.octets());
+            }
+            Self::Ours(IpAddr::V6(address)) if bytes[12] != 8 => {
                 bytes[22..38].copy_from_slice(&address.octets());
             }
+            Self::Ours(_) => {}
             Self::Byte(at, byte) => {
                 let at = usize::from(at) % bytes.len().min(90);
                 bytes[at] = byte;
