@@ -1,4 +1,5 @@
-//! The maps, and [`Tables`] over them. Sizes marked "at load" are set by the agent.
+//! The maps, [`Tables`] over them, and the global functions that the verifier walks once. Sizes marked
+//! "at load" are set by the agent.
 //!
 //! Every map is a BTF map, so that other loaders (bpftool) can read the object too.
 
