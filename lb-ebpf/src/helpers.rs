@@ -103,10 +103,12 @@ impl<A> Fib<A> {
     }
 }
 
-/// Asks the kernel for the way of a packet that leaves with these ends (`bpf_xdp_fib_lookup` in net/core/filter.c).
+/// Asks the kernel for the way of a packet that came from the device `ifindex` and leaves with these ends
+/// (`bpf_xdp_fib_lookup` in net/core/filter.c).
 #[inline(always)]
 pub(crate) fn route<F: Family>(
     ctx: &XdpContext,
+    ifindex: u32,
     ends: &Rewrite<F::Address>,
     leaving: Leaving,
 ) -> Option<Fib<F::Address>> {
@@ -122,7 +124,7 @@ pub(crate) fn route<F: Family>(
     lookup.sport = u16::from_ne_bytes(ends.source_port);
     lookup.dport = u16::from_ne_bytes(ends.destination_port);
     lookup.__bindgen_anon_1.tot_len = leaving.length;
-    lookup.ifindex = ingress_ifindex(ctx);
+    lookup.ifindex = ifindex;
     if F::VERSION == 4 {
         lookup.__bindgen_anon_2.tos = leaving.traffic_class;
     }

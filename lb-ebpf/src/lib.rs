@@ -14,7 +14,7 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, CROSSING, UNCOMMON},
+    abi::{ASIDE, CROSSING, PACKET, TAGGED, UNCOMMON},
     datapath::{self, Egress, Handled, Outcome, Question},
 };
 
@@ -33,6 +33,21 @@ pub fn handle(ctx: &XdpContext) -> u32 {
     go_on(ctx, &tables, handled)
 }
 
+/// Takes the tags of one packet off and goes on with it, if it is of a VLAN of ours; the answer is an XDP
+/// action.
+#[inline(always)]
+pub fn handle_tagged(ctx: &XdpContext) -> u32 {
+    let (tables, mut packet) = (KernelTables::new(ctx), XdpPacket::new(ctx));
+    let outcome = match datapath::handle_tagged(&mut packet, &tables) {
+        Some(outcome) => outcome,
+        None => {
+            tables::go_on(ctx, PACKET);
+            datapath::leave_unread(&mut packet, &tables)
+        }
+    };
+    action(ctx, outcome)
+}
+
 /// Handles one packet of a flow whose ends may be of both families; the answer is an XDP action.
 #[inline(always)]
 pub fn handle_crossing(ctx: &XdpContext) -> u32 {
@@ -45,20 +60,25 @@ pub fn handle_crossing(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
     // After a tail call: there is no such program.
+    let mut packet = XdpPacket::new(ctx);
     let outcome = match handled {
         Handled::Done(outcome) => outcome,
+        Handled::Tagged => {
+            tables::go_on(ctx, TAGGED);
+            datapath::leave_unread(&mut packet, tables)
+        }
         Handled::Uncommon => {
             tables::go_on(ctx, UNCOMMON);
-            datapath::leave_unread(tables)
+            datapath::leave_unread(&mut packet, tables)
         }
         Handled::Crossing => {
             tables::go_on(ctx, CROSSING);
-            datapath::leave_uncrossed(tables)
+            datapath::leave_uncrossed(&mut packet, tables)
         }
         Handled::Aside(question) => {
             tables::ask(question);
             tables::go_on(ctx, ASIDE);
-            datapath::leave_unanswered(tables, question)
+            datapath::leave_unanswered(&mut packet, tables, question)
         }
     };
     action(ctx, outcome)
@@ -70,7 +90,7 @@ pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
     let outcome = match XdpWindow::new(ctx) {
         Some(mut window) => datapath::handle_uncommon(&mut window, &tables),
-        None => datapath::leave_unread(&tables),
+        None => datapath::leave_unread(&mut XdpPacket::new(ctx), &tables),
     };
     action(ctx, outcome)
 }

@@ -14,6 +14,12 @@ mod entry {
         lb_ebpf::handle(&ctx)
     }
 
+    /// The program for packets with VLAN tags; by tail call.
+    #[xdp(frags)]
+    fn tagged(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_tagged(&ctx)
+    }
+
     /// The program for packets that are not plain; by tail call.
     #[xdp(frags)]
     fn uncommon(ctx: XdpContext) -> u32 {

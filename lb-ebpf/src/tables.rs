@@ -22,14 +22,15 @@ use lb_common::{
         FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
         MAX_ACCESS, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES,
         MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES,
-        MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NeighbourWanted, NextHop, OWN_WORDS,
-        Occupancy, OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
-        RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service,
-        Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Timeouts, Traffic, Unrecorded,
+        MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, MAX_VLANS, NeighbourWanted, NextHop,
+        OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData, PortKey, PrefixData, PrefixKey,
+        RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, SERVICE_POSITIONS,
+        Seed, Service, Slot, SourcePorts, TABLE_SIZES, TableId, TableSize, Tags, Timeouts, Traffic,
+        Unrecorded, VlanKey,
     },
     datapath::{
         self, DropReason, FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Outcome,
-        Prefixes, Question, Route, Scratch, Tables,
+        Prefixes, Question, Route, Scratch, Tables, Tagged,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -81,6 +82,9 @@ static HAS_NAT_RANGES: Global<u8> = Global::new(1);
 /// Whether any service listens on a whole prefix.
 #[unsafe(no_mangle)]
 static HAS_PREFIXES: Global<u8> = Global::new(1);
+/// Whether any of our devices is a VLAN's.
+#[unsafe(no_mangle)]
+static HAS_VLANS: Global<u8> = Global::new(1);
 /// Whether every outcome is logged.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG: Global<u8> = Global::new(0);
@@ -94,6 +98,12 @@ static PROGRAMS: ProgramArray<{ PROGRAM_COUNT as usize }> = ProgramArray::new();
 /// MAC address and index of our devices, by the kernel's number.
 #[btf_map]
 static INGRESS: Array<HopWord, { MAX_IFINDEX as usize }> = Array::new();
+/// MAC address and index of our VLAN devices, by the device below and the tags.
+#[btf_map]
+static VLANS: HashMap<VlanKey, HopWord, { MAX_VLANS as usize }> = HashMap::new();
+/// What is known of the tags of the packet at hand.
+#[btf_map]
+static TAGGED: PerCpuArray<Tagged, 1> = PerCpuArray::new();
 /// Our devices as senders.
 #[btf_map]
 static DEVICES: Array<Device, { MAX_DEVICES as usize }> = Array::new();
@@ -271,6 +281,16 @@ impl<'a> KernelTables<'a> {
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         Self { ctx }
     }
+
+    /// The kernel's number of the device that the packet came from, which may be a VLAN's.
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        if !self.has_vlans() {
+            return helpers::ingress_ifindex(self.ctx);
+        }
+        let device = self.device(self.ingress().device());
+        device.map_or(0, |device| device.ifindex)
+    }
 }
 
 /// What is known of prefixes, which is the same for all packets.
@@ -441,8 +461,31 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn ingress(&self) -> HopWord {
+    fn arrived(&self) -> HopWord {
         by_ifindex(helpers::ingress_ifindex(self.ctx))
+    }
+
+    #[inline(always)]
+    fn has_vlans(&self) -> bool {
+        HAS_VLANS.load() != 0
+    }
+
+    #[inline(always)]
+    fn vlan(&self, tags: Tags) -> HopWord {
+        let key = VlanKey::new(helpers::ingress_ifindex(self.ctx), tags);
+        match VLANS.get_ptr(&key) {
+            // SAFETY: an aligned word of an element whose memory the kernel keeps while the program
+            // runs; the agent alone writes to the map.
+            Some(device) => unsafe { *device },
+            None => HopWord::NONE,
+        }
+    }
+
+    #[inline(always)]
+    fn with_tagged<R>(&self, work: impl FnOnce(&mut Tagged) -> R) -> Option<R> {
+        let tagged = TAGGED.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+        Some(work(unsafe { &mut *tagged }))
     }
 
     #[inline(always)]
@@ -825,7 +868,7 @@ macro_rules! family_tables {
                 ends: &Rewrite<<$family as Family>::Address>,
                 leaving: Leaving,
             ) -> Route<<$family as Family>::Address> {
-                route::<$family>(self.ctx, ends, leaving)
+                route::<$family>(self.ctx, self.ifindex(), ends, leaving)
             }
 
             #[inline(always)]
@@ -903,10 +946,11 @@ fn refused(error: i32) -> InsertError {
 #[inline(always)]
 fn route<F: Family>(
     ctx: &XdpContext,
+    ifindex: u32,
     ends: &Rewrite<F::Address>,
     leaving: Leaving,
 ) -> Route<F::Address> {
-    let Some(fib) = helpers::route::<F>(ctx, ends, leaving) else {
+    let Some(fib) = helpers::route::<F>(ctx, ifindex, ends, leaving) else {
         return Route::None(DropReason::Inconsistent);
     };
     let device = by_ifindex(fib.ifindex).device();

@@ -22,12 +22,9 @@ const FRONT: u32 = 64;
 /// Bytes of a frame that are copied at most: Ethernet, tags, all IP headers that are walked, TCP.
 const COPIED: u32 = 256;
 
-/// Where the copy may start: it moves back when headers are put in front, and forward when tags are
-/// left out.
-const MAX_START: u32 = FRONT + 8;
-
-/// Room for the longest copy at the last place where it may start, as the verifier sees it.
-const SIZE: usize = (MAX_START + FRONT + COPIED) as usize;
+/// Room for the longest copy at the last place where it may start, as the verifier sees it. It moves back
+/// when headers are put in front.
+const SIZE: usize = (FRONT + FRONT + COPIED) as usize;
 
 /// The copy of a frame's first bytes.
 #[repr(C)]
@@ -171,7 +168,7 @@ impl AnyShape for XdpWindow<'_> {
         let (start, end) = (self.window.start, self.window.end);
         let length = helpers::opaque(end.wrapping_sub(start).into());
         let start = helpers::opaque(start.into());
-        if start > MAX_START.into() || length == 0 || length > (FRONT + COPIED).into() {
+        if start > FRONT.into() || length == 0 || length > (FRONT + COPIED).into() {
             return false;
         }
         // SAFETY: start and length are within `bytes`, by their bounds above.

@@ -18,6 +18,7 @@ mod next_hop;
 mod range;
 mod service;
 mod slot;
+mod vlan;
 
 pub use address::{Address, Ipv4Address, Ipv6Address};
 pub use admit::{
@@ -47,12 +48,16 @@ pub use service::{
     numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
+pub use vlan::{Tag, Tags, VlanKey};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
+
+/// VLANs that frames may come in on.
+pub const MAX_VLANS: u32 = 1 << 12;
 
 /// The highest interface index (as the kernel numbers them) that can be attached to, plus one.
 pub const MAX_IFINDEX: u32 = 1 << 16;
@@ -94,7 +99,7 @@ pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 pub const MAX_SOURCES: u32 = 1 << 12;
 
 /// Programs that the packet program goes on to by a tail call.
-pub const PROGRAM_COUNT: u32 = 4;
+pub const PROGRAM_COUNT: u32 = 5;
 
 /// Number of the one for packets that are not plain.
 pub const UNCOMMON: u32 = 0;
@@ -102,6 +107,10 @@ pub const UNCOMMON: u32 = 0;
 pub const ASIDE: u32 = 1;
 /// Number of the one for flows whose ends are of both families.
 pub const CROSSING: u32 = 2;
+/// Number of the one for frames with VLAN tags.
+pub const TAGGED: u32 = 3;
+/// Number of the packet program itself, which goes on once the tags are off.
+pub const PACKET: u32 = 4;
 
 /// Prefixes that frames made here are counted for.
 pub const MAX_BUCKETS: u32 = 1 << 14;
@@ -120,7 +129,8 @@ const _: () = {
     assert!(size_of::<Reverse<Ipv6Address>>() == 24);
     assert!(size_of::<Backend>() == 48);
     assert!(size_of::<NextHop>() == 16);
-    assert!(size_of::<Device>() == 16);
+    assert!(size_of::<Device>() == 24);
+    assert!(size_of::<VlanKey>() == 16);
     assert!(size_of::<FlowKey<Ipv4Address>>() == 16);
     assert!(size_of::<FlowKey<Ipv6Address>>() == 40);
     assert!(size_of::<FlowEntry<Ipv4Address>>() == 64);

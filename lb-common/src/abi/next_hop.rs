@@ -3,6 +3,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::vlan::Tags;
+
 /// An Ethernet address.
 #[derive(
     Clone,
@@ -93,17 +95,20 @@ pub struct NextHop {
 pub struct Device {
     /// Its MAC address and its own index.
     pub hop: HopWord,
+    /// The tags that frames leave with; none but through a VLAN device.
+    pub tags: Tags,
     /// The kernel's number for it.
     pub ifindex: u32,
     padding: u32,
 }
 
 impl Device {
-    /// The device of this MAC address and index.
-    pub fn new(hop: HopWord, ifindex: u32) -> Self {
+    /// The device of this MAC address, index and number, frames through which get these tags.
+    pub fn new(hop: HopWord, ifindex: u32, tags: Tags) -> Self {
         let padding = 0;
         Self {
             hop,
+            tags,
             ifindex,
             padding,
         }

@@ -10,11 +10,11 @@
 
 use crate::{
     abi::{HopWord, ServiceTraits},
-    net::{Error, EthernetHeader, Icmp, Ipv4, Ipv6, Trim},
+    net::{Error, EthernetHeader, Icmp, Ipv4, Ipv6, Packet, Trim},
 };
 
 use super::{
-    icmp, made,
+    end, icmp, made,
     outcome::{AnswerReason, DropReason, Outcome, PassReason, Stop},
     parse, service,
     tables::{FamilyTables, Tables},
@@ -25,6 +25,8 @@ use super::{
 pub enum Handled {
     /// All is said.
     Done(Outcome),
+    /// Nothing was changed or counted: [`handle_tagged`](super::handle_tagged) decides.
+    Tagged,
     /// Nothing was changed or counted: [`handle_uncommon`](super::handle_uncommon) decides.
     Uncommon,
     /// Nothing was changed or counted: [`handle_crossing`](super::handle_crossing) decides.
@@ -63,7 +65,7 @@ impl Question {
             Stop::Drop(DropReason::BackendGone) => Handled::Aside(Self::BackendGone),
             Stop::Uncommon => Handled::Uncommon,
             Stop::Crossing => Handled::Crossing,
-            Stop::Pass(_) | Stop::Drop(_) => Handled::Done(stop.into()),
+            Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged => Handled::Done(stop.into()),
         }
     }
 
@@ -120,16 +122,17 @@ where
         Ok(parse::Link::Ipv6) => judge::<Ipv6, P, T>(packet, tables, &question),
         Err(stop) => stop.into(),
     };
-    tables.count_outcome(ingress.device(), outcome);
-    outcome
+    end(packet, tables, ingress, outcome)
 }
 
 /// Counts a packet that was left aside and that nobody is there to decide on.
 #[inline(always)]
-pub fn leave_unanswered<T: Tables>(tables: &T, question: Question) -> Outcome {
-    let outcome = question.unanswered();
-    tables.count_outcome(tables.ingress().device(), outcome);
-    outcome
+pub fn leave_unanswered<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    question: Question,
+) -> Outcome {
+    end(packet, tables, tables.ingress(), question.unanswered())
 }
 
 /// A function of its own in the kernel, so that the families do not pay for each other's stack.

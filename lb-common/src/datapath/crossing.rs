@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     aside::{Handled, Question},
-    flow,
+    end, flow,
     outcome::{DropReason, Egress, Outcome, Stop},
     parse, service,
     tables::{FamilyTables, Tables},
@@ -38,18 +38,17 @@ where
         Ok(egress) => Handled::Done(Outcome::Forward(egress)),
         Err(stop) => Question::of(stop),
     };
-    if let Handled::Done(outcome) = handled {
-        tables.count_outcome(tables.ingress().device(), outcome);
+    match handled {
+        Handled::Done(outcome) => Handled::Done(end(packet, tables, tables.ingress(), outcome)),
+        left => left,
     }
-    handled
 }
 
 /// Counts a packet of such a flow that nobody is there to decide on.
 #[inline(always)]
-pub fn leave_uncrossed<T: Tables>(tables: &T) -> Outcome {
+pub fn leave_uncrossed<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
     let outcome = Outcome::Drop(DropReason::Inconsistent);
-    tables.count_outcome(tables.ingress().device(), outcome);
-    outcome
+    end(packet, tables, tables.ingress(), outcome)
 }
 
 #[inline(always)]
@@ -258,7 +257,7 @@ fn give_back<P: Trim>(packet: &mut P, lost: &Lost, stop: Stop) -> Stop {
         Stop::TooBig { mtu } => Stop::TooBig {
             mtu: mtu.saturating_sub(Mapped::LONGER as u16),
         },
-        Stop::Pass(_) | Stop::Drop(_) | Stop::Uncommon | Stop::Crossing => stop,
+        Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Uncommon | Stop::Crossing => stop,
     }
 }
 

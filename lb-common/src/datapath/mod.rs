@@ -9,10 +9,11 @@
 //!              └──────────┴───────────┴──────────┴──────────┴───────────┴──► Pass or Drop, with a reason
 //! ```
 //!
-//! Plain packets have their headers at constant offsets. All others (tags, options, extension
-//! headers, fragments, frames in parts) are left to a second program, which runs the same stages
-//! behind a stage `uncommon` that finds the headers. Flows whose ends are of both families are left
-//! to a third one (`crossing`).
+//! Plain packets have their headers at constant offsets. All others (options, extension headers,
+//! fragments, frames in parts) are left to a second program, which runs the same stages behind a stage
+//! `uncommon` that finds the headers. Flows whose ends are of both families are left to a third one
+//! (`crossing`). VLAN tags are taken off first, by a program `tagged`, which then goes on to the packet
+//! program; whichever ends puts tags on (`tags`).
 //!
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
@@ -41,6 +42,7 @@ mod service;
 mod state;
 mod steer;
 mod tables;
+mod tags;
 mod uncommon;
 mod unsettled;
 
@@ -51,7 +53,9 @@ pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
 pub use tables::{
     FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Prefixes, Route, Scratch, Tables,
+    Tagged,
 };
+pub use tags::handle_tagged;
 pub use uncommon::handle_uncommon;
 
 use crate::{
@@ -62,7 +66,7 @@ use crate::{
 use parse::Parsed;
 
 /// Decides on a packet, rewrites it if it is forwarded, and counts what became of it, unless that is
-/// left to [`handle_uncommon`], [`handle_crossing`] or [`handle_aside`].
+/// left to [`handle_tagged`], [`handle_uncommon`], [`handle_crossing`] or [`handle_aside`].
 #[inline(always)]
 pub fn handle<P, T>(packet: &mut P, tables: &T) -> Handled
 where
@@ -72,20 +76,33 @@ where
     let ingress = tables.ingress();
     let handled = match judge(packet, tables, ingress) {
         Ok(egress) => Handled::Done(Outcome::Forward(egress)),
+        Err(Stop::Tagged) if tables.has_vlans() => Handled::Tagged,
         Err(stop) => Question::of(stop),
     };
-    if let Handled::Done(outcome) = handled {
-        tables.count_outcome(ingress.device(), outcome);
+    match handled {
+        Handled::Done(outcome) => Handled::Done(end(packet, tables, ingress, outcome)),
+        left => left,
     }
-    handled
+}
+
+/// Puts on the tags that the packet leaves with, and counts what became of it.
+#[inline(always)]
+fn end<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    ingress: HopWord,
+    outcome: Outcome,
+) -> Outcome {
+    let outcome = tags::put_on(packet, tables, outcome);
+    tables.count_outcome(ingress.device(), outcome);
+    outcome
 }
 
 /// Counts a packet that is not plain and that nobody is there to read.
 #[inline(always)]
-pub fn leave_unread<T: Tables>(tables: &T) -> Outcome {
+pub fn leave_unread<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
     let outcome = Outcome::Pass(PassReason::NotRead);
-    tables.count_outcome(tables.ingress().device(), outcome);
-    outcome
+    end(packet, tables, tables.ingress(), outcome)
 }
 
 #[inline(always)]

@@ -36,6 +36,8 @@ pub enum Stop {
         /// The largest that does, bytes.
         mtu: u16,
     },
+    /// It has VLAN tags: the program that takes them off decides.
+    Tagged,
     /// It is not plain: the program that reads every shape decides.
     Uncommon,
     /// Its flow may have ends of both families: the program for these decides.
@@ -77,7 +79,7 @@ reasons! {
         Arp = "arp",
         /// Neither IP nor ARP.
         OtherEthertype = "other_ethertype",
-        /// A VLAN tag.
+        /// VLAN tags of no VLAN device among the agent's interfaces, or more than two.
         Vlan = "vlan",
         /// The frame is for another MAC address than the interface's: multicast, broadcast, or flooded by a switch.
         OtherMac = "other_mac",
@@ -234,6 +236,7 @@ impl From<Stop> for Outcome {
             Stop::Pass(reason) => Self::Pass(reason),
             Stop::Drop(reason) => Self::Drop(reason),
             Stop::TooBig { .. } => Self::Drop(DropReason::TooBig),
+            Stop::Tagged => Self::Pass(PassReason::Vlan),
             Stop::Uncommon => Self::Pass(PassReason::NotRead),
             Stop::Crossing => Self::Drop(DropReason::CrossingShape),
         }

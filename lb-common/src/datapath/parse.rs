@@ -52,17 +52,23 @@ pub(super) fn link<P: Packet>(packet: &P, ingress: HopWord) -> Result<Link, Stop
     let Some(ethernet) = packet.header::<EthernetHeader>(0) else {
         return Err(unread::<P>(PassReason::Truncated));
     };
-    let link = match ethernet.ethertype() {
-        EtherType::Ipv4 => Link::Ipv4,
-        EtherType::Ipv6 => Link::Ipv6,
-        EtherType::Arp => return Err(PassReason::Arp.into()),
-        EtherType::Vlan => return Err(unread::<P>(PassReason::Vlan)),
-        EtherType::Other => return Err(PassReason::OtherEthertype.into()),
-    };
+    let link = carried(ethernet.ethertype())?;
     if !ingress.has_mac(ethernet.destination) {
         return Err(PassReason::OtherMac.into());
     }
     Ok(link)
+}
+
+/// What of this type is for us, if it is for our MAC address.
+#[inline(always)]
+pub(super) fn carried(ethertype: EtherType) -> Result<Link, Stop> {
+    match ethertype {
+        EtherType::Ipv4 => Ok(Link::Ipv4),
+        EtherType::Ipv6 => Ok(Link::Ipv6),
+        EtherType::Arp => Err(PassReason::Arp.into()),
+        EtherType::Vlan => Err(Stop::Tagged),
+        EtherType::Other => Err(PassReason::OtherEthertype.into()),
+    }
 }
 
 /// Reads the IP header and the ports.

@@ -12,6 +12,7 @@ use super::{
     outcome::{DropReason, Stop},
     parse::{Facts, Parsed},
     tables::Tables,
+    tags,
 };
 
 /// Puts the packet, its hops less one, behind the headers that lead to its backend: an IP header of
@@ -318,7 +319,7 @@ where
     Ok(())
 }
 
-/// Writes the Ethernet header towards the next hop.
+/// Writes the Ethernet header towards the next hop, which its device's tags are put into at last.
 #[inline(always)]
 pub(super) fn link<F: Family, P: Packet, T: Tables>(
     packet: &mut P,
@@ -333,6 +334,7 @@ pub(super) fn link<F: Family, P: Packet, T: Tables>(
         .header_mut::<EthernetWords>(0)
         .ok_or(DropReason::Inconsistent)?;
     ethernet.set(next.hop, device.hop, F::ETHERTYPE);
+    tags::note(tables, device.tags);
     Ok(())
 }
 
@@ -360,6 +362,6 @@ pub(super) fn fits_as<F: Family>(
         Stop::TooBig { mtu } => Stop::TooBig {
             mtu: F::from_wire(mtu, destination),
         },
-        Stop::Pass(_) | Stop::Drop(_) | Stop::Uncommon | Stop::Crossing => stop,
+        Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Uncommon | Stop::Crossing => stop,
     })
 }

@@ -8,7 +8,7 @@ use crate::{
         FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget,
         Fragmented, HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable, PortKey,
         PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, Seed,
-        Service, Slot, SourcePorts, TableId, Timeouts, Traffic,
+        Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -16,6 +16,7 @@ use crate::{
 use super::{
     outcome::{DropReason, Outcome},
     state::Segment,
+    tags,
 };
 
 /// What is known of prefixes.
@@ -82,9 +83,26 @@ pub trait Tables: Prefixes {
     /// Jiffies in a second.
     fn hertz(&self) -> u32;
 
-    /// MAC address and index of the device that the packet came from; device 0 if it is not one
-    /// of the agent's.
-    fn ingress(&self) -> HopWord;
+    /// MAC address and index of the device that the frame came from; device 0 if it is not one of the
+    /// agent's.
+    fn arrived(&self) -> HopWord;
+
+    /// Whether any of the agent's devices is a VLAN's.
+    fn has_vlans(&self) -> bool;
+
+    /// MAC address and index of the VLAN device whose frames come through the device that this one came
+    /// from, with these tags; device 0 if there is none.
+    fn vlan(&self, tags: Tags) -> HopWord;
+
+    /// Lends what is known of this packet's tags: empty when its first program starts.
+    fn with_tagged<R>(&self, work: impl FnOnce(&mut Tagged) -> R) -> Option<R>;
+
+    /// MAC address and index of the device that the packet came from, which may be a VLAN's; device 0 if
+    /// it is not one of the agent's.
+    #[inline(always)]
+    fn ingress(&self) -> HopWord {
+        tags::ingress(self)
+    }
 
     /// One of our devices, as a sender.
     fn device(&self, index: u16) -> Option<Device>;
@@ -342,6 +360,18 @@ impl<A: Address> Default for Scratch<A> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What is known of a packet's tags from one program to the next.
+#[derive(Clone, Copy, Debug, Default, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Tagged {
+    /// The VLAN device that it came from, once its tags are off; device 0: it had none.
+    pub(super) device: HopWord,
+    /// Those tags.
+    pub(super) came: Tags,
+    /// The tags that it leaves with if it is forwarded or answered.
+    pub(super) leaves: Tags,
 }
 
 /// What a route look-up needs to know of a packet beside its ends.

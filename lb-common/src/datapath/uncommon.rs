@@ -12,6 +12,7 @@ use super::{
     outcome::{DropReason, Egress, Outcome, PassReason, Stop},
     parse::{self, Parsed},
     tables::FamilyTables,
+    tags,
 };
 
 /// Decides on a packet that [`handle`](super::handle) leaves, rewrites it if it is forwarded, and
@@ -24,9 +25,20 @@ where
 {
     let ingress = tables.ingress();
     let outcome = match judge(packet, tables, ingress) {
-        Ok(egress) if packet.commit() => Outcome::Forward(egress),
-        Ok(_) => Outcome::Drop(DropReason::NoHeadroom),
+        Ok(egress) => Outcome::Forward(egress),
         Err(stop) => stop.into(),
+    };
+    let came_off = tags::came_off(tables);
+    let outcome = tags::put_on(packet, tables, outcome);
+    let changed = match outcome {
+        Outcome::Forward(_) | Outcome::Answer(_) => true,
+        Outcome::Pass(_) => came_off,
+        Outcome::Drop(_) => false,
+    };
+    let outcome = if changed && !packet.commit() {
+        Outcome::Drop(DropReason::NoHeadroom)
+    } else {
+        outcome
     };
     tables.count_outcome(ingress.device(), outcome);
     outcome

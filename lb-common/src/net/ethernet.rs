@@ -12,7 +12,7 @@ use zerocopy::{
     little_endian::{U32, U64},
 };
 
-use crate::abi::{HopWord, MacAddress};
+use crate::abi::{HopWord, MacAddress, Tags};
 
 /// The header of every frame.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -51,11 +51,95 @@ impl EthernetWords {
         (self.first.get(), self.second.get())
     }
 
+    /// What the frame carries, network order.
+    #[inline(always)]
+    pub fn ethertype(&self) -> [u8; 2] {
+        self.ethertype
+    }
+
     /// Writes the whole header: with the addresses of another one.
     #[inline(always)]
     pub fn set_as(&mut self, (first, second): (u64, u32), ethertype: [u8; 2]) {
         (self.first, self.second) = (U64::new(first), U32::new(second));
         self.ethertype = ethertype;
+    }
+}
+
+/// The start of a frame with one tag, in such words.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct OneTag {
+    first: U64,
+    second: U32,
+    tag: U32,
+    ethertype: [u8; 2],
+}
+
+/// The start of a frame with two tags, in such words.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct TwoTags {
+    first: U64,
+    second: U32,
+    tags: U64,
+    ethertype: [u8; 2],
+}
+
+/// What the start of a frame with tags says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaggedHeader {
+    /// Both addresses, as [`EthernetWords::addresses`] has them.
+    pub addresses: (u64, u32),
+    /// The tags.
+    pub tags: Tags,
+    /// What the frame carries behind them, network order.
+    pub ethertype: [u8; 2],
+}
+
+impl From<OneTag> for TaggedHeader {
+    #[inline(always)]
+    fn from(header: OneTag) -> Self {
+        Self {
+            addresses: (header.first.get(), header.second.get()),
+            tags: Tags::from_word(header.tag.get().into()),
+            ethertype: header.ethertype,
+        }
+    }
+}
+
+impl From<TwoTags> for TaggedHeader {
+    #[inline(always)]
+    fn from(header: TwoTags) -> Self {
+        Self {
+            addresses: (header.first.get(), header.second.get()),
+            tags: Tags::from_word(header.tags.get()),
+            ethertype: header.ethertype,
+        }
+    }
+}
+
+impl From<TaggedHeader> for OneTag {
+    /// The first of the tags alone.
+    #[inline(always)]
+    fn from(header: TaggedHeader) -> Self {
+        Self {
+            first: U64::new(header.addresses.0),
+            second: U32::new(header.addresses.1),
+            tag: U32::new(header.tags.word() as u32),
+            ethertype: header.ethertype,
+        }
+    }
+}
+
+impl From<TaggedHeader> for TwoTags {
+    #[inline(always)]
+    fn from(header: TaggedHeader) -> Self {
+        Self {
+            first: U64::new(header.addresses.0),
+            second: U32::new(header.addresses.1),
+            tags: U64::new(header.tags.word()),
+            ethertype: header.ethertype,
+        }
     }
 }
 
@@ -74,6 +158,20 @@ pub enum EtherType {
     Other,
 }
 
+impl EtherType {
+    /// What these bytes of a header say.
+    #[inline(always)]
+    pub fn of(bytes: [u8; 2]) -> Self {
+        match u16::from_be_bytes(bytes) {
+            0x0800 => Self::Ipv4,
+            0x86dd => Self::Ipv6,
+            0x0806 => Self::Arp,
+            0x8100 | 0x88a8 | 0x9100 => Self::Vlan,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl EthernetHeader {
     /// Length in bytes.
     pub const LEN: usize = 14;
@@ -81,12 +179,6 @@ impl EthernetHeader {
     /// What the frame carries.
     #[inline(always)]
     pub fn ethertype(&self) -> EtherType {
-        match u16::from_be_bytes(self.ethertype) {
-            0x0800 => EtherType::Ipv4,
-            0x86dd => EtherType::Ipv6,
-            0x0806 => EtherType::Arp,
-            0x8100 | 0x88a8 | 0x9100 => EtherType::Vlan,
-            _ => EtherType::Other,
-        }
+        EtherType::of(self.ethertype)
     }
 }

@@ -12,7 +12,7 @@ mod shape;
 mod transport;
 
 pub use checksum::Delta;
-pub use ethernet::{EtherType, EthernetHeader, EthernetWords};
+pub use ethernet::{EtherType, EthernetHeader, EthernetWords, OneTag, TaggedHeader, TwoTags};
 pub use icmp::{Error, Icmp, IcmpHeader, Message};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
 pub use mapped::Mapped;

@@ -9,7 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use lb_common::abi::{
-    ASIDE, CROSSING, MAX_IFINDEX, RecordLimits, ReplyLimits, Seed, SourcePorts, UNCOMMON,
+    ASIDE, CROSSING, MAX_IFINDEX, PACKET, RecordLimits, ReplyLimits, Seed, SourcePorts, TAGGED,
+    UNCOMMON,
 };
 
 use super::{
@@ -110,7 +111,6 @@ impl Program {
             1,
         )?)?;
         let mut ebpf = load(constants, hertz)?;
-        program(&mut ebpf, "sluice")?.load()?;
         program(&mut ebpf, "clock")?.load()?;
         link_programs(&mut ebpf)?;
         Ok(Self { ebpf, hertz })
@@ -273,6 +273,7 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("HAS_NAT", &nat, true)
         .override_global("HAS_NAT_RANGES", &u8::from(constants.nat_ranges), true)
         .override_global("HAS_PREFIXES", &u8::from(constants.prefixes), true)
+        .override_global("HAS_VLANS", &0u8, true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
@@ -292,8 +293,8 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
         .try_into()?)
 }
 
-/// Loads the programs that the packet program goes on to, and tells it where they are. It finds them
-/// for as long as this process holds the map, which the kernel empties then
+/// Loads the packet program and those that it goes on to, and tells each where the others are. They find
+/// them for as long as this process holds the map, which the kernel empties then
 /// (`prog_array_map_clear`, kernel/bpf/arraymap.c).
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     const MAP: &str = "PROGRAMS";
@@ -302,6 +303,8 @@ pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
         ("uncommon", UNCOMMON),
         ("aside", ASIDE),
         ("crossing", CROSSING),
+        ("tagged", TAGGED),
+        ("sluice", PACKET),
     ] {
         let next = program(ebpf, name)?;
         next.load()?;

@@ -9,7 +9,7 @@ use std::{
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
     MacAddress, NextHop, Outer, Reverse, Scheduler, Service, ServiceKey, ServiceSpec,
-    ServiceTraits, Slot, TableId,
+    ServiceTraits, Slot, TableId, Tags,
 };
 
 use crate::{
@@ -163,7 +163,7 @@ fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
     let device = |(name, link): (&String, &Link)| {
         let index = *inputs.ids.devices.get(name)?;
         let hop = HopWord::new(MacAddress(link.mac), index);
-        Some((index, Device::new(hop, link.ifindex)))
+        Some((index, Device::new(hop, link.ifindex, Tags::NONE)))
     };
     inputs.links.iter().filter_map(device).collect()
 }

@@ -18,6 +18,7 @@
 //!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
+//!               tagging  the same rows, all devices being VLANs'
 //! ```
 //! What is expected is written here or computed by etherparse and by plain code of this module;
 //! lb-common has no part in it. A row is one entry of a theme's `rows`; it says the same in both
@@ -27,6 +28,7 @@ pub mod case;
 pub mod frame;
 pub mod places;
 pub mod ring;
+pub mod tagging;
 pub mod world;
 
 mod admission;

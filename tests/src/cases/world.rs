@@ -9,7 +9,7 @@ use lb_common::{
     abi::{
         Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, MacAddress, NextHop,
         OldTable, PortKey, PrefixKey, RecordLimits, ReplyLimits, Reverse, Seed, Service, Slot,
-        SourcePorts, TableId, TableSize, Timeouts,
+        SourcePorts, TableId, TableSize, Tags, Timeouts, VlanKey,
     },
     net::{Ipv4, Ipv6},
 };
@@ -38,6 +38,8 @@ pub struct World {
     pub flow_capacity: usize,
     /// The agent's devices by ifindex.
     pub ingress: BTreeMap<u32, HopWord>,
+    /// The agent's VLAN devices, by what their frames are known by.
+    pub vlans: BTreeMap<VlanKey, HopWord>,
     /// The agent's devices as senders.
     pub devices: BTreeMap<u16, Device>,
     /// The ifindex that a redirect to a device goes to.
@@ -105,6 +107,8 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether a service listens on a whole prefix.
     pub prefixes: bool,
+    /// Whether a device is a VLAN's.
+    pub vlans: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -197,11 +201,13 @@ impl World {
             nat: true,
             nat_ranges: true,
             prefixes: true,
+            vlans: true,
         };
         Self {
             constants,
             flow_capacity: usize::MAX,
             ingress: ours().map(|i| (i.ifindex, i.hop())).collect(),
+            vlans: BTreeMap::new(),
             devices: ours().map(|i| (i.device, i.sender())).collect(),
             redirect: ours().map(|i| (i.device, i.ifindex)).collect(),
             next_hops: [(NEXT_HOP, next)].into(),
@@ -255,7 +261,7 @@ impl Interface {
     }
 
     fn sender(&self) -> Device {
-        Device::new(self.hop(), self.ifindex)
+        Device::new(self.hop(), self.ifindex, Tags::NONE)
     }
 }
 

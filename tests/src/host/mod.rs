@@ -27,12 +27,19 @@ use crate::cases::{
 /// What becomes of a packet, and the frame afterwards: as the programs decide, one after the other.
 pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
     let mut handled = datapath::handle(&mut packet, tables);
+    if handled == Handled::Tagged {
+        handled = match datapath::handle_tagged(&mut packet, tables) {
+            Some(outcome) => Handled::Done(outcome),
+            None => datapath::handle(&mut packet, tables),
+        };
+    }
     if handled == Handled::Crossing {
         handled = datapath::handle_crossing(&mut packet, tables);
     }
     let outcome = match handled {
         Handled::Done(outcome) => outcome,
-        Handled::Crossing => datapath::leave_uncrossed(tables),
+        Handled::Crossing => datapath::leave_uncrossed(&mut packet, tables),
+        Handled::Tagged => datapath::leave_unread(&mut packet, tables),
         Handled::Uncommon => return decide_uncommon(packet, tables),
         Handled::Aside(question) => datapath::handle_aside(&mut packet, tables, question),
     };

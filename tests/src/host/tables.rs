@@ -13,12 +13,12 @@ use lb_common::{
         HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_BACKENDS, MAX_DEVICES,
         MAX_NEXT_HOPS, MAX_REVERSES, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop, OWN_WORDS,
         Occupancy, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
-        Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Timeouts,
-        Traffic, Unrecorded,
+        Reverse, Rewrite, SERVICE_POSITIONS, Seed, Service, Slot, SourcePorts, TableId, Tags,
+        Timeouts, Traffic, Unrecorded, VlanKey,
     },
     datapath::{
         self, DropReason, Egress, FamilyTables, InsertError, Leaving, Outcome, Prefixes, Route,
-        Scratch, Tables,
+        Scratch, Tables, Tagged,
     },
     net::{Family, Ipv4, Ipv6},
 };
@@ -56,6 +56,7 @@ pub struct HostTables {
     source_buckets: RefCell<HashMap<FlowBucketKey, FlowBucket>>,
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
+    tagged: RefCell<Tagged>,
     redirected: Cell<Option<u16>>,
     wanted: RefCell<Vec<(u32, IpAddr)>>,
     counts: RefCell<Counts>,
@@ -95,6 +96,7 @@ impl HostTables {
             source_buckets: RefCell::default(),
             unrecorded: RefCell::default(),
             newly_unrecorded: RefCell::default(),
+            tagged: RefCell::default(),
             redirected: Cell::new(None),
             wanted: RefCell::default(),
             counts: RefCell::default(),
@@ -276,8 +278,21 @@ impl Tables for HostTables {
         HERTZ
     }
 
-    fn ingress(&self) -> HopWord {
+    fn arrived(&self) -> HopWord {
         self.device_of(self.ifindex)
+    }
+
+    fn has_vlans(&self) -> bool {
+        self.world.constants.vlans
+    }
+
+    fn vlan(&self, tags: Tags) -> HopWord {
+        let key = VlanKey::new(self.ifindex, tags);
+        self.world.vlans.get(&key).copied().unwrap_or(HopWord::NONE)
+    }
+
+    fn with_tagged<R>(&self, work: impl FnOnce(&mut Tagged) -> R) -> Option<R> {
+        Some(work(&mut self.tagged.borrow_mut()))
     }
 
     fn device(&self, index: u16) -> Option<Device> {

@@ -10,7 +10,11 @@ mod slots;
 use std::collections::BTreeSet;
 
 use sluice_tests::{
-    cases::{self, ring::run},
+    cases::{
+        self,
+        ring::run,
+        tagging::{Plan, Tagging},
+    },
     host::HostRing,
 };
 
@@ -23,6 +27,29 @@ fn every_case_on_the_host() {
         .filter_map(|case| run(case, &mut ring).err())
         .collect();
     println!("{} rows on the host", cases.len());
+    assert!(
+        wrong.is_empty(),
+        "{} rows fail:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// The same rows, whose interfaces are VLANs.
+#[test]
+fn every_case_in_vlans_on_the_host() {
+    let cases = cases::all();
+    let wrong: Vec<_> = Plan::ALL
+        .into_iter()
+        .flat_map(|plan| {
+            let mut ring = Tagging::new(plan, HostRing::default());
+            let cases = cases.iter().filter(|case| Plan::takes(case));
+            cases.filter_map(move |case| {
+                let wrong = run(case, &mut ring).err()?;
+                Some(format!("{plan:?}: {wrong}"))
+            })
+        })
+        .collect();
     assert!(
         wrong.is_empty(),
         "{} rows fail:\n{}",

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, ArrayOfMaps, DevMap, Map, MapData,
+        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::abi::{
-    Affinity, Exception, FlowTable, Fragmented, Ipv4Address, Ipv6Address, OldTable, PortKey,
-    PrefixKey, Service, Slot, TableId, TableSize,
+    Affinity, Exception, FlowTable, Fragmented, HopWord, Ipv4Address, Ipv6Address, OldTable,
+    PortKey, PrefixKey, Service, Slot, TableId, TableSize, VlanKey,
 };
 use lb_userspace::kernel::{OBJECT, Wire, link_programs};
 use sluice_tests::cases::world::{Constants, HERTZ, World};
@@ -46,6 +46,7 @@ impl Program {
             nat,
             nat_ranges,
             prefixes,
+            vlans,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -61,6 +62,7 @@ impl Program {
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
+            .override_global("HAS_VLANS", &u8::from(vlans), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)
@@ -73,9 +75,6 @@ impl Program {
             .map_max_entries("AFFINITIES_V6", 1024)
             .load(OBJECT)
             .expect("the packet program");
-        let program = ebpf.program_mut(NAME).expect("a program of this name");
-        let program: &mut Xdp = program.try_into().expect("an XDP program");
-        program.load().expect("a program that the verifier takes");
         link_programs(&mut ebpf).expect("programs that the verifier takes");
         let mut world = World::without_services();
         world.constants = constants;
@@ -112,6 +111,7 @@ impl Program {
     pub(crate) fn change(&mut self, new: &World) {
         let old = std::mem::replace(&mut self.world, new.clone());
         self.values("INGRESS", &old.ingress, &new.ingress);
+        self.vlans(&old.vlans, &new.vlans);
         self.values("DEVICES", &wide(&old.devices), &wide(&new.devices));
         self.values("NEXT_HOPS", &old.next_hops, &new.next_hops);
         self.values("BACKENDS", &old.backends, &new.backends);
@@ -185,6 +185,20 @@ impl Program {
             array
                 .set(*index, Wire(*value), 0)
                 .expect("an index below the array's size");
+        }
+    }
+
+    fn vlans(&mut self, old: &BTreeMap<VlanKey, HopWord>, new: &BTreeMap<VlanKey, HopWord>) {
+        let mut vlans: HashMap<_, Wire<VlanKey>, Wire<HopWord>> = self.map("VLANS");
+        for gone in old.keys().filter(|gone| !new.contains_key(gone)) {
+            vlans
+                .remove(&Wire(*gone))
+                .expect("a VLAN that was written before");
+        }
+        for (key, device) in new {
+            vlans
+                .insert(Wire(*key), Wire(*device), 0)
+                .expect("room for a VLAN");
         }
     }
 
