@@ -2,10 +2,14 @@
 
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::xdp_md,
     helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use lb_common::net::{Header, Packet, Trim};
+use lb_common::{
+    abi::Tags,
+    net::{self, Header, Packet, Trim},
+};
 
 /// A received frame, by the bounds that the kernel gave.
 pub(crate) struct XdpPacket<'a> {
@@ -29,14 +33,13 @@ impl<'a> XdpPacket<'a> {
     fn move_start(&mut self, bytes: i32) -> bool {
         // SAFETY: the context is the one that the kernel passed in. No reference into the frame
         // outlives the borrow of `self`.
-        if unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), bytes) } != 0 {
-            return false;
-        }
+        let moved = unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), bytes) } == 0;
         self.refresh();
-        true
+        moved
     }
 
-    /// Takes the bounds that the kernel gives now.
+    /// Takes the bounds that the kernel gives now. To the verifier the ones before are no bounds any more,
+    /// even where nothing was moved.
     #[inline(always)]
     fn refresh(&mut self) {
         (self.start, self.end) = (self.ctx.data(), self.ctx.data_end());
@@ -54,6 +57,18 @@ impl<'a> XdpPacket<'a> {
         unsafe { core::hint::assert_unchecked(start != 0) };
         Some(start)
     }
+}
+
+/// Puts tags into a frame; 1, or 0 if there is no room. A global function to the kernel, whose verifier
+/// walks it once, and for which no bounds of the frame need to be known where it is called.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn put_tags(ctx: *mut xdp_md, tags: u64) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    u32::from(net::put_tags(
+        &mut XdpPacket::new(&ctx),
+        Tags::from_word(tags),
+    ))
 }
 
 impl Packet for XdpPacket<'_> {
@@ -89,6 +104,11 @@ impl Packet for XdpPacket<'_> {
     fn grow(&mut self, bytes: usize) -> bool {
         self.move_start(-(bytes as i32))
     }
+
+    #[inline(always)]
+    fn put_tags(&mut self, tags: Tags) -> bool {
+        put_tags(self.ctx.as_ptr().cast(), tags.word()) != 0
+    }
 }
 
 impl Trim for XdpPacket<'_> {
@@ -105,10 +125,7 @@ impl Trim for XdpPacket<'_> {
             let more = bpf_xdp_get_buff_len(self.ctx.as_ptr().cast()) as i32 - length as i32;
             more < 0 || bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), -more) != 0
         };
-        if failed {
-            return false;
-        }
         self.refresh();
-        true
+        !failed
     }
 }

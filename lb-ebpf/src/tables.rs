@@ -286,10 +286,12 @@ impl<'a> KernelTables<'a> {
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         if !self.has_vlans() {
-            return helpers::ingress_ifindex(self.ctx);
+            return self.arrived_ifindex();
         }
-        let device = self.device(self.ingress().device());
-        device.map_or(0, |device| device.ifindex)
+        // SAFETY: as in `ingress`.
+        noted().map_or(0, |tagged| unsafe {
+            (&raw const (*tagged).ifindex).read_volatile()
+        })
     }
 }
 
@@ -462,7 +464,25 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn arrived(&self) -> HopWord {
-        by_ifindex(helpers::ingress_ifindex(self.ctx))
+        by_ifindex(self.arrived_ifindex())
+    }
+
+    #[inline(always)]
+    fn arrived_ifindex(&self) -> u32 {
+        helpers::ingress_ifindex(self.ctx)
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> HopWord {
+        if !self.has_vlans() {
+            return self.arrived();
+        }
+        // SAFETY: a field of this CPU's own element, and no other program runs on it meanwhile. Volatile,
+        // so that the verifier sees memory of which it knows nothing, and not a VLAN's device or another,
+        // with each of which it would walk all that follows.
+        noted().map_or(HopWord::NONE, |tagged| unsafe {
+            (&raw const (*tagged).device).read_volatile()
+        })
     }
 
     #[inline(always)]
@@ -472,7 +492,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn vlan(&self, tags: Tags) -> HopWord {
-        let key = VlanKey::new(helpers::ingress_ifindex(self.ctx), tags);
+        let key = VlanKey::new(self.arrived_ifindex(), tags);
         match VLANS.get_ptr(&key) {
             // SAFETY: an aligned word of an element whose memory the kernel keeps while the program
             // runs; the agent alone writes to the map.
@@ -483,9 +503,8 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn with_tagged<R>(&self, work: impl FnOnce(&mut Tagged) -> R) -> Option<R> {
-        let tagged = TAGGED.get_ptr_mut(0)?;
         // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
-        Some(work(unsafe { &mut *tagged }))
+        Some(work(unsafe { &mut *noted()? }))
     }
 
     #[inline(always)]
@@ -688,6 +707,12 @@ fn port_key(key: &PortKey) -> &Key<PortData> {
 }
 
 /// MAC address and index of the device that the kernel numbers `ifindex`.
+/// What is known of this packet's tags.
+#[inline(always)]
+fn noted() -> Option<*mut Tagged> {
+    TAGGED.get_ptr_mut(0)
+}
+
 #[inline(always)]
 fn by_ifindex(ifindex: u32) -> HopWord {
     INGRESS.get(ifindex).copied().unwrap_or(HopWord::NONE)

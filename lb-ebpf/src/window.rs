@@ -12,7 +12,10 @@ use aya_ebpf::{
     macros::btf_map,
     programs::XdpContext,
 };
-use lb_common::net::{AnyShape, Family, Header, Layout, Packet, Piece};
+use lb_common::{
+    abi::Tags,
+    net::{AnyShape, Family, Header, Layout, Packet, Piece, put_tags},
+};
 
 use crate::helpers;
 
@@ -138,6 +141,11 @@ impl Packet for XdpWindow<'_> {
         }
         self.window.start = start;
         true
+    }
+
+    #[inline(always)]
+    fn put_tags(&mut self, tags: Tags) -> bool {
+        put_tags(self, tags)
     }
 }
 

@@ -73,7 +73,7 @@ where
     P: Packet,
     T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
 {
-    let ingress = tables.ingress();
+    let ingress = tags::enter(tables);
     let handled = match judge(packet, tables, ingress) {
         Ok(egress) => Handled::Done(Outcome::Forward(egress)),
         Err(Stop::Tagged) if tables.has_vlans() => Handled::Tagged,

@@ -16,7 +16,6 @@ use crate::{
 use super::{
     outcome::{DropReason, Outcome},
     state::Segment,
-    tags,
 };
 
 /// What is known of prefixes.
@@ -87,6 +86,9 @@ pub trait Tables: Prefixes {
     /// agent's.
     fn arrived(&self) -> HopWord;
 
+    /// The kernel's number of the device that the frame came from.
+    fn arrived_ifindex(&self) -> u32;
+
     /// Whether any of the agent's devices is a VLAN's.
     fn has_vlans(&self) -> bool;
 
@@ -98,10 +100,15 @@ pub trait Tables: Prefixes {
     fn with_tagged<R>(&self, work: impl FnOnce(&mut Tagged) -> R) -> Option<R>;
 
     /// MAC address and index of the device that the packet came from, which may be a VLAN's; device 0 if
-    /// it is not one of the agent's.
+    /// it is not one of the agent's. Known once the packet
+    /// program has begun.
     #[inline(always)]
     fn ingress(&self) -> HopWord {
-        tags::ingress(self)
+        if !self.has_vlans() {
+            return self.arrived();
+        }
+        let device = self.with_tagged(|tagged| tagged.device);
+        device.unwrap_or(HopWord::NONE)
     }
 
     /// One of our devices, as a sender.
@@ -366,8 +373,11 @@ impl<A: Address> Default for Scratch<A> {
 #[derive(Clone, Copy, Debug, Default, FromBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Tagged {
-    /// The VLAN device that it came from, once its tags are off; device 0: it had none.
-    pub(super) device: HopWord,
+    /// The device that it came from: the VLAN's, once its tags are off; device 0: not noted yet.
+    pub device: HopWord,
+    /// The kernel's number for it.
+    pub ifindex: u32,
+    pub(super) padding: u32,
     /// Those tags.
     pub(super) came: Tags,
     /// The tags that it leaves with if it is forwarded or answered.

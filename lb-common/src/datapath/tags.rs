@@ -19,16 +19,19 @@ use super::{
     tables::{Tables, Tagged},
 };
 
-/// The device that the packet came from: the VLAN's, once the tags are off.
+/// Notes where the packet comes from, unless its tags were taken off, which has noted that, and tells.
 #[inline(always)]
-pub(super) fn ingress<T: Tables + ?Sized>(tables: &T) -> HopWord {
-    if !tables.has_vlans() {
-        return tables.arrived();
+pub(super) fn enter<T: Tables>(tables: &T) -> HopWord {
+    if tables.has_vlans() {
+        let (device, ifindex) = (tables.arrived(), tables.arrived_ifindex());
+        // Where nothing can be noted, the packet comes from no device of ours.
+        let _ = tables.with_tagged(|tagged| {
+            if tagged.device.device() == 0 {
+                (tagged.device, tagged.ifindex) = (device, ifindex);
+            }
+        });
     }
-    match tables.with_tagged(|tagged| tagged.device) {
-        Some(device) if device.device() != 0 => device,
-        _ => tables.arrived(),
-    }
+    tables.ingress()
 }
 
 /// Takes the tags of a frame off that is of one of our VLANs and carries IP for us. `Some`: it is not,
@@ -84,6 +87,8 @@ fn take_off<P: Trim, T: Tables>(
     if !ethernet.is_some_and(|ethernet| device.has_mac(ethernet.destination)) {
         return Err(PassReason::OtherMac.into());
     }
+    let sender = tables.device(device.device());
+    let ifindex = sender.ok_or(DropReason::Inconsistent)?.ifindex;
     // The kernel does not let the first part of a frame become shorter than an Ethernet header.
     if !packet.strip(header.tags.length()) {
         return Err(PassReason::Vlan.into());
@@ -94,6 +99,8 @@ fn take_off<P: Trim, T: Tables>(
     let noted = tables.with_tagged(|tagged| {
         *tagged = Tagged {
             device,
+            ifindex,
+            padding: 0,
             came: header.tags,
             leaves: Tags::NONE,
         };
@@ -134,28 +141,10 @@ pub(super) fn put_on<P: Packet, T: Tables>(
             Outcome::Drop(_) => Tags::NONE,
         }
     });
-    match write(packet, tags.unwrap_or(Tags::NONE)) {
-        Some(()) => outcome,
-        None => Outcome::Drop(DropReason::NoHeadroom),
-    }
-}
-
-#[inline(always)]
-fn write<P: Packet>(packet: &mut P, tags: Tags) -> Option<()> {
-    if tags == Tags::NONE {
-        return Some(());
-    }
-    let ethernet = packet.header::<EthernetWords>(0)?;
-    let header = TaggedHeader {
-        addresses: ethernet.addresses(),
-        tags,
-        ethertype: ethernet.ethertype(),
-    };
-    packet.grow(tags.length()).then_some(())?;
-    if tags.count() == 1 {
-        *packet.header_mut::<OneTag>(0)? = header.into();
+    let tags = tags.unwrap_or(Tags::NONE);
+    if tags == Tags::NONE || packet.put_tags(tags) {
+        outcome
     } else {
-        *packet.header_mut::<TwoTags>(0)? = header.into();
+        Outcome::Drop(DropReason::NoHeadroom)
     }
-    Some(())
 }

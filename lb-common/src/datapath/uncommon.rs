@@ -11,7 +11,7 @@ use super::{
     fragments, judge_parsed,
     outcome::{DropReason, Egress, Outcome, PassReason, Stop},
     parse::{self, Parsed},
-    tables::FamilyTables,
+    tables::{FamilyTables, Tables},
     tags,
 };
 
@@ -28,7 +28,14 @@ where
         Ok(egress) => Outcome::Forward(egress),
         Err(stop) => stop.into(),
     };
-    let came_off = tags::came_off(tables);
+    finish(packet, tables, outcome)
+}
+
+/// Has the packet leave as it is shown, with its tags, and counts what became of it. A function of its
+/// own in the kernel, for the sake of the others' stack.
+#[inline(never)]
+fn finish<P: AnyShape, T: Tables>(packet: &mut P, tables: &T, outcome: Outcome) -> Outcome {
+    let (ingress, came_off) = (tables.ingress(), tags::came_off(tables));
     let outcome = tags::put_on(packet, tables, outcome);
     let changed = match outcome {
         Outcome::Forward(_) | Outcome::Answer(_) => true,

@@ -6,7 +6,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::ip::Family;
+use crate::abi::Tags;
+
+use super::{
+    ethernet::{EthernetWords, OneTag, TaggedHeader, TwoTags},
+    ip::Family,
+};
 
 /// A header: plain bytes of any alignment.
 pub trait Header: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned {}
@@ -90,6 +95,32 @@ pub trait Packet {
     /// Puts `bytes` undefined bytes in front of the frame; offsets count from the new start.
     /// `false`, and nothing is changed, if there is no room.
     fn grow(&mut self, bytes: usize) -> bool;
+
+    /// Puts one tag or two into the frame, with [`put_tags`] in some way; `false` if there is no room.
+    fn put_tags(&mut self, tags: Tags) -> bool;
+}
+
+/// Puts one tag or two into a frame, behind its addresses; `false` if there is no room.
+#[inline(always)]
+pub fn put_tags<P: Packet>(packet: &mut P, tags: Tags) -> bool {
+    put(packet, tags).is_some()
+}
+
+#[inline(always)]
+fn put<P: Packet>(packet: &mut P, tags: Tags) -> Option<()> {
+    let ethernet = packet.header::<EthernetWords>(0)?;
+    let header = TaggedHeader {
+        addresses: ethernet.addresses(),
+        tags,
+        ethertype: ethernet.ethertype(),
+    };
+    packet.grow(tags.length()).then_some(())?;
+    if tags.count() == 1 {
+        *packet.header_mut::<OneTag>(0)? = header.into();
+    } else {
+        *packet.header_mut::<TwoTags>(0)? = header.into();
+    }
+    Some(())
 }
 
 /// A received frame that another one is made of, in which parts of it are left out.

@@ -1,6 +1,9 @@
 //! A frame in a plain vector, with room in front of it.
 
-use lb_common::net::{Header, Packet, Trim};
+use lb_common::{
+    abi::Tags,
+    net::{Header, Packet, Trim, put_tags},
+};
 
 /// A received frame on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,10 @@ impl Packet for HostPacket {
             }
             None => false,
         }
+    }
+
+    fn put_tags(&mut self, tags: Tags) -> bool {
+        put_tags(self, tags)
     }
 }
 

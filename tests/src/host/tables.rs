@@ -57,6 +57,7 @@ pub struct HostTables {
     unrecorded: RefCell<BTreeMap<u32, Unrecorded>>,
     newly_unrecorded: RefCell<Vec<(u32, Recorded)>>,
     tagged: RefCell<Tagged>,
+    came_from: Cell<u16>,
     redirected: Cell<Option<u16>>,
     wanted: RefCell<Vec<(u32, IpAddr)>>,
     counts: RefCell<Counts>,
@@ -97,6 +98,7 @@ impl HostTables {
             unrecorded: RefCell::default(),
             newly_unrecorded: RefCell::default(),
             tagged: RefCell::default(),
+            came_from: Cell::new(0),
             redirected: Cell::new(None),
             wanted: RefCell::default(),
             counts: RefCell::default(),
@@ -127,9 +129,7 @@ impl HostTables {
     /// The device that a packet of this outcome leaves through.
     pub fn leaves(&self, outcome: Outcome) -> Option<u16> {
         match outcome {
-            Outcome::Forward(Egress::Transmit) | Outcome::Answer(_) => {
-                Some(self.ingress().device())
-            }
+            Outcome::Forward(Egress::Transmit) | Outcome::Answer(_) => Some(self.came_from.get()),
             Outcome::Forward(Egress::Redirect) => self.redirected.get(),
             Outcome::Pass(_) | Outcome::Drop(_) => None,
         }
@@ -280,6 +280,10 @@ impl Tables for HostTables {
 
     fn arrived(&self) -> HopWord {
         self.device_of(self.ifindex)
+    }
+
+    fn arrived_ifindex(&self) -> u32 {
+        self.ifindex
     }
 
     fn has_vlans(&self) -> bool {
@@ -433,6 +437,7 @@ impl Tables for HostTables {
     }
 
     fn count_outcome(&self, device: u16, outcome: Outcome) {
+        self.came_from.set(device);
         let mut counts = self.counts.borrow_mut();
         *counts.outcomes.entry((device, outcome.name())).or_default() += 1;
     }

@@ -1,7 +1,10 @@
 //! A frame of any shape, as the kernel's window shows it: its first bytes, and nothing is changed
 //! until the change is committed.
 
-use lb_common::net::{AnyShape, Family, Header, Layout, Packet, Piece};
+use lb_common::{
+    abi::Tags,
+    net::{AnyShape, Family, Header, Layout, Packet, Piece, put_tags},
+};
 
 use super::packet::HostPacket;
 
@@ -70,6 +73,10 @@ impl Packet for HostWindow {
 
     fn grow(&mut self, bytes: usize) -> bool {
         self.shown.grow(bytes)
+    }
+
+    fn put_tags(&mut self, tags: Tags) -> bool {
+        put_tags(self, tags)
     }
 }
 
