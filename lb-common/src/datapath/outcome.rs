@@ -79,7 +79,7 @@ reasons! {
         Arp = "arp",
         /// Neither IP nor ARP.
         OtherEthertype = "other_ethertype",
-        /// VLAN tags of no VLAN device among the agent's interfaces, or more than two.
+        /// VLAN tags of no VLAN device among the agent's interfaces, more than two, or in several parts of a frame's buffer.
         Vlan = "vlan",
         /// The frame is for another MAC address than the interface's: multicast, broadcast, or flooded by a switch.
         OtherMac = "other_mac",

@@ -40,7 +40,14 @@ pub(super) fn enter<T: Tables>(tables: &T) -> HopWord {
 pub fn handle_tagged<P: Trim, T: Tables>(packet: &mut P, tables: &T) -> Option<Outcome> {
     let arrived = tables.arrived();
     let Some(header) = read(packet) else {
-        return Some(ends(tables, arrived, PassReason::Truncated.into()));
+        // In the other case they lie in several parts of its buffer, and can't be taken off.
+        let short = !packet.holds(size_of::<TwoTags>());
+        let reason = if short {
+            PassReason::Truncated
+        } else {
+            PassReason::Vlan
+        };
+        return Some(ends(tables, arrived, reason.into()));
     };
     // Such a frame is of no VLAN (IEEE 802.1Q, section 6.9.1).
     let device = if header.tags.is_priority_alone() {
@@ -57,9 +64,11 @@ pub fn handle_tagged<P: Trim, T: Tables>(packet: &mut P, tables: &T) -> Option<O
     }
 }
 
+/// Counts a frame that ends here, and forgets what was noted of it.
 #[inline(always)]
 fn ends<T: Tables>(tables: &T, device: HopWord, stop: Stop) -> Outcome {
     let outcome = Outcome::from(stop);
+    let _ = tables.with_tagged(core::mem::take);
     tables.count_outcome(device.device(), outcome);
     outcome
 }

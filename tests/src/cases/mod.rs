@@ -12,6 +12,7 @@
 //!   admit                               who may use a service
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   jumbo                               frames that fill several buffers
+//!   vlans                               frames with tags
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
 //!   full_nat, crossing, checksums, flows, routes, spread
@@ -64,6 +65,7 @@ mod spread;
 mod truncated;
 mod tunnels;
 mod unsettled;
+mod vlans;
 
 use case::Case;
 
@@ -94,6 +96,7 @@ pub fn all() -> Vec<Case> {
         spread::rows(),
         jumbo::rows(),
         unsettled::rows(),
+        vlans::rows(),
         golden::rows(),
     ]
     .concat()

@@ -46,12 +46,12 @@ impl Plan {
         }
     }
 
-    /// Whether a row comes to the same with tags: not where it is about the room in front of a frame, of
-    /// which tags are the last to take some.
+    /// Whether a row comes to the same with tags: not where it is about VLANs itself, or about the room in
+    /// front of a frame, of which tags are the last to take some.
     pub fn takes(case: &Case) -> bool {
         let cramped =
             |step: &Step| matches!(step, Step::Frame(arrival) if arrival.headroom != HEADROOM);
-        !case.steps.iter().any(cramped)
+        case.world.vlans.is_empty() && !case.steps.iter().any(cramped)
     }
 
     /// The same world, whose devices are VLANs'. The kernel's numbers stay: what its routes say is meant.
@@ -71,19 +71,19 @@ impl Plan {
 }
 
 /// A ring behind which all devices are VLANs'.
-pub struct Tagging<R> {
-    ring: R,
+pub struct Tagging<'a, R> {
+    ring: &'a mut R,
     plan: Plan,
 }
 
-impl<R: Ring> Tagging<R> {
+impl<'a, R: Ring> Tagging<'a, R> {
     /// Before `ring`.
-    pub fn new(plan: Plan, ring: R) -> Self {
+    pub fn new(plan: Plan, ring: &'a mut R) -> Self {
         Self { ring, plan }
     }
 }
 
-impl<R: Ring> Ring for Tagging<R> {
+impl<R: Ring> Ring for Tagging<'_, R> {
     fn start(&mut self, world: &World) {
         self.ring.start(&self.plan.world(world));
     }

@@ -1,27 +1,17 @@
 //! What the program counted, and what it asked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
     util::nr_cpus,
 };
-use lb_common::{
-    abi::{
-        Address as _, Bucket, BucketKey, Counters, FlowBucketKey, FlowKey, FlowTable,
-        FragmentBudget, Ipv4Address, Ipv6Address, Limited, NeighbourWanted, Occupancy,
-        RecordBudget, Recorded, Unrecorded,
-    },
-    datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
+use lb_common::abi::{
+    Address as _, Bucket, BucketKey, Counters, FlowBucketKey, FlowKey, FlowTable, FragmentBudget,
+    Ipv4Address, Ipv6Address, Limited, NeighbourWanted, Occupancy, RecordBudget, Recorded,
+    Unrecorded,
 };
-use sluice_tests::cases::{
-    places::{INTERFACES, Pool},
-    ring::Counts,
-    world::HERTZ,
-};
+use sluice_tests::cases::{places::Pool, ring::Counts, world::HERTZ};
 use zerocopy::{FromBytes, Immutable};
 
 use crate::program::Program;
@@ -77,11 +67,7 @@ impl Program {
                 map.set(index, zero, 0).expect("a counter");
             }
         }
-        let mut map: PerCpuArray<_, u64> = self.map("OUTCOMES");
-        for index in outcomes().map(|(device, outcome)| place(device, outcome)) {
-            let zero = PerCpuValues::try_from(vec![0; cpus]).expect("a value for each CPU");
-            map.set(index, zero, 0).expect("a counter");
-        }
+        self.before = self.outcomes();
     }
 
     /// Makes what CPUs have recorded of late older.
@@ -183,15 +169,14 @@ impl Program {
     /// What was counted.
     pub(crate) fn counts(&mut self) -> Counts {
         let backends: Vec<_> = self.counted.iter().copied().chain([0]).collect();
-        let map: PerCpuArray<_, u64> = self.map("OUTCOMES");
-        let mut counts = Counts::default();
-        for (device, outcome) in outcomes() {
-            let values = map.get(&place(device, outcome), 0).expect("a counter");
-            let sum: u64 = values.iter().sum();
-            if sum != 0 {
-                *counts.outcomes.entry((device, outcome.name())).or_default() += sum;
-            }
-        }
+        let mut counts = Counts {
+            outcomes: self.outcomes(),
+            ..Counts::default()
+        };
+        counts.outcomes.retain(|outcome, count| {
+            *count -= self.before.get(outcome).copied().unwrap_or_default();
+            *count != 0
+        });
         counts.services = self.counters("SERVICE_COUNTERS", SERVICES);
         counts.backends = self.counters("BACKEND_COUNTERS", backends);
         counts
@@ -226,33 +211,6 @@ impl Program {
         }
         wanted
     }
-}
-
-/// Every outcome at every device, none included.
-fn outcomes() -> impl Iterator<Item = (u16, Outcome)> {
-    let devices: BTreeSet<u16> = INTERFACES
-        .iter()
-        .map(|interface| interface.device)
-        .collect();
-    devices.into_iter().flat_map(|device| {
-        let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
-        let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
-        let answers = AnswerReason::ALL
-            .iter()
-            .map(|reason| Outcome::Answer(*reason));
-        let forwarded = [Outcome::Forward(Egress::Transmit)];
-        forwarded
-            .into_iter()
-            .chain(passes)
-            .chain(drops)
-            .chain(answers)
-            .map(move |outcome| (device, outcome))
-    })
-}
-
-/// Where an outcome is counted.
-fn place(device: u16, outcome: Outcome) -> u32 {
-    u32::from(device) * Outcome::CODES + outcome.code()
 }
 
 /// Changes the budget of every source.

@@ -30,6 +30,8 @@ pub(crate) struct Program {
     slots: BTreeMap<TableId, Array<MapData, Wire<Slot>>>,
     /// Backends that may have counted something.
     pub(crate) counted: BTreeSet<u32>,
+    /// What was counted before the row.
+    pub(crate) before: BTreeMap<(u16, &'static str), u64>,
     /// Bytes of a frame in the first part of its buffer; the rest is in others.
     pub(crate) first_part: usize,
 }
@@ -87,6 +89,7 @@ impl Program {
             world,
             slots: BTreeMap::new(),
             counted: BTreeSet::new(),
+            before: BTreeMap::new(),
             first_part: usize::MAX,
         }
     }
@@ -316,6 +319,11 @@ impl Program {
     /// The packets in fragments of IPv6.
     pub(crate) fn fragmented_v6(&mut self) -> Flows<'_, Ipv6Address, Fragmented> {
         Flows(self.map("FRAGMENTED_V6"))
+    }
+
+    /// A map of this name, of whatever type.
+    pub(crate) fn map_data(&self, name: &str) -> Option<&Map> {
+        self.ebpf.map(name)
     }
 
     /// A map of this name.

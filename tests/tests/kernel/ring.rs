@@ -47,8 +47,8 @@ impl<'a> KernelRing<'a> {
     }
 
     /// Has only so many bytes of every frame lie in the first part of its buffer.
-    pub(crate) fn in_parts(self, first_part: usize) -> Self {
-        Self { first_part, ..self }
+    pub(crate) fn set_first_part(&mut self, bytes: usize) {
+        self.first_part = bytes;
     }
 
     fn program(&mut self) -> &mut Program {
