@@ -23,7 +23,7 @@ mod runner;
 mod sysctl;
 
 pub use error::Error;
-pub use facts::{InterfaceAddress, LinkKind};
+pub use facts::{InterfaceAddress, LinkKind, Vlan, VlanTag};
 pub use host::{Delivery, Host, Interface, deliveries};
 pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
 pub use runner::Resolver;
