@@ -132,9 +132,18 @@ fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagno
             item,
             message,
         )
-        .help(format!("sysctl -w net.{sysctl}.conf.{name}.forwarding=1"))
+        .help(format!(
+            "sysctl -w net.{sysctl}.conf.{}.forwarding=1",
+            in_sysctl(name)
+        ))
     });
     diagnostics.collect()
+}
+
+/// An interface's name as sysctl(8) takes it in a key, whose dots stand for slashes and the other way
+/// round.
+fn in_sysctl(name: &str) -> String {
+    name.replace('.', "/")
 }
 
 /// The addresses that packets must reach this host by: services' and sources'.

@@ -63,6 +63,18 @@ fn a_host_that_does_not_forward_loses_replies() {
     assert_snapshot("host_does_not_forward", &printed(&facts, Severity::Error));
 }
 
+#[test]
+fn a_dot_in_a_name_is_no_dot_in_a_sysctl() {
+    let text = GOOD.replace("eth0", "eth0.100");
+    let loaded = load_text(&text).unwrap();
+    let mut facts = ready();
+    facts.interfaces.insert("eth0.100".into());
+    facts.not_forwarding = [("eth0.100".to_owned(), Family::Ipv4)].into();
+    let found = host::check(&loaded.config, &loaded.places, &facts, Severity::Error);
+    let help = found.iter().find_map(|found| found.help.as_deref());
+    assert_eq!(help, Some("sysctl -w net.ipv4.conf.eth0/100.forwarding=1"));
+}
+
 /// A VLAN device of these VLANs over a device of this name and make.
 fn vlan(ids: &[u16], bottom: &str, make: Option<&str>) -> VlanDevice {
     let bottom = Bottom {
