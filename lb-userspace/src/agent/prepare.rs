@@ -147,6 +147,7 @@ fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Lin
                 ifindex: interface.index.0,
                 mac,
                 mtu: interface.mtu,
+                vlan: None,
             },
         );
     }
