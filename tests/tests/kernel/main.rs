@@ -8,6 +8,7 @@ mod parts;
 mod program;
 mod races;
 mod ring;
+mod vlan;
 
 use sluice_tests::cases::{self, ring::run};
 
