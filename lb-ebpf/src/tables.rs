@@ -492,8 +492,8 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn vlan(&self, tags: Tags) -> HopWord {
-        let key = VlanKey::new(self.arrived_ifindex(), tags);
-        match VLANS.get_ptr(&key) {
+        let key = &VlanKey::new(self.arrived_ifindex(), tags);
+        match VLANS.get_ptr(key) {
             // SAFETY: an aligned word of an element whose memory the kernel keeps while the program
             // runs; the agent alone writes to the map.
             Some(device) => unsafe { *device },

@@ -1,9 +1,12 @@
 //! What a configuration needs to know of this host, read from the kernel.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
-    config::host::{HostFacts, Prefix},
+    config::host::{Bottom, HostFacts, Prefix, VlanDevice},
     model::{Config, Family},
     net::{self, Delivery, Host, Interface},
 };
@@ -26,6 +29,7 @@ pub async fn read(host: &Host, config: &Config) -> Result<HostFacts, net::Error>
             .iter()
             .map(|interface| interface.name.clone())
             .collect(),
+        vlans: vlans(host),
         not_forwarding: host.interfaces.iter().flat_map(not_forwarding).collect(),
         addresses: host.addresses.iter().map(|ours| ours.address).collect(),
         local_routes: local.map(|(address, _)| alone(address)).collect(),
@@ -54,6 +58,25 @@ fn alone(address: IpAddr) -> Prefix {
         IpAddr::V6(_) => 128,
     };
     Prefix { address, length }
+}
+
+/// The VLAN devices, by name.
+fn vlans(host: &Host) -> BTreeMap<String, VlanDevice> {
+    let vlan = |interface: &Interface| {
+        let stack = host.vlan_stack(interface)?;
+        let bottom = stack.bottom.map(|bottom| Bottom {
+            name: bottom.name.clone(),
+            make: bottom.make.clone(),
+        });
+        let device = VlanDevice {
+            ids: stack.tags.iter().map(|tag| tag.id).collect(),
+            mtu: interface.mtu,
+            fitting: stack.mtu,
+            bottom,
+        };
+        Some((interface.name.clone(), device))
+    };
+    host.interfaces.iter().filter_map(vlan).collect()
 }
 
 /// The families that packets from an interface are not routed in.

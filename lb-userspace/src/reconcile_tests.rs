@@ -8,8 +8,8 @@ use std::{
 
 use lb_common::abi::{
     BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
-    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Verdict, listening_scope,
-    mapped_position, numbered_position, server_scope, service_list,
+    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Tag, Tags, Verdict,
+    VlanKey, listening_scope, mapped_position, numbered_position, server_scope, service_list,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -64,6 +64,46 @@ fn every_backend_that_can_be_reached_has_its_share() {
     // The same address is one next hop, whatever pools it is in; its MTU is the smaller one.
     assert_eq!(tables.next_hops.len(), 4);
     assert!(tables.next_hops.values().all(|hop| hop.mtu == 1480));
+}
+
+#[test]
+fn a_vlan_device_is_one_of_its_own_over_the_device_below() {
+    let config = config();
+    let ids = Ids::assign(&config).unwrap();
+    let tables = desired(&config, &ALL);
+    let (below, vlan) = (ids.devices["back"], ids.devices["back.7"]);
+    let tags = Tags::one(Tag::new(0x8100, 7));
+    let device = tables.devices[&vlan];
+    assert_eq!((device.ifindex, device.tags), (12, tags));
+    assert_eq!(
+        tables.vlans,
+        BTreeMap::from([(VlanKey::new(11, tags), device.hop)])
+    );
+    assert_eq!((tables.targets[&below], tables.targets[&vlan]), (11, 11));
+    assert_eq!(tables.devices[&below].tags, Tags::NONE);
+    assert_ne!(tables.devices[&below].hop, device.hop);
+}
+
+#[test]
+fn a_next_hop_behind_a_vlan_device_leaves_through_it() {
+    let config = config();
+    let ids = Ids::assign(&config).unwrap();
+    let (mut links, mut hops) = (links(), hops(&ALL));
+    links.get_mut("back.7").unwrap().mtu = 1400;
+    hops.values_mut().for_each(|hop| hop.ifindex = 12);
+    let inputs = Inputs {
+        config: &config,
+        ids: &ids,
+        links: &links,
+        hops: &hops,
+        hertz: 250,
+    };
+    let tables = state::desired(inputs, &mut Memo::default()).tables;
+    let vlan = ids.devices["back.7"];
+    assert_eq!(tables.next_hops.len(), ALL.len());
+    for hop in tables.next_hops.values() {
+        assert_eq!((hop.hop.device(), hop.mtu), (vlan, 1400));
+    }
 }
 
 #[test]
@@ -733,6 +773,7 @@ fn applying_reaches_the_desired_state_and_then_writes_nothing() {
         assert_eq!(held.slots, wanted.slots);
         assert_eq!(held.next_hops, wanted.next_hops);
         assert_eq!(held.devices, wanted.devices);
+        assert_eq!(held.vlans, wanted.vlans);
         for (index, backend) in &wanted.backends {
             assert_eq!(held.backends.get(index), Some(backend));
         }
@@ -750,6 +791,7 @@ fn every_prefix_of_a_plan_is_safe() {
     for operation in plan::diff(&Tables::default(), &tables) {
         crate::kernel::KernelTables::apply(&mut fake, &operation).unwrap();
         let held = &fake.tables;
+        vlans_lead_on(held);
         for slot in held
             .slots
             .values()
@@ -796,6 +838,16 @@ fn every_prefix_of_a_plan_is_safe() {
             held.ports.values().all(is_there),
             "a service before its ports"
         );
+    }
+}
+
+/// Tags lead to devices that are there, and devices to those that frames leave by.
+fn vlans_lead_on(held: &Tables) {
+    for device in held.vlans.values() {
+        assert!(held.devices.contains_key(&device.device()));
+    }
+    for device in held.devices.keys() {
+        assert!(held.targets.contains_key(device));
     }
 }
 
@@ -886,6 +938,7 @@ impl Host {
             self.keeps_entries_whole(operation);
             crate::kernel::KernelTables::apply(&mut self.fake, operation).unwrap();
             self.applied.apply(operation);
+            vlans_lead_on(&self.fake.tables);
             match operation {
                 Operation::SetService(..) | Operation::RemoveTable(_) => {
                     self.services_are_found(&before, &wanted);
@@ -900,6 +953,7 @@ impl Host {
         assert_eq!(self.fake.tables.slots, wanted.slots);
         assert_eq!(self.fake.tables.next_hops, wanted.next_hops);
         assert_eq!(self.fake.tables.devices, wanted.devices);
+        assert_eq!(self.fake.tables.vlans, wanted.vlans);
         for (n, backend) in &self.fake.tables.backends {
             assert_eq!(wanted.backends.get(n).unwrap_or(&backend.dead()), backend);
         }
@@ -1050,7 +1104,8 @@ fn configs() -> impl Strategy<Value = Config> {
     let one = (backends, any::<bool>(), 0..3usize, 0..2u16, any::<bool>());
     let pools = prop::collection::vec(one, 3);
     let services = subsequence((0..6u16).collect::<Vec<_>>(), 0..=6).prop_shuffle();
-    (pools, services, any::<[u8; 6]>()).prop_map(|(pools, services, leads)| {
+    let everything = (pools, services, any::<[u8; 6]>(), any::<bool>());
+    everything.prop_map(|(pools, services, leads, vlan)| {
         let pools = pools.into_iter().enumerate();
         let pools = pools.map(|(n, (backends, nat, sources, port, large))| {
             let backend = |name: &&str| {
@@ -1092,11 +1147,13 @@ fn configs() -> impl Strategy<Value = Config> {
             let listen: Vec<&str> = listen.iter().map(String::as_str).collect();
             service(&format!("service-{n}"), lead, &listen)
         });
-        Config {
+        let mut config = Config {
             services: services.collect(),
             pools: pools.collect(),
             ..config()
-        }
+        };
+        config.agent.interfaces.truncate(if vlan { 3 } else { 2 });
+        config
     })
 }
 

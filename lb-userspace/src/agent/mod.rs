@@ -53,7 +53,7 @@ use crate::{
 
 use prepare::Prepared;
 use steering::{Answering, Sweeper};
-use view::{Configured, Now, View};
+use view::{Configured, Now, Served, View};
 
 /// How often the agent looks whether slots can go on.
 const TICK: Duration = Duration::from_secs(1);
@@ -237,14 +237,15 @@ impl Agent {
         self.reconcile()
     }
 
-    /// Attaches the program to all interfaces.
+    /// Attaches the program to all interfaces but VLAN devices: it finds their packets on those that they
+    /// lie over.
     fn attach(&self, program: &mut Program) -> anyhow::Result<()> {
-        for name in self.links.keys() {
+        let devices = || self.links.iter().filter(|(_, link)| link.vlan.is_none());
+        for (name, _) in devices() {
             turn_offloads_off(name)?;
         }
-        let devices = self.links.iter();
-        let devices = devices.map(|(name, link)| (name.as_str(), link.ifindex));
-        let attached = program.attach(devices)?;
+        let attached =
+            program.attach(devices().map(|(name, link)| (name.as_str(), link.ifindex)))?;
         for Attachment { name, mode, .. } in &attached {
             match mode {
                 Mode::Native => info!("attached to {name}, in the driver (native)"),
@@ -255,7 +256,13 @@ impl Agent {
                 }
             }
         }
-        self.view.attached(attached);
+        let served = view::served(attached, &self.links);
+        for Served { attachment, lower } in &served {
+            if let Some(lower) = lower {
+                info!("{}: a VLAN device over {lower}", attachment.name);
+            }
+        }
+        self.view.serves(served);
         Ok(())
     }
 

@@ -4,17 +4,17 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
-use lb_common::abi::{RecordLimits, Seed, SourcePorts};
+use lb_common::abi::{RecordLimits, Seed, SourcePorts, Tag, Tags};
 use tracing::warn;
 
 use crate::{
     config::{self, Diagnostic, Severity},
     host_facts,
-    kernel::Constants,
+    kernel::{self, Constants},
     model::{Config, Forward, Listen, PoolIndex},
-    net::Host,
+    net::{Host, VlanStack, VlanTag},
     seed,
-    state::{self, Ids, Link, Registry},
+    state::{self, Ids, Link, Registry, Vlan},
 };
 
 /// What a start works with.
@@ -99,6 +99,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         nat: has_nat(&config),
         nat_ranges: has_nat_ranges(&config),
         prefixes: has_prefixes(&config),
+        vlans: links.values().any(|link| link.vlan.is_some()),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);
@@ -141,16 +142,39 @@ fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Lin
         let Some(mac) = interface.mac else {
             bail!("interface {name} is no Ethernet device: packets there have no MAC addresses");
         };
+        kernel::check_number(name, interface.index.0)?;
+        let stack = network.vlan_stack(interface);
+        let mtu = stack.as_ref().map_or(interface.mtu, |stack| stack.mtu);
+        let vlan = stack.map(|stack| vlan(name, &stack)).transpose()?;
         links.insert(
             name.clone(),
             Link {
                 ifindex: interface.index.0,
                 mac,
-                mtu: interface.mtu,
+                mtu,
+                vlan,
             },
         );
     }
     Ok(links)
+}
+
+/// Where the frames of a VLAN device are found. What can't be has been refused by `check`, with its place.
+fn vlan(name: &str, stack: &VlanStack<'_>) -> anyhow::Result<Vlan> {
+    let bottom = stack
+        .bottom
+        .with_context(|| format!("no interface of this namespace lies below {name}"))?;
+    let tag = |tag: &VlanTag| Tag::new(tag.protocol, tag.id);
+    let tags = match stack.tags.as_slice() {
+        [only] => Tags::one(tag(only)),
+        [outer, inner] => Tags::two(tag(outer), tag(inner)),
+        tags => bail!(
+            "frames of {name} have {} VLAN tags, more than two",
+            tags.len()
+        ),
+    };
+    let bottom = bottom.index.0;
+    Ok(Vlan { bottom, tags })
 }
 
 fn source_ports(network: &Host) -> anyhow::Result<SourcePorts> {
@@ -161,4 +185,75 @@ fn source_ports(network: &Host) -> anyhow::Result<SourcePorts> {
              full-nat: make it smaller"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        net::{self, IfIndex, Interface, LinkKind, PortRange},
+        state::fixtures,
+    };
+
+    fn interface(index: u32, name: &str, vlan: Option<(u32, VlanTag)>) -> Interface {
+        let over = |(lower, tag)| net::Vlan {
+            lower: Some(IfIndex(lower)),
+            tag,
+        };
+        Interface {
+            index: IfIndex(index),
+            name: name.into(),
+            mac: Some([2, 0, 0, 0, 0, index as u8]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            kind: LinkKind::Ethernet,
+            make: None,
+            vlan: vlan.map(over),
+            forwarding_ipv4: None,
+            forwarding_ipv6: None,
+        }
+    }
+
+    fn links_of(
+        names: &[&str],
+        interfaces: Vec<Interface>,
+    ) -> anyhow::Result<BTreeMap<String, Link>> {
+        let mut config = fixtures::config();
+        config.agent.interfaces = names.iter().map(|&name| name.into()).collect();
+        let local_ports = PortRange { first: 1, last: 2 };
+        let host = Host {
+            interfaces,
+            addresses: vec![],
+            local_ports,
+        };
+        links(&host, &config)
+    }
+
+    #[test]
+    fn a_vlan_device_is_found_at_the_bottom_of_its_stack() {
+        let [outer, inner] = [(0x88a8, 300), (0x8100, 301)];
+        let tag = |(protocol, id)| VlanTag { protocol, id };
+        let interfaces = vec![
+            interface(2, "eth1", None),
+            interface(3, "eth1.300", Some((2, tag(outer)))),
+            interface(4, "eth1.300.301", Some((3, tag(inner)))),
+        ];
+        let links = links_of(&["eth1", "eth1.300.301"], interfaces).unwrap();
+        assert_eq!((links["eth1"].vlan, links["eth1"].mtu), (None, 1500));
+        let expected = Vlan {
+            bottom: 2,
+            tags: Tags::two(Tag::new(outer.0, outer.1), Tag::new(inner.0, inner.1)),
+        };
+        let link = links["eth1.300.301"];
+        assert_eq!((link.ifindex, link.vlan), (4, Some(expected)));
+        assert_eq!(link.mtu, 1496, "room for the second tag");
+    }
+
+    #[test]
+    fn numbers_above_what_tables_hold_are_refused() {
+        let error = links_of(&["eth1"], vec![interface(70_000, "eth1", None)]).unwrap_err();
+        let expected = "interface eth1 has the number 70000, above the 65536 that can be served";
+        assert_eq!(error.to_string(), expected);
+    }
 }

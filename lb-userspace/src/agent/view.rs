@@ -17,7 +17,7 @@ use crate::{
     net::{NextHop, Resolution, Snapshot as NextHops},
     plan::Tables,
     slots::{EpochStatus, HoldUp, TableStatus},
-    state::{self, Ids, PoolFamily},
+    state::{self, Ids, Link, PoolFamily},
     stats::{
         AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView,
         FallbackView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView,
@@ -50,8 +50,8 @@ pub(super) struct Configured {
 /// What changes.
 #[derive(Default)]
 pub(super) struct Now {
-    /// The devices that the program runs on.
-    attached: Vec<Attachment>,
+    /// The devices whose packets the program handles.
+    served: Vec<Served>,
     /// Where backends are reached.
     hops: NextHops,
     /// Backends that are in the tables, by index.
@@ -70,6 +70,35 @@ pub(super) struct Now {
     reload_error: Option<String>,
     /// The number of the configuration that the tables follow.
     generation: u64,
+}
+
+/// A device whose packets the program handles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Served {
+    /// The device, and how the program runs: on it, or on the one below it.
+    pub(super) attachment: Attachment,
+    /// The device that the program runs on, if this is a VLAN device.
+    pub(super) lower: Option<String>,
+}
+
+/// Devices whose packets the program handles once it is attached, of all of ours, in their order.
+pub(super) fn served(attached: Vec<Attachment>, links: &BTreeMap<String, Link>) -> Vec<Served> {
+    let on = |ifindex: u32| attached.iter().find(|a| a.ifindex == ifindex);
+    let served = links.iter().filter_map(|(name, link)| {
+        let Some(vlan) = link.vlan else {
+            let (attachment, lower) = (on(link.ifindex)?.clone(), None);
+            return Some(Served { attachment, lower });
+        };
+        let below = on(vlan.bottom)?;
+        let attachment = Attachment {
+            name: name.clone(),
+            ifindex: link.ifindex,
+            mode: below.mode.clone(),
+        };
+        let lower = Some(below.name.clone());
+        Some(Served { attachment, lower })
+    });
+    served.collect()
 }
 
 impl Now {
@@ -109,9 +138,9 @@ impl View {
         *held = Arc::new(configured);
     }
 
-    /// Takes note of the devices that the program runs on.
-    pub(super) fn attached(&self, attached: Vec<Attachment>) {
-        self.lock().attached = attached;
+    /// Takes note of the devices whose packets the program handles.
+    pub(super) fn serves(&self, served: Vec<Served>) {
+        self.lock().served = served;
     }
 
     /// Takes note of how a reload ended: the number of the configuration that the tables follow now, or
@@ -157,20 +186,19 @@ impl View {
 }
 
 impl Moment<'_> {
-    /// The interfaces that the program is attached to, and `unknown` if it has met packets of
+    /// The interfaces whose packets the program handles, and `unknown` if it has met packets of
     /// others (a bond's members have numbers of their own).
     fn interfaces(&self) -> Vec<InterfaceView> {
-        let unknown = Attachment {
-            name: "unknown".into(),
-            ifindex: 0,
-            mode: kernel::Mode::Generic("the agent does not know this interface".into()),
+        let unknown = Served {
+            attachment: Attachment {
+                name: "unknown".into(),
+                ifindex: 0,
+                mode: kernel::Mode::Generic("the agent does not know this interface".into()),
+            },
+            lower: None,
         };
-        let mut views: Vec<_> = self
-            .now
-            .attached
-            .iter()
-            .map(|a| self.interface(a))
-            .collect();
+        let served = self.now.served.iter();
+        let mut views: Vec<_> = served.map(|served| self.interface(served)).collect();
         let unknown = self.interface(&unknown);
         if unknown.verdicts.received > 0 {
             views.push(unknown);
@@ -178,7 +206,7 @@ impl Moment<'_> {
         views
     }
 
-    fn interface(&self, attachment: &Attachment) -> InterfaceView {
+    fn interface(&self, Served { attachment, lower }: &Served) -> InterfaceView {
         let device = self
             .configured
             .ids
@@ -194,6 +222,7 @@ impl Moment<'_> {
         InterfaceView {
             name: attachment.name.clone(),
             index: attachment.ifindex,
+            lower: lower.clone(),
             mode,
             mode_reason,
             verdicts: Verdicts::of(|o| counts.get(o.code() as usize).copied().unwrap_or_default()),
@@ -301,7 +330,7 @@ impl Moment<'_> {
             }
             Some(Resolution::Resolved(NextHop {
                 device, mac, mtu, ..
-            })) => match self.now.attached.iter().find(|a| a.ifindex == device.0) {
+            })) => match self.device(device.0) {
                 None => unresolved(format!(
                     "its route leads through interface {device}, which is not among \
                          agent.interfaces"
@@ -315,8 +344,15 @@ impl Moment<'_> {
         }
     }
 
+    /// The device of ours that has this number.
+    fn device(&self, ifindex: u32) -> Option<&Attachment> {
+        let mut devices = self.now.served.iter().map(|served| &served.attachment);
+        devices.find(|device| device.ifindex == ifindex)
+    }
+
     fn readiness(&self) -> Readiness {
-        let missing = |name: &&String| !self.now.attached.iter().any(|a| a.name == **name);
+        let is_served = |name: &String| self.now.served.iter().any(|s| s.attachment.name == *name);
+        let missing = |name: &&String| !is_served(name);
         let not_ready = |reason: String| Readiness::NotReady { reason };
         if !self.now.applied {
             return not_ready("the tables are not written yet".into());
@@ -414,4 +450,39 @@ pub(super) fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::fixtures;
+
+    #[test]
+    fn vlan_devices_are_served_where_the_device_below_is() {
+        let links = fixtures::links();
+        let on = |name: &str, mode: &kernel::Mode| Attachment {
+            name: name.into(),
+            ifindex: links[name].ifindex,
+            mode: mode.clone(),
+        };
+        let generic = kernel::Mode::Generic("no driver support".into());
+        let native = kernel::Mode::Native;
+        let attached = vec![on("front", &native), on("back", &generic)];
+        let on_itself = |name, mode| Served {
+            attachment: on(name, mode),
+            lower: None,
+        };
+        let vlan = Served {
+            attachment: on("back.7", &generic),
+            lower: Some("back".into()),
+        };
+        let expected = [
+            on_itself("back", &generic),
+            vlan,
+            on_itself("front", &native),
+        ];
+        assert_eq!(served(attached, &links), expected);
+        let without = vec![on("front", &native)];
+        assert_eq!(served(without, &links), [on_itself("front", &native)]);
+    }
 }

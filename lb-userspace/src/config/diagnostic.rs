@@ -106,6 +106,8 @@ pub enum Code {
     UnmatchedInclude,
     /// This host has no such interface.
     MissingInterface,
+    /// An interface is a VLAN device whose frames can't be handled as it is.
+    VlanDevice,
     /// There is more of something than the kernel's tables hold.
     TooLarge,
     /// The kernel does not forward what comes in by an interface.
@@ -144,6 +146,7 @@ impl Code {
             Self::UnusedPool => "unused-pool",
             Self::UnmatchedInclude => "unmatched-include",
             Self::MissingInterface => "missing-interface",
+            Self::VlanDevice => "vlan-device",
             Self::TooLarge => "too-large",
             Self::NotForwarding => "not-forwarding",
             Self::ForeignAddress => "foreign-address",
@@ -179,6 +182,7 @@ impl Code {
             | Self::Tracked
             | Self::UnmatchedInclude
             | Self::MissingInterface
+            | Self::VlanDevice
             | Self::TooLarge
             | Self::NotForwarding
             | Self::ForeignAddress

@@ -1,12 +1,17 @@
 //! What a valid configuration meets on this host: are the interfaces there, do packets to its
 //! addresses come here. Pure: the caller gathers the facts.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use super::suggest::closest;
+pub use super::vlans::{Bottom, VlanDevice};
 use super::{
     diagnostic::{Code, Diagnostic, Severity},
     places::{Item, Places},
+    suggest::closest,
+    vlans,
 };
 use crate::model::{Config, Family, Forward, lies_in, whole};
 
@@ -15,6 +20,8 @@ use crate::model::{Config, Family, Forward, lies_in, whole};
 pub struct HostFacts {
     /// The names of its interfaces.
     pub interfaces: BTreeSet<String>,
+    /// Those that are VLAN devices, by name.
+    pub vlans: BTreeMap<String, VlanDevice>,
     /// The addresses on its interfaces, lo included.
     pub addresses: BTreeSet<IpAddr>,
     /// The prefixes that it takes for its own by a route of type `local`.
@@ -59,6 +66,7 @@ pub fn check(
     severity: Severity,
 ) -> Vec<Diagnostic> {
     let mut found = interfaces(config, places, facts, severity);
+    found.extend(vlans::check(config, places, facts, severity));
     found.extend(own_addresses(config, places, facts));
     found.extend(forwarding(config, places, facts));
     found.extend(backends(config, places, facts, severity));
@@ -124,9 +132,18 @@ fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagno
             item,
             message,
         )
-        .help(format!("sysctl -w net.{sysctl}.conf.{name}.forwarding=1"))
+        .help(format!(
+            "sysctl -w net.{sysctl}.conf.{}.forwarding=1",
+            in_sysctl(name)
+        ))
     });
     diagnostics.collect()
+}
+
+/// An interface's name as sysctl(8) takes it in a key, whose dots stand for slashes and the other way
+/// round.
+fn in_sysctl(name: &str) -> String {
+    name.replace('.', "/")
 }
 
 /// The addresses that packets must reach this host by: services' and sources'.
@@ -207,7 +224,7 @@ fn backends(
     diagnostics.collect()
 }
 
-fn diagnostic(
+pub(super) fn diagnostic(
     severity: Severity,
     code: Code,
     places: &Places,

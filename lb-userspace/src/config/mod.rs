@@ -34,6 +34,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod value;
+mod vlans;
 
 use std::{fmt, io, path::Path};
 

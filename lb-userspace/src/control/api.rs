@@ -57,7 +57,7 @@ pub struct Status {
     pub readiness: Readiness,
     /// All that is wrong, the worst first.
     pub problems: Vec<Problem>,
-    /// The interfaces that the packet program is attached to.
+    /// The interfaces that the packet program is attached to, and VLAN devices over them.
     pub interfaces: Vec<InterfaceView>,
     /// How many addresses of backends have no next hop.
     pub next_hops_unresolved: usize,

@@ -26,7 +26,7 @@ pub use error::Error;
 pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
-pub use program::{Attachment, Constants, Mode, OBJECT, Program, link_programs};
+pub use program::{Attachment, Constants, Mode, OBJECT, Program, check_number, link_programs};
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};
 pub use wire::Wire;

@@ -46,6 +46,8 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether any service listens on a whole prefix.
     pub prefixes: bool,
+    /// Whether any of our devices is a VLAN device.
+    pub vlans: bool,
     /// Whether every packet's outcome is logged.
     pub debug: bool,
 }
@@ -213,15 +215,21 @@ impl Program {
     }
 }
 
+/// Whether the program can tell packets of a device from those of others. To be asked before tables are
+/// written.
+pub fn check_number(name: &str, ifindex: u32) -> Result<(), Error> {
+    if ifindex < MAX_IFINDEX {
+        return Ok(());
+    }
+    Err(Error::InterfaceNumber {
+        name: name.into(),
+        ifindex,
+        limit: MAX_IFINDEX,
+    })
+}
+
 /// In the driver where that works, else in the stack.
 fn attach(xdp: &mut Xdp, name: &str, ifindex: u32) -> Result<(Attachment, XdpLinkId), Error> {
-    if ifindex >= MAX_IFINDEX {
-        return Err(Error::InterfaceNumber {
-            name: name.into(),
-            ifindex,
-            limit: MAX_IFINDEX,
-        });
-    }
     match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
         Ok(link) => Ok((Attachment::new(name, ifindex, Mode::Native), link)),
         Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
@@ -273,7 +281,7 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .override_global("HAS_NAT", &nat, true)
         .override_global("HAS_NAT_RANGES", &u8::from(constants.nat_ranges), true)
         .override_global("HAS_PREFIXES", &u8::from(constants.prefixes), true)
-        .override_global("HAS_VLANS", &0u8, true)
+        .override_global("HAS_VLANS", &u8::from(constants.vlans), true)
         .override_global("DEBUG", &debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, ArrayOfMaps, DevMap, Map, MapData, MapError,
+        Array, ArrayOfMaps, DevMap, HashMap, Map, MapData, MapError,
         lpm_trie::{Key, LpmTrie},
     },
 };
 use lb_common::abi::{
     Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortData,
-    PrefixData, Reverse, Service, TableId, TableSize, Timeouts,
+    PrefixData, Reverse, Service, TableId, TableSize, Timeouts, VlanKey,
 };
 
 use crate::plan::{OfFamily, Operation};
@@ -34,6 +34,7 @@ pub struct MapTables {
     ingress: Values<HopWord>,
     devices: Values<Device>,
     redirect: DevMap<MapData>,
+    vlans: HashMap<MapData, Wire<VlanKey>, Wire<HopWord>>,
     next_hops: Values<NextHop>,
     backends: Values<Backend>,
     sources_v4: Values<Ipv4Address>,
@@ -68,6 +69,7 @@ impl MapTables {
             ingress: take(ebpf, "INGRESS")?,
             devices: take(ebpf, "DEVICES")?,
             redirect: take(ebpf, "REDIRECT")?,
+            vlans: take(ebpf, "VLANS")?,
             next_hops: take(ebpf, "NEXT_HOPS")?,
             backends: take(ebpf, "BACKENDS")?,
             sources_v4: take(ebpf, "SOURCES_V4")?,
@@ -97,12 +99,9 @@ impl MapTables {
         })
     }
 
-    /// The target first, then the place that packets come from, then the sender: nothing is
-    /// forwarded to a device before all of it is there.
+    /// The place that packets come from first, then the sender: nothing is forwarded to a device
+    /// before all of it is there.
     fn set_device(&mut self, index: u16, device: Device) -> Result<(), Error> {
-        if device.ifindex != 0 {
-            self.redirect.set(index.into(), device.ifindex, None, 0)?;
-        }
         let gone = self.ifindexes.get(&index).copied();
         if let Some(gone) = gone.filter(|gone| *gone != device.ifindex) {
             set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
@@ -113,6 +112,17 @@ impl MapTables {
             self.ifindexes.insert(index, device.ifindex);
         }
         set(&mut self.devices, "DEVICES", index.into(), device)
+    }
+
+    fn set_vlan(&mut self, key: VlanKey, device: HopWord) -> Result<(), Error> {
+        let done = match device {
+            HopWord::NONE => gone(self.vlans.remove(&Wire(key))),
+            device => self.vlans.insert(Wire(key), Wire(device), 0),
+        };
+        done.map_err(|error| Error::Map {
+            map: "VLANS",
+            error,
+        })
     }
 
     fn create_table(&mut self, id: TableId) -> Result<(), Error> {
@@ -149,7 +159,11 @@ impl KernelTables for MapTables {
 
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
         match operation {
+            Operation::SetTarget(n, ifindex) => {
+                Ok(self.redirect.set(u32::from(*n), *ifindex, None, 0)?)
+            }
             Operation::SetDevice(n, device) => self.set_device(*n, *device),
+            Operation::SetVlan(key, device) => self.set_vlan(*key, *device),
             Operation::SetNextHop(n, hop) => set(&mut self.next_hops, "NEXT_HOPS", *n, *hop),
             Operation::SetSource(n, OfFamily::Ipv4(a)) => {
                 set(&mut self.sources_v4, "SOURCES_V4", *n, *a)
@@ -260,15 +274,20 @@ fn put<K: Pod, V: Pod>(
 ) -> Result<(), Error> {
     let done = match value {
         Some(value) => trie.insert(key, value, 0),
-        None => match trie.remove(key) {
-            Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-            {
-                Ok(())
-            }
-            done => done,
-        },
+        None => gone(trie.remove(key)),
     };
     done.map_err(|error| Error::Map { map: name, error })
+}
+
+/// How a removal ended: well, too, if nothing was there.
+fn gone(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        removed => removed,
+    }
 }

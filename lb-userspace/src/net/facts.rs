@@ -49,6 +49,29 @@ pub(super) struct Link {
     /// Not IFF_NOARP: neighbours on it can be asked.
     pub(super) resolves: bool,
     pub(super) kind: LinkKind,
+    /// What it is, as `ip -details link` says (IFLA_INFO_KIND): `bridge`, `veth`; none for a card.
+    pub(super) make: Option<String>,
+    /// Its part of a frame, if it is a VLAN device.
+    pub(super) vlan: Option<Vlan>,
+}
+
+/// What is a VLAN device's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Vlan {
+    /// The device that it lies over, which may be a VLAN device too; none if that is in another
+    /// network namespace.
+    pub lower: Option<IfIndex>,
+    /// The tag of its frames.
+    pub tag: VlanTag,
+}
+
+/// A VLAN tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct VlanTag {
+    /// The Ethernet type that announces it: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
+    pub protocol: u16,
+    /// The VLAN's number.
+    pub id: u16,
 }
 
 /// An address of this host, on one of its devices.

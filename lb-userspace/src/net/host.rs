@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     error::Error,
-    facts::{InterfaceAddress, Link, LinkKind, Match, own_addresses},
+    facts::{InterfaceAddress, Link, LinkKind, Match, Vlan, own_addresses},
     netlink::{Kernel, Netlink},
     resolution::{IfIndex, Mac, mac_text},
     sysctl::{self, PortRange},
@@ -47,6 +47,10 @@ pub struct Interface {
     pub carrier: bool,
     /// What kind of frames it sends.
     pub kind: LinkKind,
+    /// What it is, as `ip -details link` says: `bridge`, `veth`, `vlan`; none for a card.
+    pub make: Option<String>,
+    /// Its part of a frame, if it is a VLAN device.
+    pub vlan: Option<Vlan>,
     /// `net.ipv4.conf.NAME.forwarding`; none if it has no IPv4. `bpf_fib_lookup` finds nothing for
     /// packets from an interface where it is off (BPF_FIB_LKUP_RET_FWD_DISABLED, net/core/filter.c).
     pub forwarding_ipv4: Option<bool>,
@@ -126,6 +130,8 @@ fn interface((index, link): (IfIndex, Link)) -> Result<Interface, Error> {
         carrier,
         resolves: _,
         kind,
+        make,
+        vlan,
     } = link;
     let forwarding = |family| sysctl::forwarding(Path::new(sysctl::ROOT), family, &name);
     let (forwarding_ipv4, forwarding_ipv6) = (forwarding("ipv4")?, forwarding("ipv6")?);
@@ -137,6 +143,8 @@ fn interface((index, link): (IfIndex, Link)) -> Result<Interface, Error> {
         up,
         carrier,
         kind,
+        make,
+        vlan,
         forwarding_ipv4,
         forwarding_ipv6,
     })

@@ -20,6 +20,8 @@ fn link(name: &str) -> Link {
         carrier: true,
         resolves: true,
         kind: LinkKind::Ethernet,
+        make: None,
+        vlan: None,
     }
 }
 

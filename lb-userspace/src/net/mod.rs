@@ -7,7 +7,7 @@
 //!            netlink (trait; rtnetlink behind it) ◄──► kernel
 //! ```
 //!
-//! `resolve` and `machine` decide and do no I/O; `runner` does; only `netlink` names the rtnetlink
+//! `resolve`, `machine` and `stack` decide and do no I/O; `runner` does; only `netlink` names the rtnetlink
 //! crates. Nothing here changes routes, addresses or links: it only has the kernel keep the
 //! neighbours that are needed ([`Resolver`]), and turns two receive offloads off ([`offload`]).
 
@@ -20,11 +20,13 @@ pub mod offload;
 mod resolution;
 mod resolve;
 mod runner;
+mod stack;
 mod sysctl;
 
 pub use error::Error;
-pub use facts::{InterfaceAddress, LinkKind};
+pub use facts::{InterfaceAddress, LinkKind, Vlan, VlanTag};
 pub use host::{Delivery, Host, Interface, deliveries};
 pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
 pub use runner::Resolver;
+pub use stack::VlanStack;
 pub use sysctl::PortRange;

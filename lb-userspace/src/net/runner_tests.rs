@@ -57,6 +57,8 @@ impl Netlink for Fake {
             carrier: true,
             resolves: true,
             kind: LinkKind::Ethernet,
+            make: None,
+            vlan: None,
         };
         Ok(BTreeMap::from([(ETH, link)]))
     }

@@ -1,7 +1,7 @@
 //! What to do so that the kernel's tables become the desired ones: a pure difference, as ordered
 //! operations.
 //!
-//! The order leaves no packet without an answer: devices, next hops, sources, backends and whom their
+//! The order leaves no packet without an answer: devices, the tags that lead to VLAN devices, next hops, sources, backends and whom their
 //! ports answer for come before the slots that name them, slots before the services that lead to them,
 //! services before the ports of groups that lead to them, those before the marks and prefixes that lead
 //! to them; services that move
@@ -13,15 +13,20 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortKey, PrefixKey,
-    Reverse, Service, Slot, TableId, Timeouts,
+    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortKey,
+    PrefixKey, Reverse, Service, Slot, TableId, Timeouts, VlanKey,
 };
 
 /// What the tables should hold. Maps leave out what is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
+    /// The kernel's numbers of the devices that frames leave by for good, by index of our devices: their
+    /// own, or that of what a VLAN device lies over.
+    pub targets: BTreeMap<u16, u32>,
     /// Our devices, by index.
     pub devices: BTreeMap<u16, Device>,
+    /// Our VLAN devices, by the device below and the tags.
+    pub vlans: BTreeMap<VlanKey, HopWord>,
     /// Next hops, by index.
     pub next_hops: BTreeMap<u32, NextHop>,
     /// Source addresses, by index in their family.
@@ -82,8 +87,12 @@ pub enum OfFamily<A, B> {
 /// One step. What is not there is written as zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Writes a device, as sender, as target, and as a place that packets come from.
+    /// Writes which device a redirect to one of ours goes to.
+    SetTarget(u16, u32),
+    /// Writes a device, as sender, and as a place that packets come from.
     SetDevice(u16, Device),
+    /// Writes the VLAN device that frames with tags are for; none removes it.
+    SetVlan(VlanKey, HopWord),
     /// Writes a next hop.
     SetNextHop(u32, NextHop),
     /// Writes a source address.
@@ -129,8 +138,14 @@ impl Tables {
     /// Does to these collections what the operation does to the kernel's tables.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
+            Operation::SetTarget(n, ifindex) => {
+                self.targets.insert(*n, *ifindex);
+            }
             Operation::SetDevice(n, device) => {
                 put(&mut self.devices, *n, *device, Device::default());
+            }
+            Operation::SetVlan(key, device) => {
+                put(&mut self.vlans, *key, *device, HopWord::NONE);
             }
             Operation::SetNextHop(n, hop) => {
                 put(&mut self.next_hops, *n, *hop, NextHop::default());
@@ -214,10 +229,10 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V, empty: 
     }
 }
 
-/// The operations that turn `old` into `new`: first the services that go, then what is new from
+/// The operations that turn `old` into `new`: first the services and VLANs that go, then what is new from
 /// what is pointed to up to what points, last the next hops and devices that nothing leads to any
-/// more. Sources and reverses that go stay as they are: nothing names them. Backends that go stay, dead: recorded
-/// flows may still name them.
+/// more. Targets, sources and reverses that go stay as they are: nothing names them. Backends that go
+/// stay, dead: recorded flows may still name them.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let mut plan = Vec::new();
     let ipv4 = |n, service| Operation::SetService(n, OfFamily::Ipv4(service));
@@ -228,7 +243,13 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     let lost = services::gone(&was.ipv6, &is.ipv6).into_iter();
     plan.extend(lost.map(|n| ipv6(n, Service::empty())));
 
+    let vlans = gone(&old.vlans, &new.vlans);
+    plan.extend(vlans.map(|key| Operation::SetVlan(key, HopWord::NONE)));
+    let targets = changed(&old.targets, &new.targets);
+    plan.extend(targets.map(|(n, ifindex)| Operation::SetTarget(n, ifindex)));
     plan.extend(changed(&old.devices, &new.devices).map(|(n, d)| Operation::SetDevice(n, d)));
+    let vlans = changed(&old.vlans, &new.vlans);
+    plan.extend(vlans.map(|(key, device)| Operation::SetVlan(key, device)));
     let next_hops = changed(&old.next_hops, &new.next_hops);
     plan.extend(next_hops.map(|(n, hop)| Operation::SetNextHop(n, hop)));
     let sources = changed(&old.sources.ipv4, &new.sources.ipv4);

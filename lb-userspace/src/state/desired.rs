@@ -9,7 +9,7 @@ use std::{
 use lb_common::abi::{
     Address, Backend, BackendSpec, Device, ForwardSpec, HopWord, Ipv4Address, Ipv6Address,
     MacAddress, NextHop, Outer, Reverse, Scheduler, Service, ServiceKey, ServiceSpec,
-    ServiceTraits, Slot, TableId, Tags,
+    ServiceTraits, Slot, TableId, Tags, VlanKey,
 };
 
 use crate::{
@@ -40,6 +40,17 @@ pub struct Link {
     pub mac: [u8; 6],
     /// Largest IP packet that it sends, bytes.
     pub mtu: u32,
+    /// Where its frames are found, if it is a VLAN device.
+    pub vlan: Option<Vlan>,
+}
+
+/// Where the frames of a VLAN device are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// The kernel's number of the device that they pass through, which is no VLAN device.
+    pub bottom: u32,
+    /// Their tags there.
+    pub tags: Tags,
 }
 
 /// The way to a backend.
@@ -100,10 +111,8 @@ impl Desired {
 
 /// The tables as they should be. `memo` only makes it faster.
 pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
-    let mut tables = Tables {
-        devices: devices(inputs),
-        ..Tables::default()
-    };
+    let mut tables = Tables::default();
+    devices(inputs, &mut tables);
     for (address, &index) in &inputs.ids.next_hops {
         if let Some(hop) = usable_hop(inputs, *address) {
             tables.next_hops.insert(index, hop);
@@ -159,13 +168,22 @@ fn largest_segments(inputs: Inputs<'_>) -> BTreeMap<u32, u16> {
         .collect()
 }
 
-fn devices(inputs: Inputs<'_>) -> BTreeMap<u16, Device> {
-    let device = |(name, link): (&String, &Link)| {
-        let index = *inputs.ids.devices.get(name)?;
+/// Our devices, where their frames leave, and the tags that they come in with.
+fn devices(inputs: Inputs<'_>, tables: &mut Tables) {
+    for (name, link) in inputs.links {
+        let Some(&index) = inputs.ids.devices.get(name) else {
+            continue;
+        };
         let hop = HopWord::new(MacAddress(link.mac), index);
-        Some((index, Device::new(hop, link.ifindex, Tags::NONE)))
-    };
-    inputs.links.iter().filter_map(device).collect()
+        let vlan = |vlan: Vlan| (vlan.bottom, vlan.tags);
+        let (bottom, tags) = link.vlan.map_or((link.ifindex, Tags::NONE), vlan);
+        tables.targets.insert(index, bottom);
+        let device = Device::new(hop, link.ifindex, tags);
+        tables.devices.insert(index, device);
+        if tags != Tags::NONE {
+            tables.vlans.insert(VlanKey::new(bottom, tags), hop);
+        }
+    }
 }
 
 /// The next hop towards an address, if it is resolved and leads through one of our devices.

@@ -5,9 +5,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use lb_common::abi::TableSize;
+use lb_common::abi::{TableSize, Tag, Tags};
 
-use super::{Hop, Link};
+use super::{Hop, Link, Vlan};
 use crate::model::{
     Agent, Backend, BackendAddress, Config, Forward, Gue, Listen, NoBackend, OnDown, Pool,
     Protocol, ReplyLimits, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
@@ -85,7 +85,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
 pub(crate) fn config() -> Config {
     Config {
         agent: Agent {
-            interfaces: vec!["front".into(), "back".into()],
+            interfaces: vec!["front".into(), "back".into(), "back.7".into()],
             control: "/c".into(),
             stats: "127.0.0.1:1".parse().unwrap(),
             state: "/s".into(),
@@ -132,8 +132,17 @@ pub(crate) fn links() -> BTreeMap<String, Link> {
         ifindex,
         mac: [2, 0, 0, 0, 0, ifindex as u8],
         mtu: 1500,
+        vlan: None,
     };
-    BTreeMap::from([("front".into(), link(10)), ("back".into(), link(11))])
+    let vlan = Link {
+        vlan: Some(Vlan {
+            bottom: 11,
+            tags: Tags::one(Tag::new(0x8100, 7)),
+        }),
+        ..link(12)
+    };
+    let links = [("front", link(10)), ("back", link(11)), ("back.7", vlan)];
+    links.map(|(name, link)| (name.into(), link)).into()
 }
 
 pub(crate) fn hops(addresses: &[&str]) -> BTreeMap<IpAddr, Hop> {

@@ -40,7 +40,7 @@ mod tracking;
 mod ways;
 
 pub use contenders::Contender;
-pub use desired::{Desired, Hop, Inputs, Link, desired, shares};
+pub use desired::{Desired, Hop, Inputs, Link, Vlan, desired, shares};
 pub use ids::{BackendId, Error, Ids, PoolFamily};
 pub use named::Identity;
 pub use owners::{Memo, Owners};

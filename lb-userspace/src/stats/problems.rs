@@ -138,7 +138,8 @@ fn modes(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
     let generic = snapshot
         .interfaces
         .iter()
-        .filter(|interface| interface.mode == Mode::Generic);
+        // What is said of an interface holds for VLAN devices over it.
+        .filter(|interface| interface.mode == Mode::Generic && interface.lower.is_none());
     generic.map(|interface| {
         let reason = interface
             .mode_reason
@@ -194,6 +195,18 @@ mod tests {
         let found = problems(&snapshot);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn a_slow_interface_is_named_once() {
+        let mut snapshot = sample::healthy();
+        for interface in &mut snapshot.interfaces {
+            interface.mode = Mode::Generic;
+        }
+        snapshot.interfaces[1].lower = Some("eth0".into());
+        let found = problems(&snapshot);
+        let codes: Vec<_> = found.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [ProblemCode::GenericMode]);
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn interface(name: &str, index: u32) -> InterfaceView {
     InterfaceView {
         name: name.into(),
         index,
+        lower: None,
         mode: Mode::Native,
         mode_reason: None,
         verdicts: Verdicts::of(|outcome| match outcome {

@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub agent: AgentView,
     /// Whether it does its work.
     pub readiness: Readiness,
-    /// The interfaces that the packet program is attached to.
+    /// The interfaces that the packet program is attached to, and VLAN devices over them.
     pub interfaces: Vec<InterfaceView>,
     /// The services, in the order of the configuration.
     pub services: Vec<ServiceView>,
@@ -114,13 +114,17 @@ pub enum Readiness {
     },
 }
 
-/// An interface that the packet program is attached to, and what it did there.
+/// An interface whose packets the packet program handles, and what it did with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// The interface that the program is attached to for it, if it is a VLAN device. What is counted
+    /// there is not counted here as well.
+    #[serde(default)]
+    pub lower: Option<String>,
     /// Where in the receive path the program runs.
     pub mode: Mode,
     /// Why it does not run in the driver, if so.

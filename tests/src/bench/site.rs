@@ -164,6 +164,7 @@ impl Site {
                 ifindex,
                 mac: UPLINK,
                 mtu: MTU.into(),
+                vlan: None,
             })
         })
     }

@@ -175,6 +175,7 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         nat: false,
         nat_ranges: false,
         prefixes: false,
+        vlans: false,
         debug: false,
     })
 }

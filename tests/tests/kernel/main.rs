@@ -10,6 +10,7 @@ mod program;
 mod races;
 mod ring;
 mod tagging;
+mod vlan;
 
 use sluice_tests::cases::{self, ring::run};
 

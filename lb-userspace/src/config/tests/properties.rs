@@ -183,6 +183,7 @@ fn a_code_prints_as_it_serialises() {
         Code::UnusedPool,
         Code::UnmatchedInclude,
         Code::MissingInterface,
+        Code::VlanDevice,
         Code::TooLarge,
         Code::NotForwarding,
         Code::ForeignAddress,

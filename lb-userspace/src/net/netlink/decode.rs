@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+        VlanProtocol,
+    },
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
         NeighbourState,
@@ -19,7 +22,7 @@ use super::encode::SLUICE;
 use crate::net::{
     facts::{
         Event, InterfaceAddress, Keeper, Link, LinkKind, Match, Neighbour, Neighbourhood, Prefix,
-        Route,
+        Route, Vlan, VlanTag,
     },
     resolution::{IfIndex, Mac},
 };
@@ -68,16 +71,50 @@ pub(super) fn link(message: &LinkMessage) -> Option<(IfIndex, Link)> {
         carrier: flags.contains(LinkFlags::LowerUp),
         resolves: !flags.contains(LinkFlags::Noarp),
         kind,
+        make: None,
+        vlan: None,
     };
+    let (mut lower, mut elsewhere, mut tag) = (None, false, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(bytes) => link.mac = mac(bytes),
+            LinkAttribute::Link(index) => lower = Some(IfIndex(*index)),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::LinkInfo(info) => (link.make, tag) = (make(info), vlan_tag(info)),
             _ => {}
         }
     }
+    // Indices of another network namespace say nothing here.
+    let lower = lower.filter(|_| !elsewhere);
+    link.vlan = tag.map(|tag| Vlan { lower, tag });
     Some((IfIndex(message.header.index), link))
+}
+
+fn make(info: &[LinkInfo]) -> Option<String> {
+    info.iter().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    })
+}
+
+/// The tag of a VLAN device.
+fn vlan_tag(info: &[LinkInfo]) -> Option<VlanTag> {
+    let vlan = info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(vlan)) => Some(vlan),
+        _ => None,
+    })?;
+    let (mut id, mut protocol) = (None, VlanProtocol::Ieee8021Q);
+    for attribute in vlan {
+        match attribute {
+            InfoVlan::Id(number) => id = Some(*number),
+            InfoVlan::Protocol(announced) => protocol = *announced,
+            _ => {}
+        }
+    }
+    let protocol = protocol.into();
+    Some(VlanTag { protocol, id: id? })
 }
 
 /// An address of this host. On a point-to-point device IFA_ADDRESS is the peer's, and IFA_LOCAL

@@ -1,8 +1,11 @@
 //! Messages as the kernel sends them, and what is made of them.
 
-use rtnetlink::packet_route::{
-    link::LinkHeader,
-    route::{RouteCacheInfo, RouteProtocol},
+use rtnetlink::{
+    packet_core::{NetlinkDeserializable as _, NetlinkHeader},
+    packet_route::{
+        link::{InfoKind, LinkHeader, VlanFlags},
+        route::{RouteCacheInfo, RouteProtocol},
+    },
 };
 
 use super::*;
@@ -95,6 +98,113 @@ fn a_port_that_leaves_its_bridge_is_not_gone() {
         ..Default::default()
     };
     assert_eq!(event(RouteNetlinkMessage::DelLink(message)), None);
+}
+
+/// Device 7, of this kind and data, over device 2.
+fn device(info: Vec<LinkInfo>, more: &[LinkAttribute]) -> Link {
+    let mut message = LinkMessage::default();
+    message.header.index = 7;
+    message.header.link_layer_type = LinkLayerType::Ether;
+    message.attributes = vec![
+        LinkAttribute::IfName("eth0.100".into()),
+        LinkAttribute::Link(2),
+    ];
+    message.attributes.extend_from_slice(more);
+    message.attributes.push(LinkAttribute::LinkInfo(info));
+    let (index, link) = link(&message).unwrap();
+    assert_eq!(index, IfIndex(7));
+    link
+}
+
+fn vlan_data(id: u16, protocol: VlanProtocol) -> Vec<LinkInfo> {
+    let flags = VlanFlags::ReorderHdr;
+    let vlan = vec![
+        InfoVlan::Protocol(protocol),
+        InfoVlan::Id(id),
+        InfoVlan::Flags((flags, flags)),
+    ];
+    vec![
+        LinkInfo::Kind(InfoKind::Vlan),
+        LinkInfo::Data(InfoData::Vlan(vlan)),
+    ]
+}
+
+#[test]
+fn a_vlan_device_has_a_tag_and_a_device_below() {
+    let link = device(vlan_data(100, VlanProtocol::Ieee8021Q), &[]);
+    assert_eq!(
+        (link.kind, link.make.as_deref()),
+        (LinkKind::Ethernet, Some("vlan"))
+    );
+    let vlan = |lower, protocol, id| {
+        let tag = VlanTag { protocol, id };
+        Some(Vlan { lower, tag })
+    };
+    assert_eq!(link.vlan, vlan(Some(IfIndex(2)), 0x8100, 100));
+    let provider = device(vlan_data(300, VlanProtocol::Ieee8021Ad), &[]);
+    assert_eq!(provider.vlan, vlan(Some(IfIndex(2)), 0x88a8, 300));
+    let elsewhere = [LinkAttribute::LinkNetNsId(0)];
+    let elsewhere = device(vlan_data(100, VlanProtocol::Ieee8021Q), &elsewhere);
+    assert_eq!(elsewhere.vlan, vlan(None, 0x8100, 100));
+}
+
+#[test]
+fn the_other_end_of_a_veth_is_no_device_below() {
+    let link = device(vec![LinkInfo::Kind(InfoKind::Veth)], &[]);
+    assert_eq!((link.vlan, link.make.as_deref()), (None, Some("veth")));
+    let card = device(vec![], &[]);
+    assert_eq!((card.vlan, card.make), (None, None));
+}
+
+/// The kernel's bytes for a VLAN device, as `ip link add link eth0 name eth0.100 type vlan id 100` makes
+/// it: the parts that we read, and what is between them.
+#[test]
+fn a_vlan_device_is_read_from_its_bytes() {
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = 4 + value.len() as u16;
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    // IFLA_VLAN_PROTOCOL, in network order; IFLA_VLAN_ID; IFLA_VLAN_FLAGS.
+    let data = [
+        attribute(5, &[0x81, 0]),
+        attribute(1, &100u16.to_ne_bytes()),
+        attribute(2, &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
+    ];
+    // IFLA_INFO_KIND, IFLA_INFO_DATA.
+    let info = [attribute(1, b"vlan\0"), attribute(2, &data.concat())];
+    // struct ifinfomsg: family, padding, type (ARPHRD_ETHER), index, flags, change.
+    let header = [0, 0, 1, 0, 7, 0, 0, 0, 0x43, 0, 1, 0, 0, 0, 0, 0];
+    let message = [
+        header.to_vec(),
+        attribute(3, b"eth0.100\0"),
+        attribute(4, &1500u32.to_ne_bytes()),
+        attribute(5, &2u32.to_ne_bytes()),
+        attribute(18, &info.concat()),
+        attribute(1, &[2, 0, 0, 0, 0, 1]),
+    ];
+    let mut header = NetlinkHeader::default();
+    header.message_type = libc::RTM_NEWLINK;
+    let message = RouteNetlinkMessage::deserialize(&header, &message.concat()).unwrap();
+    let tag = VlanTag {
+        protocol: 0x8100,
+        id: 100,
+    };
+    let lower = Some(IfIndex(2));
+    let expected = Link {
+        name: "eth0.100".into(),
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        resolves: true,
+        kind: LinkKind::Ethernet,
+        make: Some("vlan".into()),
+        vlan: Some(Vlan { lower, tag }),
+    };
+    assert_eq!(event(message), Some(Event::Link(IfIndex(7), expected)));
 }
 
 fn looked_up(attributes: Vec<RouteAttribute>) -> Route {
