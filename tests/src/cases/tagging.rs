@@ -54,8 +54,33 @@ impl Plan {
         case.world.vlans.is_empty() && !case.steps.iter().any(cramped)
     }
 
+    /// The frame as it comes in from this device, in its VLAN. One that ends before its type is one without
+    /// tags.
+    pub fn put_on(self, device: u16, frame: &[u8]) -> Vec<u8> {
+        let mut tagged = frame.to_vec();
+        if frame.len() >= AT {
+            tagged.splice(AT..AT, bytes(self.tags(device), PRIORITY));
+        }
+        tagged
+    }
+
+    /// The frame without the tags that one of this verdict has to have: what came from one device and leaves
+    /// through another. With other tags it stays as it is, and so is not the one that is expected.
+    pub fn take_off(self, verdict: Verdict, (from, to): (u16, u16), frame: &[u8]) -> Vec<u8> {
+        let tags = match verdict {
+            Verdict::Pass => bytes(self.tags(from), PRIORITY),
+            Verdict::Transmit | Verdict::Redirect => bytes(self.tags(to), 0),
+            Verdict::Drop => Vec::new(),
+        };
+        let mut frame = frame.to_vec();
+        if frame.get(AT..AT + tags.len()) == Some(&tags) {
+            frame.drain(AT..AT + tags.len());
+        }
+        frame
+    }
+
     /// The same world, whose devices are VLANs'. The kernel's numbers stay: what its routes say is meant.
-    fn world(self, world: &World) -> World {
+    pub fn world(self, world: &World) -> World {
         let mut world = world.clone();
         for (ifindex, hop) in &world.ingress {
             let tags = self.tags(hop.device());
@@ -93,29 +118,12 @@ impl<R: Ring> Ring for Tagging<'_, R> {
     }
 
     fn handle(&mut self, arrival: &Arrival) -> Seen {
-        let came = bytes(self.plan.tags(arrival.ingress.device), PRIORITY);
+        let from = arrival.ingress.device;
         let mut tagged = arrival.clone();
-        // A frame that ends before its type is one without tags.
-        let came = if tagged.bytes.len() < AT {
-            Vec::new()
-        } else {
-            came
-        };
-        let at = AT.min(tagged.bytes.len());
-        tagged.bytes.splice(at..at, came.iter().copied());
+        tagged.bytes = self.plan.put_on(from, &arrival.bytes);
         let mut seen = self.ring.handle(&tagged);
-        let tags = match seen.verdict {
-            Verdict::Pass => came,
-            Verdict::Drop => return seen,
-            Verdict::Transmit | Verdict::Redirect => {
-                let device = arrival.expected.device.unwrap_or_default();
-                bytes(self.plan.tags(device), 0)
-            }
-        };
-        // Tags that are not the right ones stay, and so the frame is not the one that is expected.
-        if seen.frame.get(AT..AT + tags.len()) == Some(&tags) {
-            seen.frame.drain(AT..AT + tags.len());
-        }
+        let to = arrival.expected.device.unwrap_or_default();
+        seen.frame = self.plan.take_off(seen.verdict, (from, to), &seen.frame);
         seen
     }
 

@@ -10,7 +10,7 @@ use super::{
     case::{Case, Expected},
     frame::Frame,
     outputs::output,
-    places::{BACK, BACKEND, Flavour, Interface, Pool, ROUTER, UPLINK},
+    places::{BACK, BACKEND, FOREIGN, Flavour, Interface, Pool, ROUTER, UPLINK},
     world::{NEXT_HOP, World},
 };
 
@@ -119,10 +119,13 @@ fn ways(flavour: Flavour) -> Vec<Case> {
     let from_none = request(UPLINK);
     let from_vlan = request(CLIENTS.interface);
     let vlan = tagged(&from_vlan, &tags_of(&CLIENTS));
+    let urgent = tagged(&from_vlan, &[0x81, 0, 0xe0, 100]);
     let to_none = leaves(flavour, &from_vlan, BACK, &[]);
     let case = |what, to: u16| row(flavour, what).world(|world| world.move_backends(to));
     let mut rows = vec![
-        row(flavour, "from one into none").bytes(CLIENTS.interface, vlan.clone(), to_none),
+        row(flavour, "from one into none")
+            .bytes(CLIENTS.interface, vlan.clone(), to_none.clone())
+            .bytes(CLIENTS.interface, urgent, to_none),
         case("from none into two tags", SERVERS.interface.device).frame(
             &from_none,
             leaves(flavour, &from_none, SERVERS.interface, &tags_of(&SERVERS)),
@@ -157,8 +160,15 @@ fn strangers(flavour: Flavour) -> impl Iterator<Item = Case> {
     ]
     .into_iter()
     .map(move |(what, tags)| {
-        let expected = Expected::passed(PassReason::Vlan);
-        row(flavour, what).bytes(UPLINK, tagged(&request, tags), expected)
+        // What comes next has nothing to do with it.
+        let foreign = request.clone().arrives(FOREIGN);
+        row(flavour, what)
+            .bytes(
+                UPLINK,
+                tagged(&request, tags),
+                Expected::passed(PassReason::Vlan),
+            )
+            .frame(&foreign, Expected::passed(PassReason::UnknownInterface))
     })
 }
 

@@ -15,10 +15,14 @@ use super::{
     model::{Answer, Flow, Model},
     modes::modes,
     packet::Arrival,
+    site::Site,
     sound::{is_sound, is_sound_within},
     story::{Incoming, Known, Step, Story, request},
 };
-use crate::host::{HostPacket, HostTables, decide};
+use crate::{
+    cases::{case::HEADROOM, ring::Verdict, tagging::Plan},
+    host::{HostPacket, HostTables, decide},
+};
 
 /// Steps of a story.
 const STEPS: usize = 150;
@@ -158,7 +162,9 @@ fn shrink(mut story: Story, mut different: Difference) -> (Story, Difference) {
 pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
     let mut site = story.site.clone();
     let mut model = Model::new(site.clone());
-    let mut tables = HostTables::new(site.world());
+    let plan = plan(&site);
+    let world = |site: &Site| plan.map_or(site.world(), |plan| plan.world(&site.world()));
+    let mut tables = HostTables::new(world(&site));
     let mut known = Known::new();
     for (n, step) in story.steps.iter().enumerate() {
         match step {
@@ -166,7 +172,7 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
                 let Some(incoming) = step.frame(&site, &known) else {
                     continue;
                 };
-                let answer = frame(&mut model, &mut tables, &incoming)
+                let answer = frame(&mut model, &mut tables, plan, &incoming)
                     .map_err(|text| Difference { step: n, text })?;
                 if let (Some(who), Some(frame)) = (step.request(), &answer.frame)
                     && let Some(flow) = ends(frame)
@@ -197,7 +203,7 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
             Step::Change(change) => {
                 change.make(&mut site);
                 model.set_site(site.clone());
-                tables.set_world(site.world());
+                tables.set_world(world(&site));
             }
         }
     }
@@ -214,10 +220,20 @@ fn ends(frame: &[u8]) -> Option<Flow> {
     read(frame).ok()?.flow()
 }
 
+/// In which VLANs the packet path has the frames of a site; the model's have no tags.
+fn plan(site: &Site) -> Option<Plan> {
+    match site.seed[0] % 4 {
+        0 => Some(Plan::One),
+        1 => Some(Plan::Two),
+        _ => None,
+    }
+}
+
 /// Has both handle a frame; in what they differ.
 fn frame(
     model: &mut Model,
     tables: &mut HostTables,
+    plan: Option<Plan>,
     incoming: &Incoming,
 ) -> Result<Answer, String> {
     let Incoming {
@@ -225,13 +241,31 @@ fn frame(
         bytes,
         headroom,
     } = incoming;
+    // One that has tags of its own gets no others. Tags are the last to take room, of which all have enough.
+    let tagged = tags::has_tag(bytes);
+    let headroom = if tagged || plan.is_some() {
+        HEADROOM
+    } else {
+        *headroom
+    };
     let answer = model.handle(Arrival {
         ingress: *ingress,
         frame: bytes,
-        headroom: *headroom,
+        headroom,
     });
     tables.arrive(ingress.ifindex);
-    let (outcome, after) = decide(HostPacket::new(bytes, *headroom), tables);
+    let sent = match plan {
+        Some(plan) if !tagged => plan.put_on(ingress.device, bytes),
+        _ => bytes.clone(),
+    };
+    let (outcome, after) = decide(HostPacket::new(&sent, headroom), tables);
+    let (verdict, to) = (outcome.into(), tables.leaves(outcome).unwrap_or_default());
+    let after = match plan {
+        Some(plan) if !tagged || verdict != Verdict::Pass => {
+            plan.take_off(verdict, (ingress.device, to), &after)
+        }
+        _ => after,
+    };
     let icmp = Outcome::Pass(PassReason::Icmp);
     let answered = matches!(outcome, Outcome::Answer(_));
     if answer.outcome == icmp && outcome != icmp && !answered {

@@ -385,4 +385,29 @@ pub(super) const FAULTS: &[Fault] = &[
         "    decide::backend(tables, first.ok_or(DropReason::Inconsistent)?.current())?;\n",
         "    first.ok_or(DropReason::Inconsistent)?;\n",
     ),
+    // Tags.
+    fault(
+        "a priority makes another VLAN",
+        "abi/vlan.rs",
+        "            tags: tags.without_priority(),",
+        "            tags,",
+    ),
+    fault(
+        "what passes loses its tags",
+        "datapath/tags.rs",
+        "            Outcome::Pass(_) => noted.came,",
+        "            Outcome::Pass(_) => Tags::NONE,",
+    ),
+    fault(
+        "the tags that a packet came with stay on it",
+        "datapath/tags.rs",
+        "            Outcome::Forward(_) | Outcome::Answer(_) => noted.leaves,",
+        "            Outcome::Forward(_) | Outcome::Answer(_) => noted.came,",
+    ),
+    fault(
+        "where a frame of no VLAN of ours came from is kept for the next",
+        "datapath/tags.rs",
+        "    let _ = tables.with_tagged(core::mem::take);\n",
+        "",
+    ),
 ];
