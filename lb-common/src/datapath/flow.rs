@@ -59,6 +59,10 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
         return Err(PassReason::NoFlow.into());
     }
     if target.crosses() && !F::ACROSS {
+        // What the program for these could not read comes here, and may be malformed.
+        if !P::PLAIN {
+            parse::sound::<F, P>(packet, facts)?;
+        }
         return Err(Stop::Crossing);
     }
     let found = either(tables, &scratch.key);

@@ -16,6 +16,7 @@ use super::{
     places::{
         BACK, BACKEND, BACKEND_PORT, Flavour, Pool, ROUTER, SOURCE_PORT, UPLINK, Version, Way,
     },
+    truncated::bad_header,
     world::{MTU, Route, World, backend_index, service_id},
 };
 
@@ -337,9 +338,17 @@ fn shapes(flavour: Flavour) -> Vec<Case> {
         Version::V4 => there.clone().ip_options(&[1, 1, 1, 0]),
         Version::V6 => there.clone().extensions(&[(60, &[0, 1, 4, 0, 0, 0, 0])]),
     };
+    // Behind four bytes, which the ports are, the packet ends.
+    let cut = |frame: &Frame| {
+        let end = frame.transport() + 4;
+        frame.clone().says_ip_length(end - 14).cut(end)
+    };
+    let malformed = || Expected::dropped(bad_header(flavour));
     vec![
         row(flavour, "options or extension headers").frame(&odd, not()),
         row(flavour, "a first fragment").frame(&there.clone().fragment(0..48, 9), not()),
+        row(flavour, "a header that is cut short").frame(&cut(&there), malformed()),
+        row(flavour, "options, and a header that is cut short").frame(&cut(&odd), malformed()),
     ]
 }
 

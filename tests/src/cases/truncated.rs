@@ -70,7 +70,8 @@ fn header(flavour: Flavour) -> usize {
     }
 }
 
-fn bad_header(flavour: Flavour) -> DropReason {
+/// What becomes of a transport header that is cut short.
+pub(super) fn bad_header(flavour: Flavour) -> DropReason {
     match flavour.protocol {
         Protocol::Tcp => DropReason::BadTcpHeader,
         Protocol::Udp => DropReason::BadUdpLength,

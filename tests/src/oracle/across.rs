@@ -10,7 +10,7 @@ use lb_common::datapath::DropReason;
 use super::{
     headers::{ETHERNET, Headers, short, translated, with_ports},
     model::{End, Flow, Model},
-    packet::Packet,
+    packet::{Packet, sound},
     site::{Mode, Service},
 };
 use crate::cases::headers::{IpHeader, ip_header};
@@ -60,6 +60,8 @@ pub(super) fn may_cross(packet: &Packet<'_>) -> Result<(), End> {
         IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
     };
     if !headers.is_plain() {
+        // What is malformed is that first.
+        sound(packet)?;
         Err(End::Drop(DropReason::CrossingShape))
     } else if is_mapped(headers.source) || is_mapped(headers.destination) {
         Err(End::Drop(DropReason::MappedAddress))

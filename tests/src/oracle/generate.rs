@@ -543,7 +543,7 @@ impl Source {
         if !self.once_in(8) {
             return Flaw::None;
         }
-        match self.below(14) {
+        match self.below(16) {
             0 | 1 => Flaw::Byte(self.below(90) as u16, self.below(256) as u8),
             2 => Flaw::Cut(self.below(120) as u16),
             3 => Flaw::Through(self.pick(&[0, 1, 2, 3, 3, 3, 3, 4])),
@@ -554,6 +554,10 @@ impl Source {
             8 | 9 => self.pick(&[Flaw::Surplus, Flaw::Transport]),
             10 => Flaw::Land,
             11 => self.ours(),
+            12 | 13 => Flaw::Tag(
+                self.pick(&[0x8100, 0x8100, 0x88a8, 0x9100]),
+                self.pick(&[0, 0x2000, 0xe000, 1]),
+            ),
             _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }

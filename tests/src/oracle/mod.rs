@@ -37,5 +37,6 @@ mod site;
 mod sound;
 mod story;
 mod tables;
+mod tags;
 
 pub use compare::{Met, check};

@@ -12,6 +12,7 @@
 //!       │   └► progress      how far it has come
 //!       ├► admission         who may use a service
 //!       ├► listening, echo   what services listen on; that their addresses answer
+//!       ├► tags              VLAN tags
 //!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
 //! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP errors,
@@ -36,6 +37,7 @@ use super::{
     packet::{Arrival, Packet, Segment},
     progress::Entry,
     site::{Backend, Mode, Service, Site},
+    tags::{TAG, untagged},
 };
 use crate::cases::{
     case::Ends,
@@ -202,6 +204,22 @@ impl Model {
     }
 
     fn way(&mut self, arrival: Arrival<'_>) -> Result<Leaving, End> {
+        if arrival.ingress == FOREIGN {
+            return Err(End::Pass(PassReason::UnknownInterface));
+        }
+        let Some(frame) = untagged(arrival.frame).map_err(End::Pass)? else {
+            return self.way_untagged(arrival);
+        };
+        let leaving = self.way_untagged(Arrival {
+            frame: &frame,
+            headroom: arrival.headroom + TAG,
+            ..arrival
+        })?;
+        self.met.push("a priority's tag".into());
+        Ok(leaving)
+    }
+
+    fn way_untagged(&mut self, arrival: Arrival<'_>) -> Result<Leaving, End> {
         let mut packet = self.read(arrival)?;
         let first = (packet.headers.piece == Piece::First).then_some(packet.flow);
         let leaving = self.whose(&mut packet)?;
@@ -214,9 +232,6 @@ impl Model {
     /// What is it? What can't be read passes.
     fn read<'a>(&self, arrival: Arrival<'a>) -> Result<Packet<'a>, End> {
         let frame = arrival.frame;
-        if arrival.ingress == FOREIGN {
-            return Err(End::Pass(PassReason::UnknownInterface));
-        }
         if frame.len() < ETHERNET {
             return Err(End::Pass(PassReason::Truncated));
         }
@@ -224,7 +239,6 @@ impl Model {
             Some(0x0800) => read_v4,
             Some(0x86dd) => read_v6,
             Some(0x0806) => return Err(End::Pass(PassReason::Arp)),
-            Some(0x8100 | 0x88a8 | 0x9100) => return Err(End::Pass(PassReason::Vlan)),
             _ => return Err(End::Pass(PassReason::OtherEthertype)),
         };
         if frame[..6] != arrival.ingress.mac {

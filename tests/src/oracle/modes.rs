@@ -66,5 +66,6 @@ pub(super) fn modes() -> BTreeMap<String, u64> {
         modes.push(format!("listens on {listens}"));
     }
     modes.push("one packet".into());
+    modes.push("a priority's tag".into());
     modes.into_iter().map(|mode| (mode, 0)).collect()
 }

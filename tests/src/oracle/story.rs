@@ -127,6 +127,8 @@ pub(super) enum Flaw {
     OtherMac,
     /// It has this Ethernet type.
     EtherType(u16),
+    /// It has a tag of this type and number.
+    Tag(u16, u16),
     /// It has this number behind its IP header.
     Protocol(u8),
     /// Its first byte of the IP header is this one.
@@ -382,6 +384,10 @@ impl Flaw {
                 }
             }
             Self::OtherMac => bytes[5] ^= 0x40,
+            Self::Tag(kind, number) => {
+                let tag = [kind, number].map(u16::to_be_bytes).concat();
+                bytes.splice(12..12, tag);
+            }
             Self::EtherType(number) => bytes[12..14].copy_from_slice(&number.to_be_bytes()),
             Self::Protocol(number) => {
                 let at = if bytes[12] == 8 { 9 } else { 6 };
