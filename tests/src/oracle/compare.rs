@@ -18,6 +18,7 @@ use super::{
     site::Site,
     sound::{is_sound, is_sound_within},
     story::{Incoming, Known, Step, Story, request},
+    tags::has_tag,
 };
 use crate::{
     cases::{case::HEADROOM, ring::Verdict, tagging::Plan},
@@ -242,7 +243,7 @@ fn frame(
         headroom,
     } = incoming;
     // One that has tags of its own gets no others. Tags are the last to take room, of which all have enough.
-    let tagged = tags::has_tag(bytes);
+    let tagged = has_tag(bytes);
     let headroom = if tagged || plan.is_some() {
         HEADROOM
     } else {

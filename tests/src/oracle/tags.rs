@@ -1,5 +1,5 @@
-//! VLAN tags, where no interface is a VLAN device: a single tag of VLAN 0, which is a priority alone, is
-//! as good as none; all others pass. From docs/vlans.md.
+//! VLAN tags that frames of stories have of their own: a single tag of VLAN 0, which is a priority alone, is
+//! as good as none; all others pass. From docs/vlans.md. (Those of VLAN devices, `compare` puts on.)
 
 use lb_common::datapath::PassReason;
 
@@ -10,7 +10,7 @@ pub(super) const TAG: usize = 4;
 
 /// A frame without its tag, which says no more than a priority; `None`: it has no tag. Others pass.
 pub(super) fn untagged(frame: &[u8]) -> Result<Option<Vec<u8>>, PassReason> {
-    if frame.len() < ETHERNET || !is_tag(short(frame, ETHERNET - 2)) {
+    if !has_tag(frame) {
         return Ok(None);
     }
     if frame.len() < ETHERNET + TAG {
@@ -30,6 +30,11 @@ pub(super) fn untagged(frame: &[u8]) -> Result<Option<Vec<u8>>, PassReason> {
     } else {
         Err(PassReason::Vlan)
     }
+}
+
+/// Whether a frame has a tag.
+pub(super) fn has_tag(frame: &[u8]) -> bool {
+    is_tag(short(frame, ETHERNET - 2))
 }
 
 fn is_tag(ethertype: Option<u16>) -> bool {
