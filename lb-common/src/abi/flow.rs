@@ -320,6 +320,13 @@ impl<A: Address> FlowEntry<A> {
             Direction::In
         }
     }
+
+    /// Whether it is to be followed by packets to this service: not if it is of another one's replies,
+    /// whose client has an address that this service listens on.
+    #[inline(always)]
+    pub fn is_for(&self, service: u32) -> bool {
+        self.service == service || self.direction == Direction::In as u8
+    }
 }
 
 /// How long a service's flows may be silent in each state, and how long a client keeps its backend,

@@ -112,13 +112,19 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
 /// removed, and the flow is recorded anew. One that has lost the entry of its replies does not (the
 /// table's full, and the kernel evicts one by one): its source port may be another flow's by now. That
 /// is looked after when a second has passed, which also keeps the replies' entry from being the oldest,
-/// and always while the flow is young, since floods evict those.
+/// and always while the flow is young, since floods evict those. Nor does one whose entry is of another
+/// service's replies.
 #[inline(always)]
 fn keeps<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<bool, Stop> {
+    if !scratch.entry.is_for(service.id()) {
+        forget::<F, T>(tables, &scratch.key);
+        scratch.opens = 1;
+        return Ok(false);
+    }
     let lives = choose::usable(tables, scratch.entry.backend()).is_some();
     if !lives && service.traits().has(ServiceTraits::RESETS) {
         return Err(DropReason::BackendGone.into());

@@ -61,6 +61,10 @@ fn known<F: Family, P: Packet, T: FamilyTables<F>>(
     if scratch.entry.fingerprint != scratch.key.fingerprint() {
         return Ok(None);
     }
+    if !scratch.entry.is_for(service.id()) {
+        forget::<F, T>(tables, &scratch.key);
+        return Ok(None);
+    }
     let backend = scratch.entry.backend();
     if choose::usable(tables, backend).is_none() {
         if service.traits().has(ServiceTraits::RESETS) {

@@ -50,7 +50,7 @@ struct Source {
     dice: Dice,
     /// What chooses instead; nothing once it is used up.
     choices: Option<IntoIter<u8>>,
-    /// The addresses that services listen on, prefixes left out.
+    /// Addresses that services listen on.
     listening: Vec<IpAddr>,
 }
 
@@ -106,10 +106,11 @@ impl Source {
         let services = (1..=SERVICES)
             .map(|id| self.service(id, crossing, &mut backends))
             .collect::<Vec<Service>>();
-        let whole = services
+        // Flows of IPv4 that cross are recorded with others' of IPv6: they don't meet those of prefixes.
+        let spoofed = services
             .iter()
-            .filter(|s| !matches!(s.listens, Listens::Prefix(..)));
-        self.listening = whole.map(|s| s.end.ip()).collect();
+            .filter(|s| !matches!(s.listens, Listens::Prefix(..)) || !crossing || s.end.is_ipv6());
+        self.listening = spoofed.map(|s| s.end_for(s.id as u8).ip()).collect();
         let both = |host| Version::ALL.map(|version| version.inner(host));
         let mut sources = both(254).to_vec();
         if self.once_in(2) {
@@ -239,6 +240,8 @@ impl Source {
             1 | 2 => (end, Listens::Range(first, last)),
             3 => {
                 let bits = version.bits() - 8 + id as u8;
+                let all = (0, u16::MAX);
+                let (first, last) = self.pick(&[(first, last), all, all]);
                 // Those of the backends' network have this host's own among them.
                 let net = self.pick(&[address(version, 1), version.inner(1)]);
                 (SocketAddr::new(net, 80), Listens::Prefix(bits, first, last))
@@ -321,7 +324,7 @@ impl Source {
         let mut steps = Vec::new();
         while steps.len() < count && !self.is_over() {
             match self.below(12) {
-                0 => steps.extend(self.handshake()),
+                0 => steps.extend(self.handshake(site)),
                 1 => steps.extend(self.fragments(site)),
                 _ => steps.push(self.step(site)),
             }
@@ -330,12 +333,22 @@ impl Source {
     }
 
     /// A flow begins, and goes on for a while.
-    fn handshake(&mut self) -> Vec<Step> {
-        let first = self.plain();
+    fn handshake(&mut self, site: &Site) -> Vec<Step> {
+        let mut first = self.plain();
+        let mut flaw = Flaw::None;
+        let spoofed = spoofed(site);
+        if !spoofed.is_empty() && self.once_in(2) {
+            (first.service, flaw) = self.pick(&spoofed);
+        }
         let packet = |kind, offset, acknowledged| Sent {
             kind,
             offset,
             acknowledged,
+            flaw: match kind {
+                Kind::SynAck => Flaw::None,
+                _ if acknowledged > 1 => Flaw::None,
+                _ => flaw,
+            },
             ..first
         };
         let mut steps = vec![
@@ -561,6 +574,23 @@ impl Source {
             _ => self.pick(&[Flaw::Route, Flaw::Mapped]),
         }
     }
+}
+
+/// Services whose replies may be another one's flows, and the sources that have them so.
+fn spoofed(site: &Site) -> Vec<(usize, Flaw)> {
+    let replies = |s: &Service| s.mode == Mode::Nat && s.tracked;
+    let prefixes = site.services.iter().filter(|s| {
+        let across = site.crossing && s.mode == Mode::FullNat && s.end.is_ipv4();
+        matches!(s.listens, Listens::Prefix(..)) && s.tracked && !across
+    });
+    let pairs = prefixes.flat_map(|prefix| {
+        let others = site.services.iter().enumerate();
+        let others = others.filter(move |(_, s)| replies(s) && s.protocol == prefix.protocol);
+        let others = others.filter(|(_, s)| version(s.end.ip()) == version(prefix.end.ip()));
+        let hosts = [0, 1, 4].map(|client| prefix.end_for(client).ip());
+        others.flat_map(move |(n, _)| hosts.map(|host| (n, Flaw::Ours(host))))
+    });
+    pairs.collect()
 }
 
 fn address(version: Version, host: u8) -> IpAddr {

@@ -66,6 +66,7 @@ pub(super) fn modes() -> BTreeMap<String, u64> {
         modes.push(format!("listens on {listens}"));
     }
     modes.push("one packet".into());
+    modes.push("another's replies".into());
     modes.push("a priority's tag".into());
     modes.into_iter().map(|mode| (mode, 0)).collect()
 }

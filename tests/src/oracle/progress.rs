@@ -5,6 +5,7 @@ use lb_common::abi::Direction;
 use super::{
     model::{Flow, Name},
     packet::{Packet, Segment, opens},
+    site::Service,
 };
 use crate::cases::places::{Interface, Mac, Protocol};
 
@@ -39,6 +40,13 @@ pub(super) struct Entry {
     pub(super) back: (Interface, Mac),
     /// Of replies: up to which length the way back was looked up, and when.
     pub(super) route: (usize, Option<u64>),
+}
+
+impl Entry {
+    /// Whether a packet to this service follows it: not what is recorded of another one's replies.
+    pub(super) fn is_for(&self, service: &Service) -> bool {
+        self.direction == Direction::In || self.service == service.id
+    }
 }
 
 /// What a packet makes of its flow.

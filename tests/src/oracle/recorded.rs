@@ -26,7 +26,7 @@ impl Model {
         service: &Service,
     ) -> Result<Leaving, End> {
         sound(packet)?;
-        let known = self.flows.get(&packet.flow).copied();
+        let known = self.recorded_for(packet.flow, service);
         let goes_on = match known {
             Some(entry) => self.goes_on(packet.flow, service, entry)?,
             None => false,
@@ -37,16 +37,18 @@ impl Model {
             let chosen = self.choose(packet.flow, service)?;
             self.open(packet, service, chosen)?;
         }
-        let entry = self.flows[&packet.flow];
-        let backend = self.backend(entry.backend.index)?;
-        let (through, mac, mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        let frame = rewritten(packet, entry, (through, mac, mtu))?;
-        let reopened = self.follow(packet, entry, false);
-        let opens = known.is_none() || reopened;
-        let (id, index) = (entry.service, entry.backend.index);
-        self.count(id, index, Direction::In, &packet.headers, opens);
-        self.meet(service, &backend);
-        Ok(Leaving { frame, through })
+        self.as_recorded(packet, known.is_none())
+    }
+
+    /// What is recorded of a flow, for packets to a service. What is of another one's replies goes.
+    fn recorded_for(&mut self, flow: Flow, service: &Service) -> Option<Entry> {
+        let entry = self.flows.get(&flow).copied()?;
+        if entry.is_for(service) {
+            return Some(entry);
+        }
+        self.met.push("another's replies".into());
+        self.flows.remove(&flow);
+        None
     }
 
     /// Whether a client's flow goes on as recorded. It does while its backend lives and its replies
@@ -76,15 +78,21 @@ impl Model {
 
     /// A reply to one of our source addresses or, in `nat` mode, from a service's backend.
     pub(super) fn reply_recorded(&mut self, packet: &Packet<'_>) -> Result<Leaving, End> {
-        let Some(entry) = self.flows.get(&packet.flow).copied() else {
+        if !self.flows.contains_key(&packet.flow) {
             let to_source = self.site.sources.contains(&packet.flow.destination.ip());
             return Err(if to_source {
                 End::Drop(DropReason::UnknownFlow)
             } else {
                 End::Pass(PassReason::NoFlow)
             });
-        };
+        }
         sound(packet)?;
+        self.as_recorded(packet, false)
+    }
+
+    /// A packet goes on as its flow's entry says.
+    fn as_recorded(&mut self, packet: &Packet<'_>, opens: bool) -> Result<Leaving, End> {
+        let entry = self.flows[&packet.flow];
         let (through, mac, mtu) = match entry.direction {
             Direction::In => {
                 let backend = self.backend(entry.backend.index)?;
@@ -98,13 +106,17 @@ impl Model {
         let entry = self.flows[&packet.flow];
         let reopened = self.follow(packet, entry, false);
         let (id, index) = (entry.service, entry.backend.index);
-        self.count(id, index, entry.direction, &packet.headers, reopened);
-        let services = &self.site.services;
-        let mode = services.iter().find(|s| s.id == id).map(|s| s.mode);
-        self.met.push(match mode {
-            Some(Mode::Nat) => "nat, tracked, replies".into(),
-            _ => "full-nat, replies".into(),
-        });
+        let opens = opens || reopened;
+        self.count(id, index, entry.direction, &packet.headers, opens);
+        let service = self.site.services.iter().find(|s| s.id == id).cloned();
+        let service = service.expect("services stay");
+        match entry.direction {
+            Direction::In => self.meet(&service, &self.backend(index)?),
+            Direction::Out if service.mode == Mode::Nat => {
+                self.met.push("nat, tracked, replies".into());
+            }
+            Direction::Out => self.met.push("full-nat, replies".into()),
+        }
         Ok(Leaving { frame, through })
     }
 
@@ -145,7 +157,7 @@ impl Model {
         packet: &Packet<'_>,
         service: &Service,
     ) -> Result<(u32, bool), End> {
-        if let Some(entry) = self.flows.get(&packet.flow).copied() {
+        if let Some(entry) = self.recorded_for(packet.flow, service) {
             if self.usable(Some(entry.backend)) {
                 let reopened = self.follow(packet, entry, true);
                 return Ok((entry.backend.index, reopened));

@@ -251,6 +251,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "",
     ),
     fault(
+        "another service's replies followed",
+        "abi/flow.rs",
+        "self.service == service || self.direction == Direction::In as u8",
+        "self.service == service || self.direction <= Direction::Out as u8",
+    ),
+    fault(
         "closing flows give their port away at once",
         "datapath/open.rs",
         "CLOSING_SECONDS * tables.hertz(),",
