@@ -86,6 +86,27 @@ impl Network {
         })
     }
 
+    /// Has all links towards clients take IP packets of `front` bytes, and those of the back network of
+    /// `back` bytes.
+    pub fn set_mtu(&self, front: u16, back: u16) -> Result<()> {
+        let set = |namespace: &Namespace, interface: &str, mtu: u16| {
+            namespace.ip(&format!("link set {interface} mtu {mtu}"))
+        };
+        set(&self.client, "eth0", front)?;
+        set(&self.router, "clients", front)?;
+        set(&self.router, "front", front)?;
+        set(&self.gateway, "eth0", front)?;
+        for port in [
+            "gateway", "router", "backend1", "backend2", "backend3", "lan",
+        ] {
+            set(&self.switch, port, back)?;
+        }
+        set(&self.gateway, "eth1", back)?;
+        set(&self.router, "back", back)?;
+        let mut backends = self.backends.iter();
+        backends.try_for_each(|backend| set(backend, "eth0", back))
+    }
+
     /// What a backend's end of the tunnel did with frames.
     pub fn decapsulator(&self, backend: usize) -> &Decapsulator {
         &self.decapsulators[backend]

@@ -65,7 +65,7 @@ const UDP: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
 const GUE_PORT: [u8; 2] = 6080_u16.to_be_bytes();
 
-#[xdp]
+#[xdp(frags)]
 fn decapsulate(context: XdpContext) -> u32 {
     let mut frame = Frame::new(&context);
     let outcome = judge(&mut frame);

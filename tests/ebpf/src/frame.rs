@@ -1,7 +1,11 @@
 //! Access to a frame's bytes with the bounds checks that the verifier asks for. The only file here
 //! with pointers into packets.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_xdp_adjust_head, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_xdp_adjust_head, generated::bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 
 /// A frame on its way into the kernel.
 pub(crate) struct Frame<'a> {
@@ -14,10 +18,11 @@ impl<'a> Frame<'a> {
         Self { context }
     }
 
-    /// Bytes from the Ethernet header on.
+    /// Bytes from the Ethernet header on, in all parts of its buffer.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.context.data_end() - self.context.data()
+        // SAFETY: the context is the one that the kernel passed in.
+        unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) as usize }
     }
 
     /// `N` bytes at `offset`, if the frame has them.

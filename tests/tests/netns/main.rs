@@ -7,6 +7,7 @@ mod agent_hops;
 mod agent_host;
 mod agent_icmp;
 mod agent_interfaces;
+mod agent_jumbo;
 mod agent_nat;
 mod agent_pools;
 mod agent_quic;
