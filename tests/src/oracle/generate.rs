@@ -106,7 +106,8 @@ impl Source {
         let services = (1..=SERVICES)
             .map(|id| self.service(id, crossing, &mut backends))
             .collect::<Vec<Service>>();
-        // Flows of IPv4 that cross are recorded with others' of IPv6: they don't meet those of prefixes.
+        // Flows of IPv4 that may cross, and replies to our source addresses then, are recorded with
+        // those of IPv6, where they meet no others of IPv4: the model has one table.
         let spoofed = services
             .iter()
             .filter(|s| !matches!(s.listens, Listens::Prefix(..)) || !crossing || s.end.is_ipv6());
@@ -580,7 +581,7 @@ impl Source {
 fn spoofed(site: &Site) -> Vec<(usize, Flaw)> {
     let replies = |s: &Service| s.mode == Mode::Nat && s.tracked;
     let prefixes = site.services.iter().filter(|s| {
-        let across = site.crossing && s.mode == Mode::FullNat && s.end.is_ipv4();
+        let across = site.crossing && s.end.is_ipv4();
         matches!(s.listens, Listens::Prefix(..)) && s.tracked && !across
     });
     let pairs = prefixes.flat_map(|prefix| {
