@@ -58,6 +58,18 @@ pub(crate) fn opaque(number: u64) -> u64 {
     number
 }
 
+/// The number, if it is from 1 to `most`: held against each end by itself, since of both the compiler makes one
+/// comparison of another register, which not every verifier takes for one of this.
+#[inline(always)]
+pub(crate) fn at_most(number: u64, most: u64) -> Option<u64> {
+    let number = opaque(number);
+    if number > most {
+        return None;
+    }
+    let number = opaque(number);
+    (number >= opaque(1)).then_some(number)
+}
+
 /// The kernel's number of the device that the packet came from.
 #[inline(always)]
 pub(crate) fn ingress_ifindex(ctx: &XdpContext) -> u32 {

@@ -62,10 +62,7 @@ impl<'a> XdpWindow<'a> {
         let window = unsafe { &mut *window };
         // SAFETY: the context is the one that the kernel passed in.
         let length = unsafe { bpf_xdp_get_buff_len(ctx.as_ptr().cast()) };
-        let copied = helpers::opaque(length.min(COPIED.into()));
-        if copied == 0 || copied > COPIED.into() {
-            return None;
-        }
+        let copied = helpers::at_most(length.min(COPIED.into()), COPIED.into())?;
         // SAFETY: as above; the copy fits behind `FRONT`.
         let error = unsafe {
             let to = window.bytes.as_mut_ptr().add(FRONT as usize);
@@ -174,11 +171,14 @@ impl AnyShape for XdpWindow<'_> {
     #[inline(always)]
     fn commit(&mut self) -> bool {
         let (start, end) = (self.window.start, self.window.end);
-        let length = helpers::opaque(end.wrapping_sub(start).into());
+        let length = end.wrapping_sub(start).into();
         let start = helpers::opaque(start.into());
-        if start > FRONT.into() || length == 0 || length > (FRONT + COPIED).into() {
+        if start > FRONT.into() {
             return false;
         }
+        let Some(length) = helpers::at_most(length, (FRONT + COPIED).into()) else {
+            return false;
+        };
         // SAFETY: start and length are within `bytes`, by their bounds above.
         let error = unsafe {
             let from = self.window.bytes.as_mut_ptr().add(start as usize);

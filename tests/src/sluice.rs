@@ -69,11 +69,20 @@ impl Sluice {
         self.wait_until_unresolved(namespace, 0)
     }
 
+    /// The same for so long.
+    pub fn wait_until_ready_for(&mut self, namespace: &Namespace, limit: Duration) -> Result<()> {
+        self.wait(namespace, 0, limit)
+    }
+
     /// Waits until its tables are applied, its programs attached and all next hops known but
     /// `count`.
     pub fn wait_until_unresolved(&mut self, namespace: &Namespace, count: u32) -> Result<()> {
+        self.wait(namespace, count, PATIENCE)
+    }
+
+    fn wait(&mut self, namespace: &Namespace, count: u32, limit: Duration) -> Result<()> {
         let what = format!("sluice to be ready with {count} next hops unresolved");
-        let ready = wait::until(&what, PATIENCE, || {
+        let ready = wait::until(&what, limit, || {
             self.process.expect_running()?;
             let answer = namespace.run(|| Ok(ask("/readyz")))?;
             if !answer.is_ok_and(|response| response.status == 200) {

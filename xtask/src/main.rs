@@ -4,6 +4,7 @@
 //! Depends on no product crate, so that it builds before the BPF tools exist.
 
 mod bench;
+mod cache;
 mod ci;
 mod demo;
 mod dependencies;
@@ -11,6 +12,7 @@ mod docs;
 mod executable;
 mod faults;
 mod fuzz;
+mod guest;
 mod packages;
 mod process;
 mod root;
@@ -45,6 +47,7 @@ enum Verb {
     Faults(faults::Arguments),
     Docs(docs::Arguments),
     Verify(verify::Arguments),
+    Guest(guest::Arguments),
     Ci(ci::Arguments),
 }
 
@@ -69,6 +72,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Faults(arguments) => faults::run(&workspace, &arguments),
         Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
+        Verb::Guest(arguments) => guest::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),
     }
 }

@@ -5,28 +5,34 @@ use anyhow::{Context, Result, bail};
 use crate::{executable, process, root, workspace::Workspace};
 
 /// An executable and the Debian package that brings it.
-struct Needed {
+pub(crate) struct Needed {
     executable: &'static str,
     package: &'static str,
 }
 
-const NEEDED: [Needed; 4] = [
+const fn needed(executable: &'static str, package: &'static str) -> Needed {
     Needed {
-        executable: "nginx",
-        package: "nginx-light",
-    },
-    Needed {
-        executable: "bpftool",
-        package: "bpftool",
-    },
-    Needed {
-        executable: "ip",
-        package: "iproute2",
-    },
-    Needed {
-        executable: "ethtool",
-        package: "ethtool",
-    },
+        executable,
+        package,
+    }
+}
+
+/// What tests and demo start.
+pub(crate) const NEEDED: [Needed; 4] = [
+    needed("nginx", "nginx-light"),
+    needed("bpftool", "bpftool"),
+    needed("ip", "iproute2"),
+    needed("ethtool", "ethtool"),
+];
+
+/// What guests with another kernel are made with.
+pub(crate) const FOR_GUESTS: [Needed; 6] = [
+    needed("qemu-system-x86_64", "qemu-system-x86"),
+    needed("busybox", "busybox-static"),
+    needed("cpio", "cpio"),
+    needed("modprobe", "kmod"),
+    needed("xz", "xz-utils"),
+    needed("zstd", "zstd"),
 ];
 
 /// Installs the packages named as arguments.
@@ -56,17 +62,15 @@ for package; do
 done
 "#;
 
-/// Installs what is missing, and only that.
-pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    let missing: Vec<_> = missing().collect();
+/// Installs what of these is missing, and only that.
+pub(crate) fn ensure(workspace: &Workspace, needed: &[Needed]) -> Result<()> {
+    let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
     }
     let names = list(missing.iter().map(|needed| needed.executable));
     if executable::find("apt-get").is_none() {
-        bail!(
-            "tests and demo need these executables: {names}; install them (there is no apt-get here)"
-        );
+        bail!("these executables are needed: {names}; install them (there is no apt-get here)");
     }
     let packages = list(missing.iter().map(|needed| needed.package));
     root::acquire(workspace, &format!("installing {packages}"))?;
@@ -77,21 +81,16 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
             .args(missing.iter().map(|needed| needed.package)),
     )
     .with_context(|| format!("installing {packages} failed: install them by hand"))?;
-    still_missing()
-}
-
-fn still_missing() -> Result<()> {
-    let names = list(missing().map(|needed| needed.executable));
+    let names = list(self::missing(needed).iter().map(|needed| needed.executable));
     if !names.is_empty() {
         bail!("still missing after the installation: {names}");
     }
     Ok(())
 }
 
-fn missing() -> impl Iterator<Item = &'static Needed> {
-    NEEDED
-        .iter()
-        .filter(|needed| executable::find(needed.executable).is_none())
+fn missing(needed: &[Needed]) -> Vec<&Needed> {
+    let is_missing = |needed: &&Needed| executable::find(needed.executable).is_none();
+    needed.iter().filter(is_missing).collect()
 }
 
 fn list(names: impl Iterator<Item = &'static str>) -> String {

@@ -31,7 +31,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 /// What tests with root and the demo need.
 pub(crate) fn everything(workspace: &Workspace) -> Result<Tools> {
-    packages::ensure(workspace)?;
+    packages::ensure(workspace, &packages::NEEDED)?;
     tools(workspace)
 }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: sets up and runs the tests, ring by ring or all of them. Which tests need
-//! root is told by where they are: the binaries `kernel` and `netns` of the package with the tests.
+//! root is told by where they are: the binaries `kernel` and `netns` of the package with the tests, and `guest`,
+//! which runs under another kernel.
 
 use std::{
-    env,
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    executable, process, root, setup,
+    cache, executable, guest, process, root, setup,
     workspace::{TESTS, Workspace},
 };
 
@@ -28,7 +28,7 @@ const ROOTED: [(u8, &str); 2] = [(2, "kernel"), (3, "netns")];
 ///
 /// 0: plain functions and properties; 1: scripts on fake tables, and the command line; both need
 /// nothing and always run together. 2: programs and maps in this kernel; 3: namespaces with real
-/// peers; both need root, and get it by sudo if this is not root. Builds never run as root.
+/// peers, and what needs another kernel, in a guest; both need root, and get it by sudo if this is not root. Builds never run as root.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only this ring; may be given several times
@@ -60,6 +60,11 @@ fn run_rings(workspace: &Workspace, rings: &[u8], profile: &str, rest: &[OsStrin
     for part in &parts {
         let mut command = part.command(workspace, &nextest)?;
         process::run(command.args(["--profile", profile]).args(rest))?;
+    }
+    // The part of ring 3 that another kernel runs; not if single tests were asked for.
+    if rest.is_empty() && parts.iter().any(|part| part.rooted.contains(&"netns")) {
+        println!("\nring 3, in a guest");
+        guest::test(workspace)?;
     }
     // Examples in documentation, which nextest leaves out; not if single tests were asked for. Those of
     // the fuzz targets' crate are the tests' own, under another name that they don't know.
@@ -128,9 +133,7 @@ impl Part {
         let mut command = workspace.command(nextest);
         // The whole workspace in any case, so that all runs share one build.
         command.args(["nextest", "run", "--workspace", "--features", ROOT_FEATURE]);
-        if let Some(filter) = self.filter() {
-            command.args(["--filterset", &filter]);
-        }
+        command.args(["--filterset", &self.filter()]);
         if self.sudo {
             root::acquire(workspace, "running the tests of rings 2 and 3")?;
             command.env(runner_variable(workspace)?, "sudo --preserve-env --");
@@ -138,23 +141,21 @@ impl Part {
         Ok(command)
     }
 
-    fn filter(&self) -> Option<String> {
+    fn filter(&self) -> String {
         let (negation, binaries): (_, Vec<_>) = if self.plain {
             let left_out = ROOTED
                 .iter()
-                .filter(|(_, binary)| !self.rooted.contains(binary));
-            ("not ", left_out.map(|(_, binary)| *binary).collect())
+                .map(|(_, binary)| *binary)
+                .filter(|binary| !self.rooted.contains(binary));
+            ("not ", left_out.chain([guest::TEST]).collect())
         } else {
             ("", self.rooted.clone())
         };
-        if binaries.is_empty() {
-            return None;
-        }
         let binaries: Vec<_> = binaries
             .iter()
             .map(|name| format!("binary_id({TESTS}::{name})"))
             .collect();
-        Some(format!("{negation}({})", binaries.join(" or ")))
+        format!("{negation}({})", binaries.join(" or "))
     }
 }
 
@@ -177,7 +178,7 @@ fn nextest(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(installed) = executable::find("cargo-nextest") {
         return Ok(installed);
     }
-    let folder = cache()?.join(format!("sluice/nextest-{NEXTEST}"));
+    let folder = cache::folder()?.join(format!("nextest-{NEXTEST}"));
     let program = folder.join("bin/cargo-nextest");
     if !program.is_file() {
         println!(
@@ -195,49 +196,46 @@ fn nextest(workspace: &Workspace) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn cache() -> Result<PathBuf> {
-    let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    named
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
-        .context("neither XDG_CACHE_HOME nor HOME is set: no place to install cargo-nextest")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filters(rings: &[u8], is_root: bool) -> Vec<(Option<String>, bool)> {
+    fn filters(rings: &[u8], is_root: bool) -> Vec<(String, bool)> {
         parts(rings, is_root)
             .iter()
             .map(|part| (part.filter(), part.sudo))
             .collect()
     }
 
-    fn some(filter: &str) -> Option<String> {
-        Some(filter.to_owned())
+    /// The filter of these binaries of the tests.
+    fn of(negation: &str, binaries: &[&str]) -> String {
+        let ids = binaries
+            .iter()
+            .map(|name| format!("binary_id(sluice-tests::{name})"));
+        format!("{negation}({})", ids.collect::<Vec<_>>().join(" or "))
     }
 
     #[test]
-    fn root_runs_everything_at_once() {
-        assert_eq!(filters(&[], true), [(None, false)]);
-        assert_eq!(filters(&[0, 2, 3], true), [(None, false)]);
+    fn root_runs_everything_at_once_but_what_a_guest_does() {
+        let all = of("not ", &["guest"]);
+        assert_eq!(filters(&[], true), [(all.clone(), false)]);
+        assert_eq!(filters(&[0, 2, 3], true), [(all, false)]);
     }
 
     #[test]
     fn a_user_runs_what_needs_root_apart() {
-        let plain = some("not (binary_id(sluice-tests::kernel) or binary_id(sluice-tests::netns))");
-        let rooted = some("(binary_id(sluice-tests::kernel) or binary_id(sluice-tests::netns))");
+        let plain = of("not ", &["kernel", "netns", "guest"]);
+        let rooted = of("", &["kernel", "netns"]);
         assert_eq!(filters(&[], false), [(plain, false), (rooted, true)]);
     }
 
     #[test]
     fn rings_can_be_named() {
-        let plain = some("not (binary_id(sluice-tests::kernel) or binary_id(sluice-tests::netns))");
+        let plain = of("not ", &["kernel", "netns", "guest"]);
         assert_eq!(filters(&[1], true), [(plain.clone(), false)]);
         assert_eq!(filters(&[0], false), [(plain, false)]);
-        let without_netns = some("not (binary_id(sluice-tests::netns))");
+        let without_netns = of("not ", &["netns", "guest"]);
         assert_eq!(filters(&[0, 2], true), [(without_netns, false)]);
-        let netns = some("(binary_id(sluice-tests::netns))");
-        assert_eq!(filters(&[3], false), [(netns, true)]);
+        assert_eq!(filters(&[3], false), [(of("", &["netns"]), true)]);
     }
 }
