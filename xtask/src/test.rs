@@ -4,8 +4,10 @@
 
 use std::{
     ffi::OsString,
+    num::NonZero,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -134,6 +136,7 @@ impl Part {
         // The whole workspace in any case, so that all runs share one build.
         command.args(["nextest", "run", "--workspace", "--features", ROOT_FEATURE]);
         command.args(["--filterset", &self.filter()]);
+        command.args(["--test-threads", &threads().to_string()]);
         if self.sudo {
             root::acquire(workspace, "running the tests of rings 2 and 3")?;
             command.env(runner_variable(workspace)?, "sudo --preserve-env --");
@@ -157,6 +160,11 @@ impl Part {
             .collect();
         format!("{negation}({})", binaries.join(" or "))
     }
+}
+
+/// How many tests run side by side: more than there are cores, since those of ring 3 mostly wait.
+fn threads() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The variable by which cargo and nextest learn what to start the host's binaries with.

@@ -10,62 +10,64 @@ use sluice_tests::{
 
 use super::binary;
 
-fn run(mode: &str, plan: &Plan) -> Summary {
+/// Runs in namespaces that have `name` in their names. Such a run waits nearly all of its time, and what
+/// it measures it holds against connections beside it, so several go side by side.
+fn run(name: &str, mode: &str, plan: &Plan) -> Summary {
     let programs = Programs {
         sluice: binary(),
         soak: PathBuf::from(env!("CARGO_BIN_EXE_soak")),
     };
     let mode: Mode = mode.parse().unwrap();
-    live::run("sluice-live", mode, plan, &programs, &Progress::new()).unwrap()
+    live::run(name, mode, plan, &programs, &Progress::new()).unwrap()
 }
 
 /// Where the hash determines the backend, a run in which no flow was recorded moved nothing.
 fn no_flow_breaks(mode: &str) {
-    let summary = run(mode, &Plan::brief());
+    let summary = run(&format!("sluice-live-{mode}"), mode, &Plan::brief());
     assert!(summary.is_good(), "{summary}");
     let moved = summary.is_tracked() || summary.exceptions.is_some_and(|most| most > 0.0);
     assert!(moved, "{summary}");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_ipip() {
+fn no_flow_breaks_in_ipip() {
     no_flow_breaks("ipip");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_gue() {
+fn no_flow_breaks_in_gue() {
     no_flow_breaks("gue");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_dsr() {
+fn no_flow_breaks_in_dsr() {
     no_flow_breaks("dsr");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_nat() {
+fn no_flow_breaks_in_nat() {
     no_flow_breaks("nat");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_full_nat() {
+fn no_flow_breaks_in_full_nat() {
     no_flow_breaks("full-nat");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_tracked_ipip() {
+fn no_flow_breaks_in_tracked_ipip() {
     no_flow_breaks("ipip-tracked");
 }
 
 #[test]
-fn serial_no_flow_breaks_in_tracked_nat() {
+fn no_flow_breaks_in_tracked_nat() {
     no_flow_breaks("nat-tracked");
 }
 
 /// The soak `flood`, smaller. What opens in a flood may have to try again, and a flow that is evicted
 /// before its third packet may have lost its port to another.
 fn no_flow_breaks_in_a_flood(mode: &str) {
-    let summary = run(mode, &Plan::brief().flooded());
+    let summary = run("sluice-flood", mode, &Plan::brief().flooded());
     println!("{summary}");
     assert!(summary.is_good(), "{summary}");
     let (late, broken) = summary.verdict.late;
@@ -86,7 +88,7 @@ fn serial_no_flow_breaks_in_a_flood_in_full_nat() {
 
 /// Flows of a backend that is taken away do break: the judgement sees it.
 #[test]
-fn serial_a_backend_that_is_taken_away_breaks_its_flows() {
+fn a_backend_that_is_taken_away_breaks_its_flows() {
     let taken_away = Step {
         after: Duration::from_millis(500),
         change: Change::Remove(Backend(0)),
@@ -95,7 +97,7 @@ fn serial_a_backend_that_is_taken_away_breaks_its_flows() {
         script: vec![taken_away],
         ..Plan::brief()
     };
-    let summary = run("ipip", &plan);
+    let summary = run("sluice-taken-away", "ipip", &plan);
     assert!(!summary.is_good(), "{summary}");
     let verdict = &summary.verdict;
     let of_it = verdict.shares["backend1"];
