@@ -14,7 +14,7 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, CROSSING, PACKET, TAGGED, UNCOMMON},
+    abi::{ASIDE, CROSSING, ERRORS, PACKET, TAGGED, UNCOMMON},
     datapath::{self, Egress, Handled, Outcome, Question},
 };
 
@@ -77,11 +77,23 @@ fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
         }
         Handled::Aside(question) => {
             tables::ask(question);
-            tables::go_on(ctx, ASIDE);
+            tables::go_on(ctx, answering(question));
             datapath::leave_unanswered(&mut packet, tables, question)
         }
     };
     action(ctx, outcome)
+}
+
+/// The program that begins with a question.
+#[inline(always)]
+fn answering(question: Question) -> u32 {
+    match question {
+        Question::Icmp => ERRORS,
+        Question::TooBig { .. }
+        | Question::TtlExpired
+        | Question::NoBackend
+        | Question::BackendGone => ASIDE,
+    }
 }
 
 /// Handles one packet of any shape; the answer is an XDP action.
@@ -101,6 +113,21 @@ pub fn handle_aside(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
     let question = tables::asked().unwrap_or(Question::Icmp);
     let outcome = datapath::handle_aside(&mut XdpPacket::new(ctx), &tables, question);
+    action(ctx, outcome)
+}
+
+/// Handles one ICMP message, if it is about a flow whose ends may be of both families; the answer is an
+/// XDP action.
+#[inline(always)]
+pub fn handle_errors(ctx: &XdpContext) -> u32 {
+    let (tables, mut packet) = (KernelTables::new(ctx), XdpPacket::new(ctx));
+    let outcome = match datapath::handle_errors(&mut packet, &tables) {
+        Some(outcome) => outcome,
+        None => {
+            tables::go_on(ctx, ASIDE);
+            datapath::leave_unanswered(&mut packet, &tables, Question::Icmp)
+        }
+    };
     action(ctx, outcome)
 }
 

@@ -38,6 +38,12 @@ mod entry {
         lb_ebpf::handle_crossing(&ctx)
     }
 
+    /// The program for ICMP, which goes on to `aside` unless it is about such flows; by tail call.
+    #[xdp(frags)]
+    fn errors(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_errors(&ctx)
+    }
+
     /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of
     /// entries from. Run by `BPF_PROG_TEST_RUN` alone.
     #[xdp]

@@ -101,13 +101,16 @@ impl Ipv6Address {
     /// The IPv4 address that this is the mapped address of.
     #[inline(always)]
     pub const fn unmapped(self) -> Option<Ipv4Address> {
-        let [a, b, c, d, address @ ..] = self.1.to_ne_bytes();
+        let [a, b, c, d, ..] = self.1.to_ne_bytes();
         let mapped = self.0 == 0 && u32::from_ne_bytes([a, b, c, d]) == MAPPED;
-        if mapped {
-            Some(Ipv4Address::from_bytes(address))
-        } else {
-            None
-        }
+        if mapped { Some(self.tail()) } else { None }
+    }
+
+    /// The IPv4 address in the last four bytes.
+    #[inline(always)]
+    pub const fn tail(self) -> Ipv4Address {
+        let [.., a, b, c, d] = self.1.to_ne_bytes();
+        Ipv4Address::from_bytes([a, b, c, d])
     }
 
     /// Its bytes, network order.

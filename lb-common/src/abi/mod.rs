@@ -51,7 +51,7 @@ pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 pub use vlan::{Tag, Tags, VlanKey};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -99,7 +99,7 @@ pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 pub const MAX_SOURCES: u32 = 1 << 12;
 
 /// Programs that the packet program goes on to by a tail call.
-pub const PROGRAM_COUNT: u32 = 5;
+pub const PROGRAM_COUNT: u32 = 6;
 
 /// Number of the one for packets that are not plain.
 pub const UNCOMMON: u32 = 0;
@@ -111,6 +111,8 @@ pub const CROSSING: u32 = 2;
 pub const TAGGED: u32 = 3;
 /// Number of the packet program itself, which goes on once the tags are off.
 pub const PACKET: u32 = 4;
+/// Number of the one that ICMP comes to first: for errors about flows whose ends are of both families.
+pub const ERRORS: u32 = 5;
 
 /// Prefixes that frames made here are counted for.
 pub const MAX_BUCKETS: u32 = 1 << 14;

@@ -8,10 +8,13 @@
 //! ```
 //! What an IP header says is carried over as RFC 7915 (sections 4.1 and 5.1) has it; the hop is taken
 //! once. A packet that does not leave is given back as it came. Options, extension headers and
-//! fragments do not come here; ICMP errors about such flows are not taken across.
+//! fragments do not come here; ICMP errors about such flows go to [`quoted`](super::quoted).
 
 use crate::{
-    abi::{Address, FlowKey, Ipv6Address, MAPPED_SOURCE, Service, ServiceKind, mapped_position},
+    abi::{
+        Address, FlowKey, Ipv6Address, MAPPED_SOURCE, SERVICE_POSITIONS, Service, ServiceKind,
+        mapped_position,
+    },
     net::{
         EthernetHeader, EthernetWords, Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header,
         Mapped, Packet, Payload, Trim,
@@ -148,27 +151,57 @@ fn target<'t, T: FamilyTables<Mapped>>(
     lost: &Lost,
 ) -> Option<&'t Service<Ipv6Address>> {
     match lost.is_any() {
-        true => tables.service(lost.position),
+        true => tables.service(lost.position()),
         false => service::find::<Mapped, T>(tables, key).ok(),
     }
 }
 
-/// What of a packet of IPv4 is not in the mapped one. In words, since it lies on the stack.
+/// What of a packet of IPv4 is not in the mapped one. Two words, since it lies on the stack.
 #[derive(Clone, Copy, Default)]
 struct Lost {
-    /// Number, flags and offset.
-    fragmentation: u32,
-    /// Where the entry is that says whose the packet is; 0: it was none of IPv4.
-    position: u32,
+    /// Its number and, behind that, its header's checksum.
+    number: u32,
+    /// Where the entry is that says whose the packet is, and above that the flags, of which the offset
+    /// is not one: fragments do not come here. All 0: it was none of IPv4.
+    place: u32,
 }
 
 impl Lost {
+    /// Where the flags are in `place`.
+    const FLAGS: u32 = 29;
+
+    /// What is lost of a packet with this header, whose entry is at `position`.
+    #[inline(always)]
+    fn of(ip: &Ipv4Header, position: u32) -> Self {
+        let ([a, b, flags, _], [c, d]) = (ip.fragmentation(), ip.checksum());
+        Self {
+            number: u32::from_be_bytes([a, b, c, d]),
+            place: position | u32::from(flags >> 5) << Self::FLAGS,
+        }
+    }
+
     /// Whether it was one of IPv4.
     #[inline(always)]
     fn is_any(self) -> bool {
-        self.position != 0
+        self.place != 0
+    }
+
+    /// Where the entry is that says whose it is.
+    #[inline(always)]
+    fn position(self) -> u32 {
+        self.place & ((1 << Self::FLAGS) - 1)
+    }
+
+    /// Gives it back.
+    #[inline(always)]
+    fn restore(self, ip: &mut Ipv4Header) {
+        let [a, b, c, d] = self.number.to_be_bytes();
+        let flags = (self.place >> Self::FLAGS << 5) as u8;
+        ip.set_fragmentation([a, b, flags, 0], [c, d]);
     }
 }
+
+const _: () = assert!(SERVICE_POSITIONS < 1 << Lost::FLAGS);
 
 /// Makes a packet of IPv4 one of IPv6 with mapped addresses; all others stay. A function of its own, as
 /// [`target`] is.
@@ -184,11 +217,7 @@ where
     }
     let position = position(packet, tables)?;
     let ip = packet.header::<Ipv4Header>(EthernetHeader::LEN);
-    let ip = ip.ok_or(DropReason::Inconsistent)?;
-    *lost = Lost {
-        fragmentation: u32::from_ne_bytes(ip.fragmentation()),
-        position,
-    };
+    *lost = Lost::of(ip.ok_or(DropReason::Inconsistent)?, position);
     let carried = Carried::of::<Ipv4, P>(packet).ok_or(DropReason::Inconsistent)?;
     if !packet.grow(Mapped::LONGER) {
         return Err(DropReason::NoHeadroom.into());
@@ -250,20 +279,16 @@ fn unmap<P: Trim>(packet: &mut P) -> Result<(), Stop> {
 /// sender counts.
 #[inline(never)]
 fn give_back<P: Trim>(packet: &mut P, lost: &Lost, stop: Stop) -> Stop {
-    if unmap(packet).is_err() || restore(packet, lost).is_none() {
+    let unmapped = unmap(packet);
+    let ip = packet.header_mut::<Ipv4Header>(EthernetHeader::LEN);
+    let Some(ip) = ip.filter(|_| unmapped.is_ok()) else {
         return DropReason::Inconsistent.into();
-    }
+    };
+    lost.restore(ip);
     match stop {
         Stop::TooBig { mtu } => Stop::TooBig {
             mtu: mtu.saturating_sub(Mapped::LONGER as u16),
         },
         Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Uncommon | Stop::Crossing => stop,
     }
-}
-
-#[inline(always)]
-fn restore<P: Trim>(packet: &mut P, lost: &Lost) -> Option<()> {
-    let ip = packet.header_mut::<Ipv4Header>(EthernetHeader::LEN)?;
-    ip.set_fragmentation(lost.fragmentation.to_ne_bytes());
-    Some(())
 }

@@ -43,17 +43,27 @@ where
 /// Reads IP and ICMP header of a message that is as long as it says.
 #[inline(always)]
 fn read<F: Icmp, P: Packet>(packet: &P) -> Option<(Facts, Message)> {
-    let ip = packet.header::<F::Header>(EthernetHeader::LEN)?;
-    let facts = Facts {
+    let facts = facts::<F>(packet.header::<F::Header>(EthernetHeader::LEN)?);
+    let message = packet.header::<IcmpHeader>(F::TRANSPORT)?.message::<F>();
+    is_whole::<F, P>(packet, &facts).then_some((facts, message))
+}
+
+/// What a message's IP header says.
+#[inline(always)]
+pub(super) fn facts<F: Icmp>(ip: &F::Header) -> Facts {
+    Facts {
         protocol: ip.protocol(),
         length: ip.total_length(),
         hops: ip.hops(),
         traffic_class: ip.traffic_class(),
-    };
-    let message = packet.header::<IcmpHeader>(F::TRANSPORT)?.message::<F>();
-    let sound = facts.length >= F::HEADER_LEN + IcmpHeader::LEN
-        && packet.holds(EthernetHeader::LEN + facts.length);
-    sound.then_some((facts, message))
+    }
+}
+
+/// Whether a message has a header, and is as long as it says.
+#[inline(always)]
+pub(super) fn is_whole<F: Icmp, P: Packet>(packet: &P, facts: &Facts) -> bool {
+    facts.length >= F::HEADER_LEN + IcmpHeader::LEN
+        && packet.holds(EthernetHeader::LEN + facts.length)
 }
 
 /// Makes an echo request its reply, if it is for a service's address: one that has a backend.

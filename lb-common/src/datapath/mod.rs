@@ -51,6 +51,7 @@ pub use aside::{Handled, Question, handle_aside, leave_unanswered};
 pub use crossing::{handle_crossing, leave_uncrossed};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
+pub use quoted::handle_errors;
 pub use tables::{
     FamilyTables, HeldException, HeldFlow, InsertError, Leaving, Prefixes, Route, Scratch, Tables,
     Tagged,

@@ -165,7 +165,7 @@ reasons! {
         ErrorNumbers = "error_numbers",
         /// The driver leaves no room in front of the frame for another header.
         NoHeadroom = "no_headroom",
-        /// Of a service whose backends are of both families or of the other one, but with options, extension headers or in fragments, which are not taken across.
+        /// Of a service whose backends are of both families or of the other one, but with options, extension headers or in fragments, which are not taken across; or an ICMP error about its flows that the other family has no word for.
         CrossingShape = "crossing_shape",
         /// From or to an IPv4-mapped IPv6 address (::ffff:0:0/96), which no packet has on a wire.
         MappedAddress = "mapped_address",

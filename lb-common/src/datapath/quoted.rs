@@ -9,22 +9,29 @@
 //! ```
 //! The quoted packet's ends, reversed, are those of an answer, by which services and flows are
 //! found. An error only speaks of a flow: nothing is recorded. What is of no flow of ours passes.
+//!
+//! How the headers are changed is the business of `translate`; `tunnel` has the errors about packets
+//! with a header around, `across` those about flows between families.
+
+mod across;
+mod translate;
+mod tunnel;
 
 use crate::{
     abi::{
-        Address, Direction, FlowKey, Forward, HopWord, NextHop, Rewrite, Service, ServiceKind,
+        Direction, FlowKey, Forward, HopWord, NextHop, Rewrite, Service, ServiceKind,
         ServiceTraits, Traffic,
     },
     net::{
-        Delta, Error, EthernetHeader, Family, Icmp, IcmpHeader, IpHeader, Ipv4, Ipv6, Message,
-        Packet, Ports, TcpHeader, Transport, Trim, UdpHeader, Unreadable,
+        EthernetHeader, Family, Icmp, IcmpHeader, IpHeader, Ipv4, Ipv6, Message, Packet, Ports,
+        TcpHeader, Trim, UdpHeader, Unreadable,
     },
 };
 
 use super::{
     choose, decide,
     exceptions::{Kind, Proof, Sighting},
-    flow, forward, made,
+    flow, forward,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::Facts,
     rewrite::{self, Tunnel},
@@ -33,6 +40,10 @@ use super::{
     tables::{FamilyTables, HeldFlow, Leaving, Scratch, Tables},
     unsettled,
 };
+
+pub use across::handle_errors;
+use translate::Translated;
+use tunnel::Inside;
 
 /// The bytes of a transport header that every quote has to have (RFC 792).
 const LEAST: usize = 8;
@@ -73,8 +84,8 @@ where
     };
     let header = packet.header::<u8>(inner).ok_or(PassReason::Icmp)?;
     match header >> 4 {
-        4 => tunnelled::<F, Ipv4, P, T>(packet, tables, facts, &mut inside),
-        6 => tunnelled::<F, Ipv6, P, T>(packet, tables, facts, &mut inside),
+        4 => tunnel::told::<F, Ipv4, P, T>(packet, tables, facts, &mut inside),
+        6 => tunnel::told::<F, Ipv6, P, T>(packet, tables, facts, &mut inside),
         _ => Err(PassReason::Icmp.into()),
     }
 }
@@ -91,7 +102,7 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
     if service.crosses() {
-        // The packet as it was at the flow's other end may be of the other family.
+        // Had it been about one of their flows, it would not have come here.
         return Err(PassReason::Icmp.into());
     }
     let mut way = Way::default();
@@ -121,7 +132,13 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
         return Err(DropReason::TtlExpired.into());
     }
     match way.headers {
-        Headers::Translated => translate::<F, P, T>(packet, tables, facts, scratch, way.next)?,
+        Headers::Translated => {
+            let to = Translated {
+                answer: &scratch.key,
+                ends: &scratch.other,
+            };
+            translate::headers::<F, P, T>(packet, tables, facts, &to, &way.next)?;
+        }
         Headers::Around => wrap::<F, P, T>(packet, tables, facts, scratch, &way)?,
         Headers::Same => rewrite::pass_on::<F, P, T>(packet, tables, *facts, way.next)?,
     }
@@ -345,7 +362,7 @@ fn to_backend<F: Icmp, T: FamilyTables<F>>(
 
 /// The way to the other end of a recorded flow.
 #[inline(never)]
-fn to_other_end<F: Icmp, T: FamilyTables<F>>(
+fn to_other_end<F: Family, T: FamilyTables<F>>(
     tables: &T,
     facts: &Facts,
     scratch: &mut Scratch<F::Address>,
@@ -437,253 +454,4 @@ fn wrap<F: Icmp, P: Packet, T: FamilyTables<F>>(
         udp: backend.forward() == Some(Forward::Gue),
     };
     rewrite::encapsulate::<F, P, T>(packet, tables, *facts, tunnel, way.next)
-}
-
-/// Gives the error the ends `scratch.other` that an answer would get in place of `scratch.key`, and
-/// the quoted packet those that it had where the error goes (RFC 5508, sections 4.2, 4.3). Who sent
-/// the error is hidden where the flow's own end would be.
-#[inline(never)]
-fn translate<F: Icmp, P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    facts: &Facts,
-    scratch: &Scratch<F::Address>,
-    next: NextHop,
-) -> Result<(), Stop> {
-    rewrite::fits(facts.length, 0, next)?;
-    let to = Translated {
-        answer: &scratch.key,
-        ends: &scratch.other,
-    };
-    let delta = addresses::<F, P>(packet, &to).and(ports::<F, P>(packet, facts, &to));
-    packet
-        .header_mut::<IcmpHeader>(F::TRANSPORT)
-        .ok_or(DropReason::Inconsistent)?
-        .mend(delta);
-    rewrite::link::<F, P, T>(packet, tables, next)
-}
-
-/// The ends of an answer to the quoted packet.
-struct Translated<'a, A> {
-    /// As it comes.
-    answer: &'a FlowKey<A>,
-    /// As it leaves.
-    ends: &'a FlowKey<A>,
-}
-
-/// Changes the addresses; what that changes in the error's checksum, the quoted ports' apart.
-#[inline(always)]
-fn addresses<F: Icmp, P: Packet>(packet: &mut P, to: &Translated<'_, F::Address>) -> Delta {
-    let (answer, ends) = (to.answer, to.ends);
-    let mut outside = Delta::NONE;
-    if let Some(ip) = packet.header_mut::<F::Header>(EthernetHeader::LEN) {
-        let source = if ends.source == answer.source {
-            ip.source()
-        } else {
-            ends.source
-        };
-        outside = Delta::NONE
-            .address(ip.source(), source)
-            .address(ip.destination(), ends.destination);
-        ip.take_hop();
-        ip.set_addresses(source, ends.destination, outside);
-    }
-    let mut inside = quoted_addresses(to);
-    if let Some(ip) = packet.header_mut::<F::Header>(start::<F>()) {
-        let before = ip.checksum();
-        ip.set_addresses(ends.destination, ends.source, inside);
-        inside = inside.field(before, ip.checksum());
-    }
-    F::covers(outside).and(inside)
-}
-
-/// What the quoted packet's new addresses change in a checksum over them.
-#[inline(always)]
-fn quoted_addresses<A: Address>(to: &Translated<'_, A>) -> Delta {
-    Delta::NONE
-        .address(to.answer.destination, to.ends.destination)
-        .address(to.answer.source, to.ends.source)
-}
-
-/// Changes the quoted ports, and the checksum behind them as far as it is quoted; what that changes
-/// in the error's.
-#[inline(always)]
-fn ports<F: Icmp, P: Packet>(
-    packet: &mut P,
-    facts: &Facts,
-    to: &Translated<'_, F::Address>,
-) -> Delta {
-    let (answer, ends) = (to.answer, to.ends);
-    let ports = Ports {
-        source: ends.destination_port,
-        destination: ends.source_port,
-    };
-    let delta = Delta::NONE
-        .field(answer.destination_port, ports.source)
-        .field(answer.source_port, ports.destination);
-    let all = quoted_addresses(to).and(delta);
-    let at = transport::<F>();
-    if answer.protocol == UdpHeader::PROTOCOL {
-        return delta.and(checked::<UdpHeader, P>(packet, at, ports, all));
-    }
-    if at + TcpHeader::LEN <= end(facts) {
-        return delta.and(checked::<TcpHeader, P>(packet, at, ports, all));
-    }
-    if let Some(quoted) = packet.header_mut::<Ports>(at) {
-        *quoted = ports;
-    }
-    delta
-}
-
-/// Changes ports and checksum of a transport header; what the latter changes in a checksum over it.
-#[inline(always)]
-fn checked<H: Transport + crate::net::Header, P: Packet>(
-    packet: &mut P,
-    at: usize,
-    ports: Ports,
-    all: Delta,
-) -> Delta {
-    let Some(header) = packet.header_mut::<H>(at) else {
-        return Delta::NONE;
-    };
-    let before = header.checksum();
-    header.set_ports(ports, all);
-    Delta::NONE.field(before, header.checksum())
-}
-
-/// A packet inside the quoted one.
-struct Inside {
-    /// Where it starts in the frame.
-    at: usize,
-    /// What the error says that a link takes, bytes; 0: it says nothing of that.
-    mtu: u16,
-    /// The service that it was for.
-    service: u32,
-    /// The backend that it was sent to.
-    backend: u32,
-    /// The way to its client.
-    hop: HopWord,
-}
-
-/// Tells the client of a packet of family `G`, quoted behind the headers that it got here, that it
-/// does not fit a link between here and its backend.
-#[inline(always)]
-fn tunnelled<F, G, P, T>(
-    packet: &mut P,
-    tables: &T,
-    facts: &Facts,
-    inside: &mut Inside,
-) -> Result<Egress, Stop>
-where
-    F: Icmp,
-    G: Icmp,
-    P: Trim,
-    T: FamilyTables<F> + FamilyTables<G>,
-{
-    let inner = inside.at;
-    if inner + G::HEADER_LEN + LEAST > end(facts) {
-        return Err(if inner == transport::<F>() {
-            PassReason::TunnelError.into()
-        } else {
-            // Any datagram.
-            PassReason::Icmp.into()
-        });
-    }
-    sent_there::<F, G, P, T>(packet, tables, inside)?;
-    // What the headers take does not go into the packet inside. No link takes less than 68 bytes
-    // (RFC 791, section 3.2).
-    let around = (inner - start::<F>()) as u16;
-    if inside.mtu < 68 + around {
-        return Err(PassReason::TunnelError.into());
-    }
-    inside.mtu -= around;
-    find_way::<G, P, T>(packet, tables, inside)?;
-    tell::<G, P, T>(packet, tables, facts, inside).ok_or(DropReason::ErrorLimit)?;
-    count(
-        tables,
-        inside.service,
-        inside.backend,
-        facts,
-        Direction::Out,
-    );
-    forward::send(tables, tables.ingress(), inside.hop.device())
-}
-
-/// Finds service and backend of the packet inside. Passes an error unless it went to the backend
-/// that the header around it names.
-#[inline(never)]
-fn sent_there<F, G, P, T>(packet: &P, tables: &T, inside: &mut Inside) -> Result<(), Stop>
-where
-    F: Icmp,
-    G: Icmp,
-    P: Packet,
-    T: FamilyTables<G>,
-{
-    let quoted = packet.header::<F::Header>(start::<F>());
-    let named = quoted.ok_or(PassReason::Icmp)?.destination();
-    let at = inside.at;
-    let work = |scratch: &mut Scratch<G::Address>| {
-        scratch.key = request::<G, P>(packet, at).ok_or(PassReason::Icmp)?;
-        let service = service::find::<G, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
-        if service.kind() != ServiceKind::Service || !service.is_steered() {
-            return Err(PassReason::Icmp.into());
-        }
-        inside.service = service.id();
-        inside.backend = owner::<G, T>(tables, scratch, service, None)?;
-        let backend = decide::backend(tables, inside.backend)?;
-        if backend.version() != F::VERSION || backend.address::<F::Address>() != named {
-            return Err(PassReason::Icmp.into());
-        }
-        Ok(())
-    };
-    tables
-        .with_scratch(work)
-        .unwrap_or(Err(DropReason::Inconsistent.into()))
-}
-
-/// The ends of the client's packet at `at`.
-#[inline(always)]
-fn request<G: Icmp, P: Packet>(packet: &P, at: usize) -> Option<FlowKey<G::Address>> {
-    let ip = packet.header::<G::Header>(at)?;
-    let protocol = ip.transport().ok()?;
-    let ports = packet.header::<Ports>(at + G::HEADER_LEN)?;
-    Some(FlowKey::new(
-        ip.source(),
-        ip.destination(),
-        ports.source,
-        ports.destination,
-        protocol,
-    ))
-}
-
-/// Finds the way to the client of the packet inside.
-#[inline(never)]
-fn find_way<G, P, T>(packet: &P, tables: &T, inside: &mut Inside) -> Result<(), Stop>
-where
-    G: Icmp,
-    P: Packet,
-    T: FamilyTables<G>,
-{
-    let key = request::<G, P>(packet, inside.at).ok_or(PassReason::Icmp)?;
-    let leaving = Leaving {
-        protocol: G::ICMP,
-        traffic_class: 0,
-        length: (G::HEADER_LEN + IcmpHeader::LEN + G::QUOTE) as u16,
-    };
-    inside.hop = forward::by_route::<G, T>(tables, &key.reply(), leaving)?.hop;
-    Ok(())
-}
-
-/// Makes the frame an error about the packet inside.
-#[inline(never)]
-fn tell<G, P, T>(packet: &mut P, tables: &T, facts: &Facts, inside: &Inside) -> Option<()>
-where
-    G: Icmp,
-    P: Trim,
-    T: FamilyTables<G>,
-{
-    let mut quote = made::Quote::whole::<G, P>(packet, inside.at)?;
-    quote.length = quote.length.min(end(facts).checked_sub(inside.at)?);
-    let error = Error::TooBig { mtu: inside.mtu };
-    made::tell::<G, P, T>(packet, tables, error, &quote, inside.hop)
 }

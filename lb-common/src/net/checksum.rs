@@ -38,6 +38,20 @@ impl Delta {
         Self(self.0 + other.0)
     }
 
+    /// Also takes in bytes that were not there before, a whole number of fields.
+    #[inline(always)]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let (fields, _) = bytes.as_chunks();
+        let sum = |delta: Self, field: &[u8; 2]| delta.field([0; 2], *field);
+        fields.iter().fold(self, sum)
+    }
+
+    /// The change that takes this one back.
+    #[inline(always)]
+    pub fn undone(self) -> Self {
+        Self(u64::from(!self.folded()))
+    }
+
     /// The change as a 16-bit number, congruent modulo 0xffff.
     #[inline(always)]
     pub fn folded(self) -> u16 {
@@ -84,6 +98,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bytes_come_and_go(mut bytes: [u8; 40], new: [u8; 20]) {
+            let before = checksum(&bytes).to_be_bytes();
+            let gone = Delta::NONE.bytes(&bytes[..20]).undone();
+            bytes[..20].copy_from_slice(&new);
+            let after = u16::from_be_bytes(gone.bytes(&new).apply(before));
+            prop_assert_eq!(after % 0xffff, checksum(&bytes) % 0xffff);
+        }
+
         #[test]
         fn incremental_equals_recomputed(
             mut bytes: [u8; 32], field: [u8; 2], old: [u8; 16], new: [u8; 16],

@@ -1,4 +1,5 @@
-//! ICMP and ICMPv6 messages: what one that comes in is, and the headers of those made here.
+//! ICMP and ICMPv6 messages: what one that comes in is, and the headers of those made here. What an
+//! error of one family is in the other is `across`'s business.
 //! Whose flow an error speaks of is not told here.
 //!
 //! ```text
@@ -8,12 +9,16 @@
 //! +-------+-------+---------------+-------------------------------+
 //! ```
 
+mod across;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{
     checksum::Delta,
     ip::{Family, Ipv4, Ipv6},
 };
+
+pub use across::Said;
 
 /// The header of every message of both families (RFC 792; RFC 4443, section 2.1).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -71,6 +76,10 @@ pub trait Icmp: Family {
     /// Type, code and the four bytes behind the checksum of an error.
     fn error(error: Error) -> (u8, u8, [u8; 4]);
 
+    /// What an error about a packet of `length` bytes is in the other family; `None` if it has no
+    /// counterpart there.
+    fn across(error: &IcmpHeader, length: usize) -> Option<Said>;
+
     /// What the checksum of a message covers beside it.
     fn covers(pseudo: Delta) -> Delta;
 }
@@ -113,6 +122,34 @@ impl IcmpHeader {
         self.checksum = Delta::NONE.field(old, new).apply(self.checksum);
     }
 
+    /// The header that says this, with the checksum of another one, to be mended.
+    #[inline(always)]
+    pub fn saying(said: Said, checksum: [u8; 2]) -> Self {
+        let [kind, code] = said.kind;
+        Self {
+            kind,
+            code,
+            checksum,
+            rest: said.rest.to_be_bytes(),
+        }
+    }
+
+    /// The message's checksum.
+    #[inline(always)]
+    pub fn checksum(&self) -> [u8; 2] {
+        self.checksum
+    }
+
+    /// What all but the checksum adds to it.
+    #[inline(always)]
+    pub fn sum(&self) -> Delta {
+        let [a, b, c, d] = self.rest;
+        Delta::NONE
+            .field([0; 2], [self.kind, self.code])
+            .field([0; 2], [a, b])
+            .field([0; 2], [c, d])
+    }
+
     /// Mends the checksum after the message, or the pseudo-header that it covers, has changed.
     #[inline(always)]
     pub fn mend(&mut self, delta: Delta) {
@@ -152,6 +189,11 @@ impl Icmp for Ipv4 {
     }
 
     #[inline(always)]
+    fn across(error: &IcmpHeader, length: usize) -> Option<Said> {
+        across::to_ipv6(error, length)
+    }
+
+    #[inline(always)]
     fn covers(_: Delta) -> Delta {
         Delta::NONE
     }
@@ -183,6 +225,11 @@ impl Icmp for Ipv6 {
             Error::Expired => (3, 0, [0; 4]),
             Error::PortUnreachable => (1, 4, [0; 4]),
         }
+    }
+
+    #[inline(always)]
+    fn across(error: &IcmpHeader, _: usize) -> Option<Said> {
+        across::to_ipv4(error)
     }
 
     #[inline(always)]

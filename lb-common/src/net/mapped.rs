@@ -12,10 +12,11 @@
 //! is done, and undone, is the packet path's business.
 
 use super::{
+    icmp::Icmp,
     ip::{Family, Ipv4, Ipv6, Ipv6Header, Unreadable},
     packet::AnyShape,
 };
-use crate::abi::Ipv6Address;
+use crate::abi::{Ipv4Address, Ipv6Address};
 
 /// IPv6 that stands for either family.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +63,73 @@ impl Family for Mapped {
     }
 }
 
+/// A family that packets of such flows have on a wire.
+pub trait Side: Icmp {
+    /// The other one.
+    type Other: Side;
+
+    /// What an address of this family is as one of [`Mapped`].
+    fn map(address: Self::Address) -> Ipv6Address;
+
+    /// Whether an address of [`Mapped`] is one of this family.
+    fn has(address: Ipv6Address) -> bool;
+
+    /// What an address of [`Mapped`] is in this family, if it is one of it.
+    fn unmap(address: Ipv6Address) -> Self::Address;
+}
+
+impl Side for Ipv4 {
+    type Other = Ipv6;
+
+    #[inline(always)]
+    fn map(address: Ipv4Address) -> Ipv6Address {
+        Ipv6Address::mapped(address)
+    }
+
+    #[inline(always)]
+    fn has(address: Ipv6Address) -> bool {
+        address.unmapped().is_some()
+    }
+
+    #[inline(always)]
+    fn unmap(address: Ipv6Address) -> Ipv4Address {
+        address.tail()
+    }
+}
+
+impl Side for Ipv6 {
+    type Other = Ipv4;
+
+    #[inline(always)]
+    fn map(address: Ipv6Address) -> Ipv6Address {
+        address
+    }
+
+    #[inline(always)]
+    fn has(address: Ipv6Address) -> bool {
+        address.unmapped().is_none()
+    }
+
+    #[inline(always)]
+    fn unmap(address: Ipv6Address) -> Ipv6Address {
+        address
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::Ipv4Address;
+
+    #[test]
+    fn an_address_is_of_one_side() {
+        let v4 = Ipv4Address::from_bytes([198, 18, 0, 1]);
+        let v6 = Ipv6Address::from_bytes([0xfd; 16]);
+        let mapped = Ipv4::map(v4);
+        assert_eq!((Ipv4::has(mapped), Ipv6::has(mapped)), (true, false));
+        assert_eq!(Ipv4::unmap(mapped), v4);
+        assert_eq!((Ipv4::has(v6), Ipv6::has(v6)), (false, true));
+        assert_eq!(Ipv6::unmap(Ipv6::map(v6)), v6);
+    }
 
     #[test]
     fn only_packets_of_mapped_ends_are_shorter_on_a_wire() {

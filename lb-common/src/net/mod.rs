@@ -13,9 +13,9 @@ mod transport;
 
 pub use checksum::Delta;
 pub use ethernet::{EtherType, EthernetHeader, EthernetWords, OneTag, TaggedHeader, TwoTags};
-pub use icmp::{Error, Icmp, IcmpHeader, Message};
+pub use icmp::{Error, Icmp, IcmpHeader, Message, Said};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
-pub use mapped::Mapped;
+pub use mapped::{Mapped, Side};
 pub use packet::{AnyShape, Header, Layout, Packet, Piece, Trim, put_tags};
 pub use quic::{DestinationId, QuicHeader, QuicLongHeader, QuicPacket};
 pub use shape::find_segment_size;

@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use lb_common::abi::{
-    ASIDE, CROSSING, MAX_IFINDEX, PACKET, RecordLimits, ReplyLimits, Seed, SourcePorts, TAGGED,
-    UNCOMMON,
+    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, PACKET, RecordLimits, ReplyLimits, Seed, SourcePorts,
+    TAGGED, UNCOMMON,
 };
 
 use super::{
@@ -311,6 +311,7 @@ pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
         ("uncommon", UNCOMMON),
         ("aside", ASIDE),
         ("crossing", CROSSING),
+        ("errors", ERRORS),
         ("tagged", TAGGED),
         ("sluice", PACKET),
     ] {

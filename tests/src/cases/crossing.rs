@@ -9,7 +9,7 @@ use lb_common::{
 
 use super::{
     case::{Case, Expected},
-    frame::{ACK, FIN, Frame, PSH, RST, SYN},
+    frame::{ACK, FIN, Frame, IP, PSH, RST, SYN},
     icmp::{answered as made, error, mtu},
     messages::Kind,
     outputs,
@@ -43,21 +43,21 @@ pub(super) fn rows() -> Vec<Case> {
     rows
 }
 
-fn row(flavour: Flavour, what: impl std::fmt::Display) -> Case {
+pub(super) fn row(flavour: Flavour, what: impl std::fmt::Display) -> Case {
     Case::new(format!("across, {flavour}: {what}")).world(|world| world.cross(POOL))
 }
 
 /// The backend's end.
-fn backend(flavour: Flavour) -> SocketAddr {
+pub(super) fn backend(flavour: Flavour) -> SocketAddr {
     SocketAddr::new(flavour.version.other().backend(POOL), BACKEND_PORT)
 }
 
 /// Sluice's end towards the backend.
-fn own(flavour: Flavour) -> SocketAddr {
+pub(super) fn own(flavour: Flavour) -> SocketAddr {
     SocketAddr::new(flavour.version.other().own(), SOURCE_PORT)
 }
 
-fn request(flavour: Flavour) -> Frame {
+pub(super) fn request(flavour: Flavour) -> Frame {
     flavour.request(POOL)
 }
 
@@ -74,7 +74,7 @@ fn forwarded(flavour: Flavour, input: &Frame) -> Expected {
     Expected::sent(input, &output, BACK).counted(flavour, POOL, Direction::In, input)
 }
 
-fn opened(flavour: Flavour, input: &Frame) -> Expected {
+pub(super) fn opened(flavour: Flavour, input: &Frame) -> Expected {
     forwarded(flavour, input).opens()
 }
 
@@ -212,14 +212,23 @@ fn told(flavour: Flavour) -> Vec<Case> {
     let too_big = error(flavour, Kind::TooBig, says, &large);
     let old = request(flavour).hops(1);
     let expired = error(flavour, Kind::Expired, [0; 4], &old);
-    vec![
+    // What an IPv4 header says that an IPv6 one does not: its number, flags and checksum.
+    let odd = large.clone().patch(IP + 4, b"\xab\xcd\xc0\x00");
+    let odd = odd.patch(IP + 10, b"\xba\xd0");
+    let quoted = error(flavour, Kind::TooBig, says, &odd);
+    let mut rows = vec![
         row(flavour, "told what fits")
             .world(may_tell)
             .frame(&large, made(AnswerReason::ToldTooBig, &too_big)),
         row(flavour, "told that its hops are used up")
             .world(may_tell)
             .frame(&old, made(AnswerReason::ToldExpired, &expired)),
-    ]
+    ];
+    if flavour.version == Version::V4 {
+        let case = row(flavour, "told about a header with a wrong checksum").world(may_tell);
+        rows.push(case.frame(&odd, made(AnswerReason::ToldTooBig, &quoted)));
+    }
+    rows
 }
 
 /// Routes and neighbours are those of the client's family.
@@ -286,18 +295,21 @@ fn no_flow(flavour: Flavour) -> Vec<Case> {
     rows
 }
 
+/// Gives the pool a backend of the client's own family.
+pub(super) fn near(flavour: Flavour, world: &mut World) {
+    let version = flavour.version;
+    let index = backend_index(version, POOL);
+    let address: IpAddr = match version.backend(POOL) {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    };
+    // The source that backends of services of the other version have.
+    world.add_backend_with_sources(index, address, (1 + version.other() as u32, 1));
+}
+
 /// A backend of the client's own family, in a pool that crosses.
 fn same_family(flavour: Flavour) -> Vec<Case> {
     let version = flavour.version;
-    let near = |world: &mut World| {
-        let index = backend_index(version, POOL);
-        let address: IpAddr = match version.backend(POOL) {
-            IpAddr::V4(address) => address.to_ipv6_mapped().into(),
-            IpAddr::V6(address) => address.into(),
-        };
-        // The source that backends of services of the other version have.
-        world.add_backend_with_sources(index, address, (1 + version.other() as u32, 1));
-    };
     let (there, back) = (request(flavour), flavour.reply(POOL));
     let made_anew = |frame: Frame| match version {
         Version::V4 => frame.anew(),
@@ -319,7 +331,7 @@ fn same_family(flavour: Flavour) -> Vec<Case> {
     let fits = there.clone().sized(MTU.into());
     vec![
         row(flavour, "a backend of the client's family")
-            .world(near)
+            .world(move |world| near(flavour, world))
             .frame(&there, forwarded(&there).opens())
             .frame(&back, answered(&back))
             .frame(&fits, forwarded(&fits))

@@ -126,12 +126,12 @@ fn to_backend(flavour: Flavour, pool: Pool) -> Vec<Case> {
 
 /// What is quoted of a packet whose ends were changed: what the checksum's change does not reach is
 /// left as it was.
-fn requoted(from: &Frame, to: &Frame, length: usize) -> Vec<u8> {
+pub(super) fn requoted(from: &Frame, to: &Frame, length: usize) -> Vec<u8> {
     let (was, mut is) = (from.bytes(), to.bytes());
     let transport = from.transport();
     // A TCP header that is not quoted whole keeps what is behind the ports.
     if from.is_tcp() && length < transport - 14 + 20 {
-        is[transport + 4..].copy_from_slice(&was[transport + 4..]);
+        is[to.transport() + 4..].copy_from_slice(&was[transport + 4..]);
     }
     is
 }

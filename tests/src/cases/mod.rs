@@ -15,7 +15,7 @@
 //!   vlans                               frames with tags
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
-//!   full_nat, crossing, checksums, flows, routes, spread
+//!   full_nat, crossing, crossing_errors, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
@@ -36,6 +36,7 @@ mod admission;
 mod admit;
 mod checksums;
 mod crossing;
+mod crossing_errors;
 mod edits;
 mod faults;
 mod flows;
@@ -87,6 +88,7 @@ pub fn all() -> Vec<Case> {
         one_sided_routes::rows(),
         full_nat::rows(),
         crossing::rows(),
+        crossing_errors::rows(),
         checksums::rows(),
         flows::rows(),
         routes::rows(),

@@ -16,7 +16,7 @@ pub use packet::HostPacket;
 pub use tables::HostTables;
 pub use window::HostWindow;
 
-use lb_common::datapath::{self, Handled, Outcome};
+use lb_common::datapath::{self, Handled, Outcome, Question};
 
 use crate::cases::{
     case::{Arrival, Ends},
@@ -41,6 +41,8 @@ pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>)
         Handled::Crossing => datapath::leave_uncrossed(&mut packet, tables),
         Handled::Tagged => datapath::leave_unread(&mut packet, tables),
         Handled::Uncommon => return decide_uncommon(packet, tables),
+        Handled::Aside(Question::Icmp) => datapath::handle_errors(&mut packet, tables)
+            .unwrap_or_else(|| datapath::handle_aside(&mut packet, tables, Question::Icmp)),
         Handled::Aside(question) => datapath::handle_aside(&mut packet, tables, question),
     };
     (outcome, packet.frame().to_vec())

@@ -1,6 +1,11 @@
 //! `full-nat` between families: clients of both reach backends that have addresses of one.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
 
 use sluice_tests::{
     addresses::{BACKENDS, Dual, Family, SOURCE, WEB, client},
@@ -74,5 +79,32 @@ fn each_backend_is_reached_at_the_clients_family_if_it_can_be() {
     for family in Family::ALL {
         let all = expected(&[(0, Ipv4), (1, Ipv6), (2, family)]);
         assert_eq!(answers(&site, family), all);
+    }
+}
+
+/// What a client hears of a datagram to a service.
+fn ask(site: &Site, from: IpAddr, to: SocketAddr) -> io::Result<usize> {
+    let exchange = || {
+        let socket = UdpSocket::bind((from, 0))?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.send(b"anybody?")?;
+        socket.recv(&mut [0; 64])
+    };
+    site.network().client.run(|| Ok(exchange())).unwrap()
+}
+
+/// Nothing listens where the datagrams go: the backend's kernel says so in its family, the client's hears
+/// of it in its own, and takes it for its flow's.
+#[test]
+fn a_client_hears_of_errors_of_the_other_family() {
+    use Family::{Ipv4, Ipv6};
+    for (title, clients, backends) in [("errors-six", Ipv4, Ipv6), ("errors-four", Ipv6, Ipv4)] {
+        let only: &[Family] = &[backends];
+        let pool = balancing(&[(0, only)]).replace("/tcp", "/udp");
+        let site = Site::start(title, &pool, |_| {});
+        let to = SocketAddr::new(WEB.of(clients), PORT);
+        let heard = ask(&site, client(clients, 1), to).unwrap_err().kind();
+        assert_eq!(heard, ErrorKind::ConnectionRefused, "{}", site.sluice.log());
     }
 }

@@ -374,6 +374,18 @@ pub(super) const FAULTS: &[Fault] = &[
         "class: 0,",
     ),
     fault(
+        "errors between families keep their hops",
+        "datapath/quoted/across.rs",
+        "outside.set_hops(facts.hops - 1);",
+        "outside.set_hops(facts.hops);",
+    ),
+    fault(
+        "errors between families say what fits as it stands",
+        "net/icmp/across.rs",
+        "(mtu + LONGER).max(LEAST_IPV6)",
+        "mtu.max(LEAST_IPV6)",
+    ),
+    fault(
         "packets between families measured as they stand",
         "net/mapped.rs",
         "Some(_) => length.wrapping_sub(Self::LONGER),",
