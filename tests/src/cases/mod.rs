@@ -55,6 +55,7 @@ mod one_sided;
 mod one_sided_routes;
 mod outputs;
 mod parse;
+mod prefix_clients;
 mod ranges;
 mod recorded;
 mod reverses;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Case> {
     [
         truncated::rows(),
         parse::rows(),
+        prefix_clients::rows(),
         recorded::rows(),
         segments::rows(),
         shapes::rows(),
