@@ -50,7 +50,7 @@ mod icmp;
 mod icmp_errors;
 mod jumbo;
 mod listening;
-mod messages;
+pub(crate) mod messages;
 mod one_sided;
 mod one_sided_routes;
 mod outputs;
