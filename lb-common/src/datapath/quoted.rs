@@ -121,7 +121,7 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
             to_client::<F, T>(tables, facts, scratch, service, &mut way)?;
         }
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
-            to_other_end::<F, T>(tables, facts, scratch, &mut way)?;
+            to_other_end::<F, T>(tables, facts, scratch, service, &mut way)?;
         }
         ServiceKind::Own | ServiceKind::Group | ServiceKind::Empty => {
             return Err(PassReason::Icmp.into());
@@ -288,7 +288,7 @@ fn owner<F: Family, T: FamilyTables<F>>(
     sequence: Option<u32>,
 ) -> Result<u32, Stop> {
     if service.tracked() {
-        recorded::<F, T>(tables, scratch, sequence)
+        recorded::<F, T>(tables, scratch, service, sequence)
     } else {
         determined::<F, T>(tables, &scratch.key, service, sequence)
     }
@@ -299,10 +299,14 @@ fn owner<F: Family, T: FamilyTables<F>>(
 fn recorded<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
+    service: &Service<F::Address>,
     sequence: Option<u32>,
 ) -> Result<u32, Stop> {
     let found = flow::lookup::<F, T>(tables, &scratch.key, &mut scratch.entry);
     found.ok_or(PassReason::Icmp)?;
+    if !scratch.entry.is_for(service.id()) {
+        return Err(PassReason::Icmp.into());
+    }
     if let Some(sequence) = sequence {
         near(sequence, scratch.entry.last_seq)?;
     }
@@ -360,18 +364,20 @@ fn to_backend<F: Icmp, T: FamilyTables<F>>(
     Ok(())
 }
 
-/// The way to the other end of a recorded flow.
+/// The way to the other end of a recorded flow: a service's own, if the quoted packet came from one.
 #[inline(never)]
 fn to_other_end<F: Family, T: FamilyTables<F>>(
     tables: &T,
     facts: &Facts,
     scratch: &mut Scratch<F::Address>,
+    target: &Service<F::Address>,
     way: &mut Way,
 ) -> Result<(), Stop> {
     let entry = &mut scratch.entry;
     let (held, _) = flow::either::<F, T>(tables, &scratch.key).ok_or(PassReason::Icmp)?;
     held.read(entry);
-    if entry.fingerprint != scratch.key.fingerprint() {
+    let of_another = target.kind() == ServiceKind::Service && !entry.is_for(target.id());
+    if of_another || entry.fingerprint != scratch.key.fingerprint() {
         return Err(PassReason::Icmp.into());
     }
     // The flow's other entry has seen the quoted packet.

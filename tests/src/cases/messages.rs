@@ -169,7 +169,7 @@ impl Message {
 }
 
 /// A TCP reset that Sluice makes: the frame's bytes.
-pub(super) fn reset(link: [Mac; 2], ends: [SocketAddr; 2], numbers: (u32, Option<u32>)) -> Vec<u8> {
+pub(crate) fn reset(link: [Mac; 2], ends: [SocketAddr; 2], numbers: (u32, Option<u32>)) -> Vec<u8> {
     let [source, destination] = ends;
     let mut tcp = TcpHeader::new(source.port(), destination.port(), numbers.0, 0);
     tcp.rst = true;

@@ -51,11 +51,12 @@ mod icmp;
 mod icmp_errors;
 mod jumbo;
 mod listening;
-mod messages;
+pub(crate) mod messages;
 mod one_sided;
 mod one_sided_routes;
 mod outputs;
 mod parse;
+mod prefix_clients;
 mod ranges;
 mod recorded;
 mod reverses;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
     [
         truncated::rows(),
         parse::rows(),
+        prefix_clients::rows(),
         recorded::rows(),
         segments::rows(),
         shapes::rows(),

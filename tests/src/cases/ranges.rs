@@ -11,18 +11,18 @@ use lb_common::{
 use super::{
     case::{Case, Expected},
     frame::{Frame, SYN},
-    outputs::{answered, forwarded, joined, opened},
+    outputs::{answered, forwarded, joined},
     places::{BACK, BACKEND, Flavour, Pool, ROUTER, UPLINK, Version, Way},
     reverses::Answering,
     world::World,
 };
 
 /// The group of most rows.
-const GROUP: u32 = 5;
+pub(super) const GROUP: u32 = 5;
 /// Another one.
 const OTHER: u32 = 6;
 /// Every port.
-const ALL: (u16, u8) = (0, 0);
+pub(super) const ALL: (u16, u8) = (0, 0);
 /// 8000 to 8015.
 const SIXTEEN: (u16, u8) = (8000, 12);
 
@@ -46,14 +46,13 @@ pub(super) fn rows() -> Vec<Case> {
         rows.push(destination_port(flavour));
         rows.push(replies_of_a_range(flavour));
         rows.push(replies_into_a_prefix(flavour));
-        rows.extend(recorded_replies_into_a_prefix(flavour));
         rows.push(switched_off(flavour));
         rows.push(switched_off_in_nat(flavour));
     }
     rows
 }
 
-fn row(flavour: Flavour, pool: Pool, what: impl std::fmt::Display) -> Case {
+pub(super) fn row(flavour: Flavour, pool: Pool, what: impl std::fmt::Display) -> Case {
     Case::new(format!("{pool} {flavour}: {what}"))
 }
 
@@ -148,7 +147,7 @@ fn around(version: Version, bits: u8) -> (IpAddr, IpAddr) {
 }
 
 /// The address with zeros behind its first bits.
-fn masked(address: IpAddr, bits: u8) -> IpAddr {
+pub(super) fn masked(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
@@ -330,37 +329,6 @@ fn replies_into_a_prefix(flavour: Flavour) -> Case {
             world.add_ports(flavour, Pool::Ipip, GROUP, (443, 16));
         })
         .frame(&reply, answered(flavour, pool, &reply))
-}
-
-/// Recorded or not, what a backend sends to a service is that service's: it does not meet the flow whose
-/// client has such an address, unless that is the service's own.
-fn recorded_replies_into_a_prefix(flavour: Flavour) -> Vec<Case> {
-    let pool = Pool::OneSided;
-    let (request, reply) = (flavour.request(pool), flavour.reply(pool));
-    let case = |other, traits| {
-        let name = "a reply of a recorded flow into a prefix";
-        row(flavour, pool, format!("{name} of {other}")).world(|world| {
-            world.set_traits(flavour, pool, ServiceTraits::TRACKED);
-            world.add_prefix(masked(flavour.client(Way::Router).ip(), 16), 16, GROUP);
-            world.add_ports_with(flavour, other, GROUP, ALL, traits);
-        })
-    };
-    let (tracked, steered) = (ServiceTraits::TRACKED, ServiceTraits::STEERED);
-    let others = [
-        (Pool::Ipip, tracked.and(steered)),
-        (Pool::Dsr, tracked.and(steered)),
-        (Pool::Nat, tracked),
-    ];
-    let others = others.into_iter().map(|(other, traits)| {
-        case(other, traits)
-            .frame(&request, opened(flavour, pool, &request))
-            .frame(&reply, opened(flavour, other, &reply))
-            .frame(&reply, forwarded(flavour, other, &reply))
-    });
-    let own = case(pool, tracked)
-        .frame(&request, opened(flavour, pool, &request))
-        .frame(&reply, answered(flavour, pool, &reply));
-    others.chain([own]).collect()
 }
 
 /// Without the constant nobody looks for prefixes.

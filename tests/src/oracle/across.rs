@@ -4,16 +4,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{IpNumber, Ipv6FlowLabel};
+use etherparse::IpNumber;
 use lb_common::datapath::DropReason;
 
 use super::{
-    headers::{ETHERNET, Headers, short, translated, with_ports},
+    headers::{ETHERNET, Headers, anew, framed, link, short, translated, with_ports},
     model::{End, Flow, Model},
     packet::{Packet, sound},
     site::{Mode, Service},
 };
-use crate::cases::headers::{IpHeader, ip_header};
 
 /// How much longer IPv6's header is than IPv4's, bytes.
 const LONGER: usize = 20;
@@ -47,6 +46,17 @@ impl Packet<'_> {
             (IpAddr::V4(_), IpAddr::V6(_)) => length + LONGER,
             (IpAddr::V6(_), IpAddr::V4(_)) => length.saturating_sub(LONGER),
             (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => length,
+        }
+    }
+
+    /// What its sender is told of the length that fits towards this end.
+    pub(super) fn fitted(&self, end: End, towards: IpAddr) -> End {
+        match (end, self.headers.source, towards) {
+            (End::TooBig(mtu), IpAddr::V4(_), IpAddr::V6(_)) => {
+                End::TooBig(mtu.saturating_sub(LONGER))
+            }
+            (End::TooBig(mtu), IpAddr::V6(_), IpAddr::V4(_)) => End::TooBig(mtu + LONGER),
+            (end, ..) => end,
         }
     }
 }
@@ -91,29 +101,17 @@ pub(super) fn carried(frame: Vec<u8>, headers: &Headers, ends: Flow) -> Vec<u8> 
     if headers.source.is_ipv6() && destination.is_ipv6() {
         return translated(frame, headers, ends);
     }
-    let mut ip = ip_header(
-        source,
-        destination,
-        IpNumber(headers.protocol),
-        headers.class,
-        headers.hops - 1,
-        headers.length - headers.before,
-    );
-    let ethertype: [u8; 2] = match &mut ip {
-        IpHeader::V4(ip) => {
-            (ip.identification, ip.dont_fragment) = (0, true);
-            [0x08, 0x00]
-        }
-        IpHeader::V6(ip) => {
-            ip.flow_label = Ipv6FlowLabel::ZERO;
-            [0x86, 0xdd]
-        }
-    };
-    let ip = ip.bytes();
-    let transport = ETHERNET + ip.len();
+    let protocol = IpNumber(headers.protocol);
     let payload = &frame[ETHERNET + headers.before..];
-    let made = [&frame[..12], &ethertype, &ip, payload].concat();
-    with_ports(made, transport, headers, ends)
+    let length = headers.length - headers.before;
+    let ip = anew(
+        [source, destination],
+        protocol,
+        (headers.class, headers.hops - 1),
+        length,
+    );
+    let made = framed(link(&frame), &[&ip, payload].concat());
+    with_ports(made, ETHERNET + ip.len(), headers, ends)
 }
 
 /// A flow as one of IPv6.

@@ -11,8 +11,7 @@ use lb_common::datapath::{AnswerReason, DropReason, Outcome, PassReason};
 use super::{
     across::mapped,
     generate,
-    headers::{read_v4, read_v6},
-    model::{Answer, Flow, Model},
+    model::{Answer, Model},
     modes::modes,
     packet::Arrival,
     site::Site,
@@ -48,10 +47,11 @@ impl Default for Met {
     fn default() -> Self {
         let passes = PassReason::ALL.iter().map(|reason| Outcome::Pass(*reason));
         let drops = DropReason::ALL.iter().map(|reason| Outcome::Drop(*reason));
-        let echo = Outcome::Answer(AnswerReason::EchoReply);
+        let answers = AnswerReason::ALL.iter();
+        let answers = answers.map(|reason| Outcome::Answer(*reason));
         let possible = passes
             .chain(drops)
-            .chain([echo])
+            .chain(answers)
             .filter(|outcome| !never(*outcome));
         let names = possible.map(Outcome::name).chain(["forwarded"]);
         Self {
@@ -63,19 +63,12 @@ impl Default for Met {
     }
 }
 
-/// The verdicts that no packet gets while the tables agree and the second program is there; and those
-/// about ICMP errors, which the model leaves out.
+/// The verdicts that no packet gets while the tables agree and the second program is there.
 fn never(outcome: Outcome) -> bool {
-    let faults = matches!(
+    matches!(
         outcome,
         Outcome::Pass(PassReason::NotRead) | Outcome::Drop(DropReason::Inconsistent)
-    );
-    let left_out = matches!(
-        outcome,
-        Outcome::Pass(PassReason::TunnelError)
-            | Outcome::Drop(DropReason::ErrorLimit | DropReason::ErrorNumbers)
-    );
-    faults || left_out
+    )
 }
 
 impl Met {
@@ -103,10 +96,10 @@ impl fmt::Display for Met {
         writeln!(f, "{} stories, {} frames", self.stories, self.frames)?;
         let share = |times: u64| times as f64 / self.frames.max(1) as f64 * 100.0;
         for (name, times) in &self.verdicts {
-            writeln!(f, "  {name:24}{times:9}{:8.3} %", share(*times))?;
+            writeln!(f, "  {name:32}{times:9}{:8.3} %", share(*times))?;
         }
         for (name, times) in &self.modes {
-            writeln!(f, "  {name:24}{times:9}{:8.3} %", share(*times))?;
+            writeln!(f, "  {name:32}{times:9}{:8.3} %", share(*times))?;
         }
         Ok(())
     }
@@ -166,19 +159,25 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
     let plan = plan(&site);
     let world = |site: &Site| plan.map_or(site.world(), |plan| plan.world(&site.world()));
     let mut tables = HostTables::new(world(&site));
-    let mut known = Known::new();
+    let mut known = Known::default();
     for (n, step) in story.steps.iter().enumerate() {
         match step {
-            Step::Request(_) | Step::Reply(_) | Step::Ping(_) | Step::Bytes(_) => {
-                let Some(incoming) = step.frame(&site, &known) else {
+            Step::Request(_)
+            | Step::Reply(_)
+            | Step::Ping(_)
+            | Step::Notice(_)
+            | Step::Bytes(_) => {
+                let incoming = step.frame(&site, &known);
+                let Some(incoming) = incoming.filter(|frame| !model.is_left_out(frame.arrival()))
+                else {
                     continue;
                 };
                 let answer = frame(&mut model, &mut tables, plan, &incoming)
                     .map_err(|text| Difference { step: n, text })?;
-                if let (Some(who), Some(frame)) = (step.request(), &answer.frame)
-                    && let Some(flow) = ends(frame)
+                if let (Some(who), Outcome::Forward(_), Some(frame)) =
+                    (step.request(), answer.outcome, &answer.frame)
                 {
-                    known.insert(who, flow);
+                    known.note(who, frame);
                 }
                 met.add(&answer);
             }
@@ -191,7 +190,7 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
                 service,
                 replies,
             } => {
-                let flow = match known.get(&(*client, *service)) {
+                let flow = match known.ends.get(&(*client, *service)) {
                     Some(left) if *replies => left.back(),
                     _ => request(&site.services[*service], *client),
                 };
@@ -209,16 +208,6 @@ pub(super) fn run(story: &Story, met: &mut Met) -> Result<(), Difference> {
         }
     }
     Ok(())
-}
-
-/// The ends of a frame that left.
-fn ends(frame: &[u8]) -> Option<Flow> {
-    let read = if frame.get(12) == Some(&8) {
-        read_v4
-    } else {
-        read_v6
-    };
-    read(frame).ok()?.flow()
 }
 
 /// In which VLANs the packet path has the frames of a site; the model's have no tags.
@@ -250,9 +239,8 @@ fn frame(
         *headroom
     };
     let answer = model.handle(Arrival {
-        ingress: *ingress,
-        frame: bytes,
         headroom,
+        ..incoming.arrival()
     });
     tables.arrive(ingress.ifindex);
     let sent = match plan {
@@ -267,50 +255,58 @@ fn frame(
         }
         _ => after,
     };
-    let icmp = Outcome::Pass(PassReason::Icmp);
-    let answered = matches!(outcome, Outcome::Answer(_));
-    if answer.outcome == icmp && outcome != icmp && !answered {
-        // The model knows no ICMP errors: what becomes of them is the rows' business.
-        model.set_counts(tables.counts());
-        drop((tables.take_wanted(), tables.take_unrecorded()));
-        return Ok(answer);
-    }
-    let mut wrong = String::new();
-    let hex = |frame: &[u8]| -> String {
-        let start = frame.iter().take(SHOWN);
-        start.map(|byte| format!("{byte:02x}")).collect()
-    };
-    let mut differ = |what: &str, model: &dyn fmt::Debug, path: &dyn fmt::Debug| {
-        let (model, path) = (format!("{model:?}"), format!("{path:?}"));
-        if model != path {
-            let _ = writeln!(
-                wrong,
-                "  {what}:\n    the model   {model}\n    the program {path}"
-            );
-        }
-    };
-    differ("outcome", &answer.outcome, &outcome);
-    differ("device", &answer.device, &tables.leaves(outcome));
+    let mut wrong = Differences::default();
+    wrong.note("outcome", answer.outcome, outcome);
+    wrong.note("device", answer.device, tables.leaves(outcome));
     match outcome {
         Outcome::Forward(_) | Outcome::Answer(_) => {
-            let frame = answer.frame.as_deref().unwrap_or_default();
-            differ("start of the frame", &hex(frame), &hex(&after));
-            differ("rest of the frame", &true, &(frame == after));
+            wrong.note_frames(answer.frame.as_deref().unwrap_or_default(), &after);
             let sound = is_sound_within(&after) || !is_sound(bytes);
-            differ("sound, as etherparse has it", &true, &sound);
+            wrong.note("sound, as etherparse has it", true, sound);
         }
-        Outcome::Pass(_) => differ("untouched", &true, &(*bytes == after)),
+        Outcome::Pass(_) => wrong.note("untouched", true, *bytes == after),
         Outcome::Drop(_) => {}
     }
-    differ("neighbours", &answer.wanted, &tables.take_wanted());
-    differ("unrecorded", &answer.unrecorded, &tables.take_unrecorded());
-    differ("counters", model.counts(), &tables.counts());
-    if wrong.is_empty() {
+    wrong.note("neighbours", &answer.wanted, &tables.take_wanted());
+    wrong.note("unrecorded", &answer.unrecorded, &tables.take_unrecorded());
+    wrong.note("counters", model.counts(), &tables.counts());
+    if wrong.0.is_empty() {
         return Ok(answer);
     }
     Err(format!(
-        "{wrong}of a frame through {}:\n  {}",
+        "{}of a frame through {}:\n  {}",
+        wrong.0,
         ingress.name,
-        hex(bytes)
+        start_of(bytes)
     ))
+}
+
+/// In what they differ, as a text.
+#[derive(Default)]
+struct Differences(String);
+
+impl Differences {
+    fn note<T: PartialEq + fmt::Debug>(&mut self, what: &str, model: T, path: T) {
+        if model != path {
+            let _ = writeln!(
+                self.0,
+                "  {what}:\n    the model   {model:?}\n    the program {path:?}"
+            );
+        }
+    }
+
+    fn note_frames(&mut self, model: &[u8], path: &[u8]) {
+        if model != path {
+            self.note("start of the frame", start_of(model), start_of(path));
+            self.note("length of the frame", model.len(), path.len());
+            let same = model.iter().zip(path).position(|(a, b)| a != b);
+            self.note("first byte that differs", None, same);
+        }
+    }
+}
+
+/// The bytes of a frame that are shown of it.
+fn start_of(frame: &[u8]) -> String {
+    let start = frame.iter().take(SHOWN);
+    start.map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,11 +7,11 @@ use lb_common::{abi::Direction, datapath::DropReason};
 
 use super::{
     exceptions::{Kind, Proof, Sighting},
-    headers::{ETHERNET, Outer, Piece, hopped, long, translated, wrapped},
+    headers::{ETHERNET, Piece, hopped, long, translated},
     model::{End, Flow, Leaving, Model, SLOTS},
     packet::{Packet, opens, sound},
-    routes::Back,
     site::{Backend, Mode, Service, version},
+    tunnels::{Outer, wrapped},
 };
 use crate::cases::hashes::{flow_hash, outer_port, outer_source, scaled};
 
@@ -36,24 +36,14 @@ impl Model {
         };
         let backend = self.backend(index)?;
         let (through, mac, mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
-        let outer = self.outer(packet, &backend);
-        let overhead = outer.as_ref().map_or(0, overhead);
-        if packet.headers.length + overhead > mtu {
-            return Err(End::Drop(DropReason::TooBig));
-        }
-        if overhead > packet.arrival.headroom {
-            return Err(End::Drop(DropReason::NoHeadroom));
-        }
+        let outer = self.outer(packet.flow, &backend);
+        let (length, headroom) = (packet.headers.length, packet.arrival.headroom);
+        fits(length, outer.as_ref(), mtu, headroom)?;
         let mut frame = hopped(packet.arrival.frame, through, mac);
         if let Some(outer) = &outer {
             frame = wrapped(&frame, &packet.headers, outer);
         } else if service.mode == Mode::Nat {
-            let port = backend.port.unwrap_or(packet.flow.destination.port());
-            let destination = SocketAddr::new(backend.address, port);
-            let ends = Flow {
-                destination,
-                ..packet.flow
-            };
+            let ends = backend.towards(packet.flow);
             frame = translated(frame, &packet.headers, ends);
         }
         self.count(service.id, index, Direction::In, &packet.headers, opens);
@@ -61,9 +51,9 @@ impl Model {
         Ok(Leaving { frame, through })
     }
 
-    /// The headers that go around a packet.
-    fn outer(&self, packet: &Packet<'_>, backend: &Backend) -> Option<Outer> {
-        let hash = flow_hash(self.site.seed, packet.flow.into());
+    /// The headers that go around packets of a flow.
+    pub(super) fn outer(&self, flow: Flow, backend: &Backend) -> Option<Outer> {
+        let hash = flow_hash(self.site.seed, flow.into());
         let (entropy, udp) = match backend.mode {
             Mode::Ipip { entropy } => (entropy, None),
             Mode::Gue {
@@ -89,18 +79,10 @@ impl Model {
     ) -> Result<Leaving, End> {
         sound(packet)?;
         let client = packet.flow.destination.ip();
-        let (through, mac, _) = match self.way_back(packet, client)? {
-            Back::Resolved(through, mac, mtu) => (through, mac, mtu),
-            Back::Silent(through, gateway) => {
-                self.wanted.push((through.ifindex, gateway));
-                return Err(End::Drop(DropReason::NoNeighbour));
-            }
-        };
+        let back = self.way_back(packet.arrival.ingress, packet.headers.length, client)?;
+        let (through, mac, _) = self.resolved(back)?;
         let frame = hopped(packet.arrival.frame, through, mac);
-        let ends = Flow {
-            source: service.end,
-            ..packet.flow
-        };
+        let ends = service.answers(packet.flow);
         let frame = translated(frame, &packet.headers, ends);
         self.count(service.id, index, Direction::Out, &packet.headers, false);
         self.met.push("nat, replies".into());
@@ -169,7 +151,40 @@ pub(super) fn slot(hash: u64, slots: usize) -> usize {
     scaled(hash >> 32, SLOTS) as usize % slots
 }
 
-fn overhead(outer: &Outer) -> usize {
-    let ip = if outer.source.is_ipv4() { 20 } else { 40 };
-    ip + if outer.udp.is_some() { 8 } else { 0 }
+/// Whether a packet may go on behind these headers: it fits its way, and there is room for them.
+pub(super) fn fits(
+    length: usize,
+    outer: Option<&Outer>,
+    mtu: usize,
+    headroom: usize,
+) -> Result<(), End> {
+    let overhead = outer.map_or(0, Outer::length);
+    if length + overhead > mtu {
+        Err(End::TooBig(mtu.saturating_sub(overhead)))
+    } else if overhead > headroom {
+        Err(End::Drop(DropReason::NoHeadroom))
+    } else {
+        Ok(())
+    }
+}
+
+impl Backend {
+    /// The ends with which its service's packets of a flow go to it in `nat` mode.
+    pub(super) fn towards(&self, flow: Flow) -> Flow {
+        let port = self.port.unwrap_or(flow.destination.port());
+        Flow {
+            destination: SocketAddr::new(self.address, port),
+            ..flow
+        }
+    }
+}
+
+impl Service {
+    /// The ends with which a backend's answers of a flow, which is not recorded, leave in `nat` mode.
+    pub(super) fn answers(&self, flow: Flow) -> Flow {
+        Flow {
+            source: self.end,
+            ..flow
+        }
+    }
 }

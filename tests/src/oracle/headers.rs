@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use etherparse::IpNumber;
+use etherparse::{IpNumber, Ipv6FlowLabel};
 use lb_common::datapath::PassReason;
 
 use super::model::Flow;
@@ -14,6 +14,9 @@ use crate::cases::{
 
 /// Length of an Ethernet header.
 pub(super) const ETHERNET: usize = 14;
+
+/// Hops of what is made here.
+pub(super) const HOPS: u8 = 64;
 
 /// What of an IP packet is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,20 +235,31 @@ pub(super) fn hopped(frame: &[u8], from: Interface, to: Mac) -> Vec<u8> {
 }
 
 /// The frame with these ends, of the same family.
-pub(super) fn translated(mut frame: Vec<u8>, headers: &Headers, ends: Flow) -> Vec<u8> {
-    let (source, destination) = (ends.source.ip(), ends.destination.ip());
-    let both = [octets(source), octets(destination)].concat();
-    if headers.source.is_ipv4() {
-        frame[ETHERNET + 12..ETHERNET + 20].copy_from_slice(&both);
-        let before = sum(&octets(headers.source)) + sum(&octets(headers.destination));
-        mend(&mut frame, ETHERNET + 10, before, sum(&both));
-    } else {
-        frame[ETHERNET + 8..ETHERNET + 40].copy_from_slice(&both);
-    }
+pub(super) fn translated(frame: Vec<u8>, headers: &Headers, ends: Flow) -> Vec<u8> {
+    let addresses = [ends.source.ip(), ends.destination.ip()];
+    let frame = readdressed(frame, ETHERNET, headers, addresses);
     if headers.piece == Piece::Later {
         return frame;
     }
     with_ports(frame, ETHERNET + headers.before, headers, ends)
+}
+
+/// The frame with these addresses, of the same family, in the IP header that it has at `at`.
+pub(super) fn readdressed(
+    mut frame: Vec<u8>,
+    at: usize,
+    headers: &Headers,
+    addresses: [IpAddr; 2],
+) -> Vec<u8> {
+    let both = addresses.map(octets).concat();
+    if headers.source.is_ipv4() {
+        frame[at + 12..at + 20].copy_from_slice(&both);
+        let before = sum(&octets(headers.source)) + sum(&octets(headers.destination));
+        mend(&mut frame, at + 10, before, sum(&both));
+    } else {
+        frame[at + 8..at + 40].copy_from_slice(&both);
+    }
+    frame
 }
 
 /// The frame with the ports of these ends in its transport header, which is there, and a checksum that
@@ -284,97 +298,12 @@ pub(super) fn mend(frame: &mut [u8], at: usize, before: u64, after: u64) {
     frame[at..at + 2].copy_from_slice(&(mended as u16).to_be_bytes());
 }
 
-/// What outer headers say.
-pub(super) struct Outer {
-    /// Their source.
-    pub(super) source: IpAddr,
-    /// Their destination.
-    pub(super) destination: IpAddr,
-    /// With UDP: the ports, and whether there are checksums over IPv6.
-    pub(super) udp: Option<([u16; 2], bool)>,
-}
-
-/// The frame, which has a hop less already, behind other headers.
-pub(super) fn wrapped(frame: &[u8], headers: &Headers, outer: &Outer) -> Vec<u8> {
-    let inner = &frame[ETHERNET..];
-    let udp = outer.udp.map(|(ports, checksum)| {
-        let length = headers.length + 8;
-        let fields = [ports[0], ports[1], length as u16, 0].map(u16::to_be_bytes);
-        let mut udp = fields.concat();
-        let checked = checksum && outer.source.is_ipv6();
-        if checked && let Some(right) = repaired(inner, headers) {
-            let pseudo = pseudo(outer.source, outer.destination, 17, length);
-            let check = complement(pseudo + sum(&udp) + sum(&right[..headers.length]));
-            udp[6..].copy_from_slice(&if check == 0 { 0xffff } else { check }.to_be_bytes());
-        }
-        udp
-    });
-    let protocol = match (&udp, headers.source) {
-        (Some(_), _) => IpNumber::UDP,
-        (None, IpAddr::V4(_)) => IpNumber::IPV4,
-        (None, IpAddr::V6(_)) => IpNumber::IPV6,
-    };
-    let udp = udp.unwrap_or_default();
-    let length = headers.length + udp.len();
-    let mut ip = ip_header(
-        outer.source,
-        outer.destination,
-        protocol,
-        headers.class,
-        64,
-        length,
-    );
-    match &mut ip {
-        IpHeader::V4(ip) => (ip.identification, ip.dont_fragment) = (0, true),
-        IpHeader::V6(ip) => ip.flow_label = etherparse::Ipv6FlowLabel::ZERO,
-    }
-    let ethertype: [u8; 2] = if outer.source.is_ipv4() {
-        [0x08, 0x00]
-    } else {
-        [0x86, 0xdd]
-    };
-    [&frame[..12], &ethertype, &ip.bytes(), &udp, inner].concat()
-}
-
-/// An IP packet with the checksums that it should have; `None` if that can't be told without reading
-/// all of it: a fragment, a datagram without a checksum or with bytes behind it.
-fn repaired(ip: &[u8], headers: &Headers) -> Option<Vec<u8>> {
-    let mut ip = ip.to_vec();
-    if !headers.is_plain() {
-        return None;
-    }
-    if headers.source.is_ipv4() {
-        ip[10..12].fill(0);
-        let check = complement(sum(&ip[..20]));
-        ip[10..12].copy_from_slice(&check.to_be_bytes());
-    }
-    let (start, end) = (headers.before, headers.length);
-    let at = if headers.protocol == 6 {
-        start + 16
-    } else {
-        let whole = usize::from(short(&ip, start + 4)?) == end - start;
-        if !whole || short(&ip, start + 6)? == 0 {
-            return None;
-        }
-        start + 6
-    };
-    ip[at..at + 2].fill(0);
-    let pseudo = pseudo(
-        headers.source,
-        headers.destination,
-        headers.protocol,
-        end - start,
-    );
-    let check = complement(pseudo + sum(&ip[start..end]));
-    ip[at..at + 2].copy_from_slice(&check.to_be_bytes());
-    Some(ip)
-}
-
-fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> u64 {
+/// What the pseudo-header of a message adds to the sum of its fields.
+pub(super) fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> u64 {
     sum(&octets(source)) + sum(&octets(destination)) + u64::from(protocol) + length as u64
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -382,17 +311,49 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// The sum of fields of 16 bits; a last odd byte is the upper half of one.
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     let fields = bytes.chunks(2);
     fields
         .map(|field| u64::from(field[0]) << 8 | field.get(1).map_or(0, |low| u64::from(*low)))
         .sum()
 }
 
-fn complement(sum: u64) -> u16 {
+/// The checksum of fields of this sum.
+pub(super) fn complement(sum: u64) -> u16 {
     let mut folded = sum;
     while folded > 0xffff {
         folded = (folded & 0xffff) + (folded >> 16);
     }
     !(folded as u16)
+}
+
+/// An IP header that is made here: not to be fragmented, so without a number, and without a flow label.
+pub(super) fn anew(
+    [source, destination]: [IpAddr; 2],
+    protocol: IpNumber,
+    (class, hops): (u8, u8),
+    length: usize,
+) -> Vec<u8> {
+    let mut ip = ip_header(source, destination, protocol, class, hops, length);
+    match &mut ip {
+        IpHeader::V4(ip) => (ip.identification, ip.dont_fragment) = (0, true),
+        IpHeader::V6(ip) => ip.flow_label = Ipv6FlowLabel::ZERO,
+    }
+    ip.bytes()
+}
+
+/// A frame of an IP packet, from one MAC address to another.
+pub(super) fn framed([from, to]: [Mac; 2], packet: &[u8]) -> Vec<u8> {
+    let ethertype: [u8; 2] = if packet[0] >> 4 == 4 {
+        [0x08, 0x00]
+    } else {
+        [0x86, 0xdd]
+    };
+    [&to[..], &from, &ethertype, packet].concat()
+}
+
+/// From which MAC address a frame comes, and to which it goes.
+pub(super) fn link(frame: &[u8]) -> [Mac; 2] {
+    let mac = |at: usize| frame[at..at + 6].try_into().expect("six bytes");
+    [mac(6), mac(0)]
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     model::Flow,
-    site::{Service, Site, version},
+    site::{Mode, Service, Site, version},
 };
 
 /// What a service listens on.
@@ -31,9 +31,54 @@ impl Listens {
     }
 }
 
+/// Whose packets of a flow are.
+pub(super) enum Target {
+    /// A service's.
+    Service(Service),
+    /// Ours: they are for one of our source addresses.
+    Source,
+    /// From the backend of this index, which answers for a service in `nat` mode.
+    Reply(Service, u32),
+    /// Nobody's.
+    Nobody,
+}
+
 impl Site {
+    /// Whose packets of a flow are.
+    pub(super) fn target(&self, flow: Flow) -> Target {
+        let address = flow.destination.ip();
+        if let Some(service) = self.at_address(flow) {
+            return Target::Service(service.clone());
+        }
+        if self.sources.contains(&address) {
+            return Target::Source;
+        }
+        if self.own.contains(&address) {
+            return Target::Nobody;
+        }
+        if let Some(service) = self.around_address(flow) {
+            return Target::Service(service.clone());
+        }
+        // An address with ranges is a service's, no client's.
+        if self.has_ranges(address) {
+            return Target::Nobody;
+        }
+        let services = self.services.iter();
+        let answering = services
+            .filter(|s| s.mode == Mode::Nat && s.protocol == flow.protocol)
+            .flat_map(|s| self.answering(s).into_iter().map(move |end| (s, end)));
+        let from = flow.source;
+        let mut named = answering.filter(|(_, (_, address, port))| {
+            *address == from.ip() && port.is_none_or(|port| port == from.port())
+        });
+        match named.next() {
+            Some((service, (index, ..))) => Target::Reply(service.clone(), index),
+            None => Target::Nobody,
+        }
+    }
+
     /// The service that a packet is for at its very address: by its port, or by a range.
-    pub(super) fn at_address(&self, flow: Flow) -> Option<&Service> {
+    fn at_address(&self, flow: Flow) -> Option<&Service> {
         let of_protocol = || {
             let services = self.services.iter();
             services.filter(|s| s.protocol == flow.protocol)
@@ -52,7 +97,7 @@ impl Site {
     }
 
     /// The service of the longest prefix around the packet's address that has its port.
-    pub(super) fn around_address(&self, flow: Flow) -> Option<&Service> {
+    fn around_address(&self, flow: Flow) -> Option<&Service> {
         let services = self.services.iter();
         let fit = services.filter_map(|s| match s.listens {
             Listens::Prefix(bits, first, last) => {
@@ -68,7 +113,7 @@ impl Site {
     }
 
     /// Whether there are services at ranges of an address.
-    pub(super) fn has_ranges(&self, address: IpAddr) -> bool {
+    fn has_ranges(&self, address: IpAddr) -> bool {
         let mut services = self.services.iter();
         services.any(|s| matches!(s.listens, Listens::Range(..)) && s.end.ip() == address)
     }

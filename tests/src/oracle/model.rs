@@ -11,13 +11,17 @@
 //!       │   ├► opening       its source port, and its entries
 //!       │   └► progress      how far it has come
 //!       ├► admission         who may use a service
-//!       ├► listening, echo   what services listen on; that their addresses answer
-//!       ├► tags              VLAN tags
+//!       ├► listening         what services listen on
+//!       ├► icmp              messages
+//!       │   ├► echo          services' addresses answer
+//!       │   └► errors        about packets of flows: whom they go to
+//!       ├► made              what goes back in the place of a packet
+//!       ├► tags, tunnels     VLAN tags, headers around packets
 //!       └► routes, modes     the kernel's routes; names of what was met
 //! ```
-//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; ICMP errors,
-//! which pass here; those and resets made here, whose limits are 0 in every site; the MSS clamp, which is
-//! off.
+//! Time goes by whole seconds. What it leaves out: the limit of fragmented packets per source; the MSS clamp,
+//! which is off; errors about flows that may cross families, which stories are without
+//! ([`Model::is_left_out`]).
 
 use std::{
     collections::HashMap,
@@ -34,9 +38,11 @@ use super::{
     admission::Tokens,
     exceptions::{Budget, Exception},
     headers::{ETHERNET, Headers, Piece, long, read_v4, read_v6, short},
+    listening::Target,
+    made::Spent,
     packet::{Arrival, Packet, Segment},
     progress::Entry,
-    site::{Backend, Mode, Service, Site},
+    site::{Backend, Service, Site},
     tags::{TAG, untagged},
 };
 use crate::cases::{
@@ -67,6 +73,8 @@ pub(super) enum End {
     Pass(PassReason),
     /// It is dropped.
     Drop(DropReason),
+    /// It is dropped, since it does not fit; the longest that does.
+    TooBig(usize),
     /// This frame goes back.
     Answer(AnswerReason, Vec<u8>),
 }
@@ -119,6 +127,7 @@ pub(super) struct Model {
     pub(super) turns: HashMap<u32, u64>,
     fragments: HashMap<Fragments, First>,
     pub(super) tokens: Tokens,
+    pub(super) spent: Spent,
     counts: Counts,
     pub(super) wanted: Vec<(u32, IpAddr)>,
     pub(super) unrecorded: Vec<(u32, Recorded)>,
@@ -139,6 +148,7 @@ impl Model {
             turns: HashMap::new(),
             fragments: HashMap::new(),
             tokens: Tokens::new(),
+            spent: Spent::new(),
             counts: Counts::default(),
             wanted: Vec::new(),
             unrecorded: Vec::new(),
@@ -168,11 +178,6 @@ impl Model {
         &self.counts
     }
 
-    /// Takes these for what was counted.
-    pub(super) fn set_counts(&mut self, counts: Counts) {
-        self.counts = counts;
-    }
-
     /// What has to become of a frame.
     pub(super) fn handle(&mut self, arrival: Arrival<'_>) -> Answer {
         self.wanted.clear();
@@ -187,6 +192,7 @@ impl Model {
             Ok(leaving) => (Outcome::Forward(Egress::Redirect), Some(leaving)),
             Err(End::Pass(reason)) => (Outcome::Pass(reason), None),
             Err(End::Drop(reason)) => (Outcome::Drop(reason), None),
+            Err(End::TooBig(_)) => (Outcome::Drop(DropReason::TooBig), None),
             Err(End::Answer(reason, frame)) => {
                 (Outcome::Answer(reason), Some(Leaving { frame, through }))
             }
@@ -220,9 +226,13 @@ impl Model {
     }
 
     fn way_untagged(&mut self, arrival: Arrival<'_>) -> Result<Leaving, End> {
-        let mut packet = self.read(arrival)?;
+        let mut packet = match self.read(arrival) {
+            Err(End::Pass(PassReason::Icmp)) => return self.message(arrival),
+            read => read?,
+        };
         let first = (packet.headers.piece == Piece::First).then_some(packet.flow);
-        let leaving = self.whose(&mut packet)?;
+        let whose = self.whose(&mut packet);
+        let leaving = whose.map_err(|end| self.answered(&packet, end))?;
         if let Some(flow) = first {
             self.remember(&packet.headers, flow);
         }
@@ -230,7 +240,7 @@ impl Model {
     }
 
     /// What is it? What can't be read passes.
-    fn read<'a>(&self, arrival: Arrival<'a>) -> Result<Packet<'a>, End> {
+    pub(super) fn read<'a>(&self, arrival: Arrival<'a>) -> Result<Packet<'a>, End> {
         let frame = arrival.frame;
         if frame.len() < ETHERNET {
             return Err(End::Pass(PassReason::Truncated));
@@ -244,10 +254,7 @@ impl Model {
         if frame[..6] != arrival.ingress.mac {
             return Err(End::Pass(PassReason::OtherMac));
         }
-        let mut headers = read(frame).map_err(|reason| match reason {
-            PassReason::Icmp => self.icmp(arrival),
-            reason => End::Pass(reason),
-        })?;
+        let mut headers = read(frame).map_err(End::Pass)?;
         if headers.piece == Piece::Later {
             let first = self.fragments.get(&fragment(&headers));
             let Some((ports, protocol, _)) = first.filter(|(.., seen)| self.now - seen < 30) else {
@@ -287,45 +294,23 @@ impl Model {
 
     /// Whose is it? A service's, ours, or a backend's port's that answers for a service.
     fn whose(&mut self, packet: &mut Packet<'_>) -> Result<Leaving, End> {
-        let flow = packet.flow;
-        if let Some(service) = self.site.at_address(flow).cloned() {
-            return self.towards_service(packet, &service);
-        }
-        if self.site.sources.contains(&flow.destination.ip()) {
-            let (first, count) = self.site.ports;
-            let port = flow.destination.port();
-            let ours = port >= first && u32::from(port) < u32::from(first) + u32::from(count);
-            if !ours {
-                return Err(End::Pass(PassReason::NoFlow));
+        match self.site.target(packet.flow) {
+            Target::Service(service) => self.towards_service(packet, &service),
+            Target::Source => {
+                let (first, count) = self.site.ports;
+                let port = packet.flow.destination.port();
+                let ours = port >= first && u32::from(port) < u32::from(first) + u32::from(count);
+                if !ours {
+                    return Err(End::Pass(PassReason::NoFlow));
+                }
+                if self.site.crossing {
+                    may_cross(packet)?;
+                }
+                self.reply_recorded(packet)
             }
-            if self.site.crossing {
-                may_cross(packet)?;
-            }
-            return self.reply_recorded(packet);
-        }
-        if self.site.own.contains(&flow.destination.ip()) {
-            return Err(End::Pass(PassReason::NoService));
-        }
-        if let Some(service) = self.site.around_address(flow).cloned() {
-            return self.towards_service(packet, &service);
-        }
-        // An address with ranges is a service's, no client's.
-        if self.site.has_ranges(flow.destination.ip()) {
-            return Err(End::Pass(PassReason::NoService));
-        }
-        let services = self.site.services.clone();
-        let answering = services
-            .iter()
-            .filter(|s| s.mode == Mode::Nat && s.protocol == flow.protocol)
-            .flat_map(|s| self.site.answering(s).into_iter().map(move |end| (s, end)));
-        let from = flow.source;
-        let mut named = answering.filter(|(_, (_, address, port))| {
-            *address == from.ip() && port.is_none_or(|port| port == from.port())
-        });
-        match named.next() {
-            Some((service, _)) if service.tracked => self.reply_recorded(packet),
-            Some((service, (index, ..))) => self.reply(packet, service, index),
-            None => Err(End::Pass(PassReason::NoService)),
+            Target::Reply(service, _) if service.tracked => self.reply_recorded(packet),
+            Target::Reply(service, index) => self.reply(packet, &service, index),
+            Target::Nobody => Err(End::Pass(PassReason::NoService)),
         }
     }
 
@@ -334,10 +319,10 @@ impl Model {
         if self.crosses(service) {
             may_cross(packet)?;
         }
-        if service.tracked && service.mode.translates() {
-            self.client_recorded(packet, service)
-        } else {
+        if service.is_steered() {
             self.client(packet, service)
+        } else {
+            self.client_recorded(packet, service)
         }
     }
 

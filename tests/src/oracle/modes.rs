@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
+    errors, made,
     model::Model,
     site::{Backend, Service, version},
 };
@@ -29,7 +30,8 @@ impl Model {
     }
 }
 
-fn digit(address: IpAddr) -> u8 {
+/// The version of an address.
+pub(super) fn digit(address: IpAddr) -> u8 {
     match version(address) {
         Version::V4 => 4,
         Version::V6 => 6,
@@ -68,5 +70,7 @@ pub(super) fn modes() -> BTreeMap<String, u64> {
     modes.push("one packet".into());
     modes.push("another's replies".into());
     modes.push("a priority's tag".into());
+    modes.extend(errors::kinds());
+    modes.extend(made::kinds());
     modes.into_iter().map(|mode| (mode, 0)).collect()
 }

@@ -32,7 +32,7 @@ impl Model {
         let backend = self.backend(chosen.index)?;
         let (.., mtu) = backend.way.way().ok_or(End::Drop(DropReason::NoNextHop))?;
         if packet.length_to(backend.address) > mtu {
-            return Err(End::Drop(DropReason::TooBig));
+            return Err(packet.fitted(End::TooBig(mtu), backend.address));
         }
         let flow = packet.flow;
         let port = backend.port.unwrap_or(flow.destination.port());

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use etherparse::PacketBuilder;
 
 use super::{
+    flaws::Flaw,
     site::{Service, version},
-    story::{Flaw, Incoming, way},
+    story::{Incoming, way},
 };
 use crate::cases::places::{ROUTER, UPLINK};
 

@@ -99,7 +99,12 @@ impl Model {
                 let way = backend.way.way();
                 way.ok_or(End::Drop(DropReason::NoNextHop))?
             }
-            Direction::Out => self.way_of_reply(packet, entry)?,
+            Direction::Out => {
+                let client = entry.ends.destination.ip();
+                let length = packet.length_to(client);
+                let way = self.way_of_reply(packet.flow, entry, packet.arrival.ingress, length);
+                way.map_err(|end| packet.fitted(end, client))?
+            }
         };
         let frame = rewritten(packet, entry, (through, mac, mtu))?;
         // The way back may have been noted meanwhile.
@@ -122,18 +127,19 @@ impl Model {
 
     /// The kernel is asked once a second, and for packets that are longer than it was asked for.
     /// While it does not know the neighbour, the way that the client's packets came is taken.
-    fn way_of_reply(
+    pub(super) fn way_of_reply(
         &mut self,
-        packet: &Packet<'_>,
+        flow: Flow,
         entry: Entry,
+        ingress: Interface,
+        length: usize,
     ) -> Result<(Interface, Mac, usize), End> {
         let (mtu, asked) = entry.route;
         let client = entry.ends.destination.ip();
-        let length = packet.length_to(client);
         if asked == Some(self.now) && length <= mtu {
             return Ok((entry.back.0, entry.back.1, mtu));
         }
-        let (through, mac, mtu) = match self.way_back(packet, client)? {
+        let (through, mac, mtu) = match self.way_back(ingress, length, client)? {
             Back::Resolved(through, mac, mtu) => (through, mac, mtu),
             Back::Silent(through, gateway) => {
                 self.wanted.push((through.ifindex, gateway));
@@ -143,7 +149,7 @@ impl Model {
                 (through, entry.back.1, mtu.max(length))
             }
         };
-        if let Some(entry) = self.flows.get_mut(&packet.flow) {
+        if let Some(entry) = self.flows.get_mut(&flow) {
             entry.back = (through, mac);
             entry.route = (mtu, Some(self.now));
         }
@@ -256,7 +262,7 @@ fn rewritten(
 ) -> Result<Vec<u8>, End> {
     let destination = entry.ends.destination.ip();
     if packet.length_to(destination) > mtu {
-        return Err(End::Drop(DropReason::TooBig));
+        return Err(packet.fitted(End::TooBig(mtu), destination));
     }
     let frame = hopped(packet.arrival.frame, through, mac);
     if !entry.across {

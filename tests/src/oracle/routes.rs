@@ -6,7 +6,6 @@ use lb_common::datapath::DropReason;
 
 use super::{
     model::{End, Model},
-    packet::Packet,
     site::version,
 };
 use crate::cases::places::{
@@ -22,9 +21,14 @@ pub(super) enum Back {
 }
 
 impl Model {
-    /// The kernel's route to a client.
-    pub(super) fn way_back(&self, packet: &Packet<'_>, client: IpAddr) -> Result<Back, End> {
-        if packet.arrival.ingress == CLOSED {
+    /// The kernel's route to a client for a packet so long that came in here.
+    pub(super) fn way_back(
+        &self,
+        ingress: Interface,
+        length: usize,
+        client: IpAddr,
+    ) -> Result<Back, End> {
+        if ingress == CLOSED {
             return Err(End::Drop(DropReason::ForwardingDisabled));
         }
         let version = version(client);
@@ -41,9 +45,20 @@ impl Model {
             Some(Way::Foreign) => (Back::Resolved(FOREIGN, ROUTER, 1500), 1500),
         };
         match back {
-            _ if packet.length_to(client) > mtu => Err(End::Drop(DropReason::TooBig)),
+            _ if length > mtu => Err(End::TooBig(mtu)),
             Back::Resolved(FOREIGN, ..) => Err(End::Drop(DropReason::NoDevice)),
             back => Ok(back),
+        }
+    }
+
+    /// A way whose gateway has to be resolved, which is asked for if it is not.
+    pub(super) fn resolved(&mut self, back: Back) -> Result<(Interface, Mac, usize), End> {
+        match back {
+            Back::Resolved(through, mac, mtu) => Ok((through, mac, mtu)),
+            Back::Silent(through, gateway) => {
+                self.wanted.push((through.ifindex, gateway));
+                Err(End::Drop(DropReason::NoNeighbour))
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use super::{
     admission::{Limits, Rule},
     listening::Listens,
+    made::Rates,
 };
 use crate::cases::places::{BACK, BACKEND, Interface, Mac, Protocol, SIDE, UPLINK, Version};
 
@@ -31,6 +32,8 @@ pub(super) struct Site {
     pub(super) rate: u32,
     /// Recorded flows that fit each table of each family.
     pub(super) flows: usize,
+    /// Frames that may be made here.
+    pub(super) rates: Rates,
     /// The access list of all services.
     pub(super) access: Vec<Rule>,
     /// The services.
@@ -73,6 +76,8 @@ pub(super) struct Service {
     pub(super) quic: bool,
     /// Whether flows whose backend is gone are reset.
     pub(super) resets: bool,
+    /// Whether clients are refused while it has no backend.
+    pub(super) rejects: bool,
     /// How long recorded flows may be silent, seconds.
     pub(super) timeouts: Timeouts,
     /// Its access list.
@@ -185,6 +190,13 @@ pub(super) enum NextHop {
     Narrow,
     /// Not resolved.
     Unresolved,
+}
+
+impl Service {
+    /// Whether its packets go on as they are, or within others, or need no record to be answered.
+    pub(super) fn is_steered(&self) -> bool {
+        !(self.tracked && self.mode.translates())
+    }
 }
 
 impl NextHop {

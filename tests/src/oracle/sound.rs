@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use etherparse::{Ipv4HeaderSlice, NetSlice, SlicedPacket, TcpSlice, TransportSlice, UdpSlice};
+use etherparse::{NetSlice, SlicedPacket, TcpSlice, TransportSlice, UdpSlice};
 
 use crate::cases::places::GUE_PORT;
 
-/// Whether a frame is a sound packet of TCP or UDP, or a sound fragment.
+/// Whether a frame is a sound packet of TCP, UDP or ICMP, or a sound fragment.
 pub(super) fn is_sound(frame: &[u8]) -> bool {
     SlicedPacket::from_ethernet(frame).is_ok_and(|packet| has_checksums(&packet))
 }
@@ -41,7 +41,7 @@ fn has_checksums(packet: &SlicedPacket<'_>) -> bool {
         Some(NetSlice::Ipv4(ip)) => {
             let header = ip.header();
             let ends = [header.source_addr(), header.destination_addr()];
-            (has_header_checksum(&header), ends.map(IpAddr::V4))
+            (adds_up(header.slice()), ends.map(IpAddr::V4))
         }
         Some(NetSlice::Ipv6(ip)) => {
             let header = ip.header();
@@ -55,14 +55,24 @@ fn has_checksums(packet: &SlicedPacket<'_>) -> bool {
         && match &packet.transport {
             Some(TransportSlice::Tcp(tcp)) => has_tcp_checksum(tcp, ends),
             Some(TransportSlice::Udp(udp)) => udp.checksum() == 0 || has_udp_checksum(udp, ends),
-            _ => true,
+            Some(TransportSlice::Icmpv4(icmp)) => adds_up(icmp.slice()),
+            Some(TransportSlice::Icmpv6(icmp)) => match ends {
+                [IpAddr::V6(from), IpAddr::V6(to)] => {
+                    icmp.is_checksum_valid(from.octets(), to.octets())
+                }
+                _ => false,
+            },
+            Some(TransportSlice::Igmp(_)) | None => true,
         }
 }
 
 /// A right checksum makes the sum of all fields the largest there is (RFC 1071).
-fn has_header_checksum(header: &Ipv4HeaderSlice<'_>) -> bool {
-    let fields = header.slice().chunks_exact(2);
-    let fields = fields.map(|field| u32::from(field[0]) << 8 | u32::from(field[1]));
+fn adds_up(message: &[u8]) -> bool {
+    let fields = message.chunks(2);
+    let fields = fields.map(|field| {
+        let low = field.get(1).copied().unwrap_or(0);
+        u32::from(field[0]) << 8 | u32::from(low)
+    });
     fields.sum::<u32>() % 0xffff == 0
 }
 

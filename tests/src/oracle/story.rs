@@ -1,20 +1,21 @@
 //! What happens to a balancer: packets, changes, time. A step says what it is about in numbers that are
 //! given a meaning when it happens, so that any step can be left out of a story.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
+    flaws::Flaw,
+    generate::backends,
     headers::{ETHERNET, long, read_v4, read_v6},
     model::Flow,
+    notices::Notice,
+    packet::Arrival,
     ping::Ping,
     site::{Before, Service, Site, Slot, version},
 };
 use crate::cases::{
     frame::{ACK, FIN, Frame, PSH, RST, SYN},
-    places::{BACK, BACKEND, FOREIGN, Interface, Protocol, ROUTER, SIDE, SIDE_ROUTER, UPLINK, Way},
+    places::{BACK, BACKEND, Interface, Protocol, ROUTER, SIDE, SIDE_ROUTER, UPLINK, Way},
 };
 
 /// A balancer, and what happens to it.
@@ -35,6 +36,8 @@ pub(super) enum Step {
     Reply(Sent),
     /// A client asks for an echo.
     Ping(Ping),
+    /// Someone sends an ICMP error.
+    Notice(Notice),
     /// Any bytes come in.
     Bytes(Vec<u8>),
     /// Seconds pass.
@@ -112,52 +115,23 @@ pub(super) enum Shape {
     Later(u16),
 }
 
-/// What is wrong with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// Nothing.
-    None,
-    /// A byte is another one.
-    Byte(u16, u8),
-    /// It ends early.
-    Cut(u16),
-    /// It comes in through this interface.
-    Through(u8),
-    /// It is for another MAC address.
-    OtherMac,
-    /// It has this Ethernet type.
-    EtherType(u16),
-    /// It has a tag of this type and number.
-    Tag(u16, u16),
-    /// It has this number behind its IP header.
-    Protocol(u8),
-    /// Its first byte of the IP header is this one.
-    Version(u8),
-    /// It has bytes behind its datagram.
-    Surplus,
-    /// An option, or extension header, that leads elsewhere, or is malformed.
-    Route,
-    /// It comes from an IPv4-mapped address, if it is one of IPv6.
-    Mapped,
-    /// It comes from the address that it is for.
-    Land,
-    /// It comes from this address, which a service listens on, if that is of its family.
-    Ours(IpAddr),
-    /// Its TCP header says that it is 4 bytes long, or its UDP header that all is 3.
-    Transport,
-}
-
 /// What an agent does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     /// A backend dies or lives again.
     Alive(u32, bool),
+    /// All of a service's do.
+    AllAlive(usize, bool),
     /// An index goes to another backend.
     Replace(u32),
+    /// All of a service's do.
+    ReplaceAll(usize),
     /// A backend has another way, weight and limit.
     Load(u32, super::site::NextHop, u32, u32),
     /// A slot of a service has another owner.
     Slot(usize, usize, Slot),
+    /// All of them have.
+    Slots(usize, Slot),
     /// A service's slots get the next phase, whichever they are in, or start to move.
     Phase(usize, u32),
 }
@@ -166,7 +140,10 @@ pub(super) enum Change {
 pub(super) const CLIENTS: u8 = 14;
 
 /// A client's first sequence number, and a backend's.
-const ISN: [u32; 2] = [0xffff_8000, 0x0102_0304];
+pub(super) const ISN: [u32; 2] = [0xffff_8000, 0x0102_0304];
+
+/// What payloads have, over and over again.
+const PATTERN: &[u8] = b"\0\x01\x02\x03\x04\x05\x06\x07 a payload of some client or backend \x3f";
 
 /// A frame that comes in.
 pub(super) struct Incoming {
@@ -178,8 +155,40 @@ pub(super) struct Incoming {
     pub(super) headroom: usize,
 }
 
-/// The ends that clients' packets left with, by client and service.
-pub(super) type Known = HashMap<(u8, usize), Flow>;
+impl Incoming {
+    /// As the model has it.
+    pub(super) fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            ingress: self.ingress,
+            frame: &self.bytes,
+            headroom: self.headroom,
+        }
+    }
+}
+
+/// How clients' packets last left, by client and service.
+#[derive(Default)]
+pub(super) struct Known {
+    /// With which ends, as far as these can be read.
+    pub(super) ends: HashMap<(u8, usize), Flow>,
+    /// The frames.
+    pub(super) frames: HashMap<(u8, usize), Vec<u8>>,
+}
+
+impl Known {
+    /// A client's packet has left.
+    pub(super) fn note(&mut self, who: (u8, usize), frame: &[u8]) {
+        self.frames.insert(who, frame.to_vec());
+        let read = if frame.get(12) == Some(&8) {
+            read_v4
+        } else {
+            read_v6
+        };
+        if let Some(flow) = read(frame).ok().and_then(|headers| headers.flow()) {
+            self.ends.insert(who, flow);
+        }
+    }
+}
 
 impl Step {
     /// The frame of a step, if it is one.
@@ -196,11 +205,12 @@ impl Step {
             }
             Self::Reply(sent) => {
                 let service = &site.services[sent.service];
-                let left = known.get(&(sent.client, sent.service))?;
+                let left = known.ends.get(&(sent.client, sent.service))?;
                 let [client, backend] = ISN;
                 Some(sent.incoming(service, left.back(), (BACK, BACKEND), [backend, client]))
             }
             Self::Ping(ping) => Some(ping.incoming(&site.services[ping.service])),
+            Self::Notice(notice) => Some(notice.incoming(&site.services[notice.service], known)),
             Self::Bytes(bytes) => Some(Incoming {
                 ingress: UPLINK,
                 bytes: bytes.clone(),
@@ -311,9 +321,9 @@ impl Sent {
             Shape::First(_) | Shape::Later(_) => 40,
             Shape::Plain | Shape::Dressed | Shape::Extended => 0,
         };
-        let mut payload: Vec<u8> = (0..self.payload.max(least))
-            .map(|n| n as u8 & 0x3f)
-            .collect();
+        let length = self.payload.max(least);
+        let mut payload = PATTERN.repeat(1 + length / PATTERN.len());
+        payload.truncate(length);
         if let Kind::Quic(first, version) = self.kind
             && service.protocol == Protocol::Udp
         {
@@ -339,66 +349,6 @@ impl Kind {
     }
 }
 
-impl Flaw {
-    /// Spoils a frame; tells where it comes in.
-    pub(super) fn strike(self, through: Interface, bytes: &mut Vec<u8>) -> Interface {
-        match self {
-            Self::None | Self::Surplus | Self::Route => {}
-            Self::Mapped if bytes[12] == 8 => {}
-            Self::Mapped => {
-                bytes[22..32].fill(0);
-                bytes[32..34].fill(0xff);
-            }
-            Self::Land if bytes[12] == 8 => bytes.copy_within(30..34, 26),
-            Self::Land => bytes.copy_within(38..54, 22),
-            Self::Ours(IpAddr::V4(address)) if bytes[12] == 8 => {
-                bytes[26..30].copy_from_slice(&address.octets());
-            }
-            Self::Ours(IpAddr::V6(address)) if bytes[12] != 8 => {
-                bytes[22..38].copy_from_slice(&address.octets());
-            }
-            Self::Ours(_) => {}
-            Self::Byte(at, byte) => {
-                let at = usize::from(at) % bytes.len().min(90);
-                bytes[at] = byte;
-            }
-            Self::Cut(length) => bytes.truncate(usize::from(length) % (bytes.len() + 1)),
-            Self::Through(number) => {
-                let all = [UPLINK, BACK, SIDE, crate::cases::places::CLOSED, FOREIGN];
-                let other = all[usize::from(number) % all.len()];
-                bytes[..6].copy_from_slice(&other.mac);
-                return other;
-            }
-            Self::Transport => {
-                let (at, protocol) = if bytes[12] == 8 {
-                    (ETHERNET + 20, bytes[23])
-                } else {
-                    (ETHERNET + 40, bytes[20])
-                };
-                let (at, field) = match protocol {
-                    6 => (at + 12, [0x10, ACK]),
-                    _ => (at + 4, [0, 3]),
-                };
-                if let Some(place) = bytes.get_mut(at..at + 2) {
-                    place.copy_from_slice(&field);
-                }
-            }
-            Self::OtherMac => bytes[5] ^= 0x40,
-            Self::Tag(kind, number) => {
-                let tag = [kind, number].map(u16::to_be_bytes).concat();
-                bytes.splice(12..12, tag);
-            }
-            Self::EtherType(number) => bytes[12..14].copy_from_slice(&number.to_be_bytes()),
-            Self::Protocol(number) => {
-                let at = if bytes[12] == 8 { 9 } else { 6 };
-                bytes[ETHERNET + at] = number;
-            }
-            Self::Version(byte) => bytes[ETHERNET] = byte,
-        }
-        through
-    }
-}
-
 /// Sets the number that a segment acknowledges, and its checksum anew.
 fn acknowledge(bytes: &mut [u8], number: u32) {
     let read = if bytes[12] == 8 { read_v4 } else { read_v6 };
@@ -419,10 +369,20 @@ impl Change {
                     backend.alive = alive;
                 }
             }
+            Self::AllAlive(service, alive) => {
+                for index in backends(site, service) {
+                    Self::Alive(index, alive).make(site);
+                }
+            }
             Self::Replace(index) => {
                 if let Some(backend) = site.backends.get_mut(&index) {
                     backend.generation = backend.generation.wrapping_add(1);
                     backend.alive = true;
+                }
+            }
+            Self::ReplaceAll(service) => {
+                for index in backends(site, service) {
+                    Self::Replace(index).make(site);
                 }
             }
             Self::Load(index, way, weight, max_flows) => {
@@ -436,6 +396,7 @@ impl Change {
                 let count = slots.len();
                 slots[place % count] = slot;
             }
+            Self::Slots(service, slot) => site.services[service].slots.fill(slot),
             Self::Phase(service, next) => {
                 for slot in &mut site.services[service].slots {
                     *slot = match *slot {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::abi::{
     self, Address, BackendSpec, ForwardSpec, HopWord, Ipv4Address, Ipv6Address, MacAddress, Miss,
-    OldTable, Outer, RecordLimits, Reverse, Seed, ServiceKey, ServiceSpec, ServiceTraits,
-    SourcePorts, TableId, TableSize,
+    OldTable, Outer, RecordLimits, ReplyLimits, Reverse, Seed, ServiceKey, ServiceSpec,
+    ServiceTraits, SourcePorts, TableId, TableSize,
 };
 
 use super::{
@@ -34,6 +34,12 @@ impl Site {
         world.constants.limits = RecordLimits {
             capacity: self.exceptions as u32,
             rate: self.rate,
+        };
+        world.constants.replies = ReplyLimits {
+            errors: self.rates.errors,
+            errors_per_source: self.rates.errors_per_source,
+            resets: self.rates.resets,
+            resets_per_source: self.rates.resets_per_source,
         };
         world.flow_capacity = self.flows;
         world.next_hops = (1..).zip(NextHop::ALL).filter_map(next_hop).collect();
@@ -372,6 +378,7 @@ fn traits(service: &Service) -> ServiceTraits {
         (service.one_packet, ServiceTraits::ONE_PACKET),
         (service.quic, ServiceTraits::QUIC),
         (service.resets, ServiceTraits::RESETS),
+        (service.rejects, ServiceTraits::REJECTS),
         (service.affinity.is_some(), ServiceTraits::AFFINITY),
         (!service.access.is_empty(), ServiceTraits::LISTED),
         (service.limits != Limits::default(), ServiceTraits::LIMITED),

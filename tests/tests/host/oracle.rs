@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sluice_tests::oracle::{Met, check};
 
 /// Stories of the list, and as many after the fresh seed.
-const STORIES: u64 = 600;
+const STORIES: u64 = 700;
 
 #[test]
 fn the_oracle_agrees() {

@@ -403,6 +403,31 @@ pub(super) const FAULTS: &[Fault] = &[
         "    decide::backend(tables, first.ok_or(DropReason::Inconsistent)?.current())?;\n",
         "    first.ok_or(DropReason::Inconsistent)?;\n",
     ),
+    // ICMP errors, and what is made here.
+    fault(
+        "an error follows another service's replies",
+        "datapath/quoted.rs",
+        "    if !scratch.entry.is_for(service.id()) {",
+        "    if false {",
+    ),
+    fault(
+        "a quoted number that is one too far away",
+        "datapath/quoted.rs",
+        "wrapping_add(WINDOW - 1) < 2 * WINDOW - 1",
+        "wrapping_add(WINDOW) < 2 * WINDOW",
+    ),
+    fault(
+        "the client told of a length with the header around it",
+        "datapath/quoted.rs",
+        "    inside.mtu -= around;\n",
+        "",
+    ),
+    fault(
+        "one source gets as many frames as all",
+        "datapath/made.rs",
+        "        Limited::Reset => (limits.resets, limits.resets_per_source),",
+        "        Limited::Reset => (limits.resets, limits.resets),",
+    ),
     // Tags.
     fault(
         "a priority makes another VLAN",
