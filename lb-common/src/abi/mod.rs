@@ -51,7 +51,7 @@ pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 pub use vlan::{Tag, Tags, VlanKey};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -95,8 +95,8 @@ pub const MAX_ACCESS: u32 = 1 << 20;
 /// Source prefixes that limits are kept for: the most recent ones.
 pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 
-/// Source addresses of each family.
-pub const MAX_SOURCES: u32 = 1 << 12;
+/// Source addresses, of both families.
+pub const MAX_SOURCES: u32 = 1 << 13;
 
 /// Programs that the packet program goes on to by a tail call.
 pub const PROGRAM_COUNT: u32 = 5;

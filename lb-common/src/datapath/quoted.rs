@@ -90,7 +90,7 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
-    if service.crosses() {
+    if service.crosses() && !flow::is_unmapped::<F, T>(tables, service, &scratch.key) {
         // The packet as it was at the flow's other end may be of the other family.
         return Err(PassReason::Icmp.into());
     }
