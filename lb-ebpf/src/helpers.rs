@@ -159,7 +159,7 @@ pub(crate) fn route<F: Family>(
         )
     };
     Some(Fib {
-        address: F::Address::from_wide(wide(address)),
+        address: from_words(address),
         mac: MacAddress(lookup.dmac),
         mtu,
         ifindex: lookup.ifindex,
@@ -167,17 +167,15 @@ pub(crate) fn route<F: Family>(
     })
 }
 
+/// An address as route look-ups have it: IPv4 in the first word.
 #[inline(always)]
-fn wide(words: [u32; 4]) -> [u8; 16] {
-    let [a, b, c, d] = words.map(u32::to_ne_bytes);
-    [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
-        d[3],
-    ]
+fn from_words<A: Address>([a, b, c, d]: [u32; 4]) -> A {
+    let double = |low: u32, high: u32| u64::from(low.to_le()) | u64::from(high.to_le()) << 32;
+    A::from_words(double(a, b), double(c, d))
 }
 
 #[inline(always)]
 fn words<A: Address>(address: A) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.to_wide();
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
+    let (low, high) = address.words();
+    [low, low >> 32, high, high >> 32].map(|word| (word as u32).to_le())
 }

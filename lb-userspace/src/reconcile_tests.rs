@@ -529,7 +529,7 @@ fn a_pool_that_crosses_has_its_tables_among_those_of_ipv6() {
     assert_eq!(tables.sources.ipv6[&of_v4], mapped("198.18.1.254"));
     let both = ids.backends[&(0, 1, Family::Ipv4)].index();
     let both = tables.backends[&both];
-    assert_eq!((both.version(), both.address()), (6, mapped("198.18.1.1")));
+    assert_eq!(both.address::<Ipv6Address>(), mapped("198.18.1.1"));
     assert_eq!(both.sources(), (of_v4, 1));
 
     let key = ServiceKey::service(
@@ -554,6 +554,41 @@ fn a_pool_that_crosses_has_its_tables_among_those_of_ipv6() {
         .values()
         .filter(|e| e.kind() == ServiceKind::Source);
     assert!(marks.map(|mark| mark.crosses()).eq([true]));
+}
+
+/// What is recorded names backends: those that were there stay what they are.
+#[test]
+fn a_pool_that_begins_to_cross_keeps_its_backends_and_goes_on_to() {
+    let key = ServiceKey::service(
+        Ipv4Address::from(Ipv4Addr::new(198, 18, 0, 10)),
+        80u16.to_be_bytes(),
+        6,
+    );
+    let traits = |host: &Host| {
+        let traits = found(&host.fake.tables, key).unwrap().traits();
+        [ServiceTraits::CROSSES, ServiceTraits::UNMAPPED].map(|one| traits.has(one))
+    };
+    let mut host = Host::default();
+    host.load(&config());
+    assert_eq!(traits(&host), [false, false]);
+    let before = host.fake.tables.backends.clone();
+    let mut crosses = config();
+    let six = backend("six", 100, &["fd00:1::1"]);
+    crosses.pools[0].backends.push(six);
+    for config in [&crosses, &config()] {
+        host.load(config);
+        for (index, backend) in &before {
+            assert_eq!(host.fake.tables.backends[index], *backend);
+        }
+        assert_eq!(traits(&host), [true, true]);
+        let (_, ids) = host.registry.assign(config).unwrap();
+        let source = ids.sources[&(0, Family::Ipv4)].0;
+        let mapped = Ipv6Address::mapped(Ipv4Addr::new(198, 18, 1, 254).into());
+        assert_eq!(host.fake.tables.sources.ipv6[&source], mapped);
+    }
+    host.registry = host.registry.without_unmapped();
+    host.load(&config());
+    assert_eq!(traits(&host), [true, false]);
 }
 
 /// The pool of the first service's entry for IPv4, by its table.
@@ -1101,18 +1136,20 @@ fn a_pool_of_another_size_has_two_tables_until_one_is_released() {
 /// Configurations of a few names, in any combination and order.
 fn configs() -> impl Strategy<Value = Config> {
     let backends = subsequence(vec!["a", "b", "c", "d"], 0..=4).prop_shuffle();
-    let one = (backends, any::<bool>(), 0..3usize, 0..2u16, any::<bool>());
+    let (nat, large, six) = (any::<bool>(), any::<bool>(), any::<bool>());
+    let one = (backends, nat, 0..3usize, 0..2u16, large, six);
     let pools = prop::collection::vec(one, 3);
     let services = subsequence((0..6u16).collect::<Vec<_>>(), 0..=6).prop_shuffle();
     let everything = (pools, services, any::<[u8; 6]>(), any::<bool>());
     everything.prop_map(|(pools, services, leads, vlan)| {
         let pools = pools.into_iter().enumerate();
-        let pools = pools.map(|(n, (backends, nat, sources, port, large))| {
+        let pools = pools.map(|(n, (backends, nat, sources, port, large, six))| {
             let backend = |name: &&str| {
                 let (address, port) = (1 + name.as_bytes()[0] % 2, 8000 + port);
                 let v4 = format!("198.18.1.{address}");
                 let v6 = format!("fd00:1::{address}");
                 match nat {
+                    true if six && *name == "a" => backend(name, 100, &[&v6]),
                     true => backend(
                         name,
                         100,

@@ -47,10 +47,11 @@ pub trait Address:
     /// Takes both addresses of a flow key into the hash, in memory order.
     fn absorb(hash: SipHash13, source: Self, destination: Self) -> SipHash13;
 
-    /// The address in the first bytes of a field that can hold either family.
+    /// The address in a field that can hold either family.
     fn from_wide(wide: [u8; 16]) -> Self;
 
-    /// The address in a field that can hold either family, zeros behind it.
+    /// The address in a field that can hold either family: one of IPv4 as the mapped one, so that it can
+    /// be read as either.
     fn to_wide(self) -> [u8; 16];
 }
 
@@ -176,14 +177,13 @@ impl Address for Ipv4Address {
 
     #[inline(always)]
     fn from_wide(wide: [u8; 16]) -> Self {
-        let [a, b, c, d, ..] = wide;
+        let [.., a, b, c, d] = wide;
         Self::from_bytes([a, b, c, d])
     }
 
     #[inline(always)]
     fn to_wide(self) -> [u8; 16] {
-        let [a, b, c, d] = self.to_bytes();
-        [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        Ipv6Address::mapped(self).to_wide()
     }
 }
 
@@ -289,6 +289,8 @@ mod tests {
             let mapped = Ipv6Address::mapped(address);
             prop_assert_eq!(mapped, Ipv4Addr::from(v4).to_ipv6_mapped().into());
             prop_assert_eq!(mapped.unmapped(), Some(address));
+            prop_assert_eq!(Ipv6Address::from_wide(address.to_wide()), mapped);
+            prop_assert_eq!(Ipv4Address::from_wide(mapped.to_wide()), address);
             let other = Ipv6Addr::from(v6);
             let unmapped = other.to_ipv4_mapped().map(Ipv4Address::from);
             prop_assert_eq!(Ipv6Address::from(other).unmapped(), unmapped);

@@ -1,6 +1,7 @@
 //! A backend as the packet path needs it: one address of one server, and how packets get there.
 //! Immutable once it is in the table but for the byte that says whether it lives: a change is a new
-//! index, then the slots.
+//! index, then the slots. That flows of its pool begin to cross families is none: one entry serves IPv4
+//! and mapped packets.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -76,7 +77,7 @@ pub struct BackendSpec<A> {
 pub enum ForwardSpec<A> {
     /// Rewrite both ends.
     FullNat {
-        /// Index of the first of its source addresses.
+        /// Index of the first of its source addresses, in whichever family's table its flows take them from.
         first: u32,
         /// How many there are.
         count: u16,

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 )]
 #[repr(C)]
 pub struct NeighbourWanted {
-    /// The next hop's address; IPv4 in the first four bytes.
+    /// The next hop's address; of IPv4, the mapped one.
     pub address: [u8; 16],
     /// The kernel's number of the device that leads to it.
     pub ifindex: u32,

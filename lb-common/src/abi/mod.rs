@@ -95,8 +95,8 @@ pub const MAX_ACCESS: u32 = 1 << 20;
 /// Source prefixes that limits are kept for: the most recent ones.
 pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 
-/// Source addresses of each family.
-pub const MAX_SOURCES: u32 = 1 << 12;
+/// Source addresses, of both families.
+pub const MAX_SOURCES: u32 = 1 << 13;
 
 /// Programs that the packet program goes on to by a tail call.
 pub const PROGRAM_COUNT: u32 = 6;

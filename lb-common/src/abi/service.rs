@@ -183,6 +183,8 @@ impl ServiceTraits {
     pub const ALL_LISTED: Self = Self(1024);
     /// Connection ids that its backends give out name them.
     pub const SERVER_IDS: Self = Self(2048);
+    /// Flows of IPv4 may be recorded without mapped addresses, from before their pools' crossed.
+    pub const UNMAPPED: Self = Self(4096);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -300,10 +302,10 @@ impl<A: Address> Service<A> {
         }
     }
 
-    /// The same, of flows that may have ends of both families.
-    pub fn crossing(self) -> Self {
+    /// The same, with these traits too.
+    pub fn with(self, traits: ServiceTraits) -> Self {
         Self {
-            traits: self.traits().and(ServiceTraits::CROSSES).0.to_ne_bytes(),
+            traits: self.traits().and(traits).0.to_ne_bytes(),
             ..self
         }
     }
@@ -434,6 +436,12 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn crosses(&self) -> bool {
         self.traits().has(ServiceTraits::CROSSES)
+    }
+
+    /// Whether flows of IPv4 may be recorded without mapped addresses though they cross.
+    #[inline(always)]
+    pub fn has_unmapped(&self) -> bool {
+        self.traits().has(ServiceTraits::UNMAPPED)
     }
 
     /// Whether its packets are not rewritten by what is recorded of their flows.

@@ -10,7 +10,7 @@ use crate::{
         FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Service, ServiceKind, ServiceTraits,
         Traffic,
     },
-    net::{EthernetHeader, Family, Packet, Piece},
+    net::{EthernetHeader, Family, Ipv4, Packet, Piece},
 };
 
 use super::{
@@ -58,7 +58,7 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if target.kind() == ServiceKind::Source && !ours() {
         return Err(PassReason::NoFlow.into());
     }
-    if target.crosses() && !F::ACROSS {
+    if target.crosses() && !F::ACROSS && !is_unmapped::<F, T>(tables, target, &scratch.key) {
         // What the program for these could not read comes here, and may be malformed.
         if !P::PLAIN {
             parse::sound::<F, P>(packet, facts)?;
@@ -93,6 +93,10 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
             return Ok(held);
         }
     }
+    if target.crosses() && !F::ACROSS {
+        // What was recorded before is no more: it begins anew as flows do now.
+        return Err(Stop::Crossing);
+    }
     if packet.piece() == Piece::Later {
         return Err(DropReason::FlowEvicted.into());
     }
@@ -101,11 +105,22 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     }
     admit::recorded::<F, T>(tables, &scratch.key, target)?;
     choose::choose::<F, T>(tables, scratch, target)?;
-    open::record::<F, T>(tables, scratch, target.id())?;
+    open::record::<F, T>(tables, scratch, target)?;
     let (held, table) = either(tables, &scratch.key).ok_or(DropReason::FlowEvicted)?;
     held.read(&mut scratch.entry);
     scratch.young = u32::from(table == FlowTable::Young);
     Ok(held)
+}
+
+/// Whether a packet is of a flow of IPv4 that was recorded before flows like it crossed families: it goes
+/// on as it began.
+#[inline(always)]
+pub(super) fn is_unmapped<F: Family, T: FamilyTables<F>>(
+    tables: &T,
+    target: &Service<F::Address>,
+    key: &FlowKey<F::Address>,
+) -> bool {
+    F::VERSION == Ipv4::VERSION && target.has_unmapped() && holds::<F, T>(tables, key)
 }
 
 /// Whether a client's flow goes on as its entry, in `scratch.entry`, says. If not, both entries are
@@ -291,6 +306,12 @@ pub(super) fn lookup<F: Family, T: FamilyTables<F>>(
     let (held, table) = either(tables, key)?;
     held.read(entry);
     (entry.fingerprint == key.fingerprint()).then_some(table)
+}
+
+/// Whether a key has an entry. A function of its own, as [`lookup`] is.
+#[inline(never)]
+pub(super) fn holds<F: Family, T: FamilyTables<F>>(tables: &T, key: &FlowKey<F::Address>) -> bool {
+    either(tables, key).is_some()
 }
 
 /// The entry of a key in either table. A flow is put in the one before it leaves the other: one that

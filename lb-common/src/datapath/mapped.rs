@@ -4,12 +4,15 @@
 use crate::{
     abi::{
         Affinity, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented,
-        Ipv6Address, Occupancy, Reverse, Rewrite, Service,
+        Ipv4Address, Ipv6Address, Occupancy, Reverse, Rewrite, Service,
     },
     net::{Ipv4, Ipv6, Mapped},
 };
 
-use super::tables::{FamilyTables, InsertError, Leaving, Route, Scratch};
+use super::{
+    flow,
+    tables::{FamilyTables, InsertError, Leaving, Route, Scratch},
+};
 
 impl<T> FamilyTables<Mapped> for T
 where
@@ -41,6 +44,11 @@ where
     #[inline(always)]
     fn flow(&self, table: FlowTable, key: &FlowKey<Ipv6Address>) -> Option<Self::Flow> {
         FamilyTables::<Ipv6>::flow(self, table, key)
+    }
+
+    #[inline(always)]
+    fn is_held_unmapped(&self, key: &FlowKey<Ipv6Address>) -> bool {
+        unmapped(key).is_some_and(|key| flow::holds::<Ipv4, T>(self, &key))
     }
 
     #[inline(always)]
@@ -155,4 +163,16 @@ where
             None => FamilyTables::<Ipv6>::want_neighbour(self, device, address),
         }
     }
+}
+
+/// The key of a packet of IPv4 that is mapped.
+#[inline(always)]
+fn unmapped(key: &FlowKey<Ipv6Address>) -> Option<FlowKey<Ipv4Address>> {
+    Some(FlowKey::new(
+        key.source.unmapped()?,
+        key.destination.unmapped()?,
+        key.source_port,
+        key.destination_port,
+        key.protocol,
+    ))
 }

@@ -10,7 +10,7 @@
 use crate::{
     abi::{
         Address, Backend, BackendRef, Direction, FlowEntry, FlowHash, FlowKey, FlowSpec, FlowState,
-        FlowTable, Forward, HopWord, Rewrite,
+        FlowTable, Forward, HopWord, Rewrite, Service,
     },
     net::{Family, UdpHeader},
 };
@@ -37,14 +37,14 @@ pub const CLOSING_SECONDS: u32 = 60;
 pub(super) fn record<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
-    service: u32,
+    service: &Service<F::Address>,
 ) -> Result<(), Stop> {
     let chosen = BackendRef::from_word(scratch.chosen);
     let backend = decide::backend(tables, chosen.index())?;
     let next = forward::to_backend(tables, backend.next_hop())?;
     rewrite::fits_as::<F>(scratch.length as usize, backend.address(), next)?;
     let new = NewFlow {
-        service,
+        service: service.id(),
         chosen,
         backend,
         back: scratch.back,
@@ -54,6 +54,9 @@ pub(super) fn record<F: Family, T: FamilyTables<F>>(
     for n in 0..CANDIDATE_PORTS {
         let ends = new.candidate::<F, T>(tables, &scratch.key, hash.candidate(n))?;
         scratch.answers = ends.answer(scratch.key.protocol);
+        if service.has_unmapped() && tables.is_held_unmapped(&scratch.answers) {
+            continue;
+        }
         if new.claim::<F, T>(tables, scratch)? {
             return new.admit::<F, T>(tables, scratch);
         }

@@ -19,7 +19,7 @@ mod tunnel;
 
 use crate::{
     abi::{
-        Direction, FlowKey, Forward, HopWord, NextHop, Rewrite, Service, ServiceKind,
+        Address, Direction, FlowKey, Forward, HopWord, NextHop, Rewrite, Service, ServiceKind,
         ServiceTraits, Traffic,
     },
     net::{
@@ -101,7 +101,7 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
-    if service.crosses() {
+    if service.crosses() && !flow::is_unmapped::<F, T>(tables, service, &scratch.key) {
         // Had it been about one of their flows, it would not have come here.
         return Err(PassReason::Icmp.into());
     }
@@ -121,7 +121,8 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
             to_client::<F, T>(tables, facts, scratch, service, &mut way)?;
         }
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {
-            to_other_end::<F, T>(tables, facts, scratch, service, &mut way)?;
+            way.service = only(service);
+            to_other_end::<F, T>(tables, facts, scratch, &mut way)?;
         }
         ServiceKind::Own | ServiceKind::Group | ServiceKind::Empty => {
             return Err(PassReason::Icmp.into());
@@ -364,19 +365,31 @@ fn to_backend<F: Icmp, T: FamilyTables<F>>(
     Ok(())
 }
 
-/// The way to the other end of a recorded flow: a service's own, if the quoted packet came from one.
+/// The service whose flow alone may be meant: that which the quoted packet came from; 0: any.
+#[inline(always)]
+fn only<A: Address>(target: &Service<A>) -> u32 {
+    match target.kind() {
+        ServiceKind::Service => target.id(),
+        ServiceKind::Source
+        | ServiceKind::Own
+        | ServiceKind::Reverse
+        | ServiceKind::Group
+        | ServiceKind::Empty => 0,
+    }
+}
+
+/// The way to the other end of a recorded flow: one of the service `way.service`, unless that is 0.
 #[inline(never)]
 fn to_other_end<F: Family, T: FamilyTables<F>>(
     tables: &T,
     facts: &Facts,
     scratch: &mut Scratch<F::Address>,
-    target: &Service<F::Address>,
     way: &mut Way,
 ) -> Result<(), Stop> {
     let entry = &mut scratch.entry;
     let (held, _) = flow::either::<F, T>(tables, &scratch.key).ok_or(PassReason::Icmp)?;
     held.read(entry);
-    let of_another = target.kind() == ServiceKind::Service && !entry.is_for(target.id());
+    let of_another = way.service != 0 && !entry.is_for(way.service);
     if of_another || entry.fingerprint != scratch.key.fingerprint() {
         return Err(PassReason::Icmp.into());
     }
@@ -387,7 +400,11 @@ fn to_other_end<F: Family, T: FamilyTables<F>>(
     if scratch.segment.protocol == TcpHeader::PROTOCOL {
         near(scratch.segment.sequence, scratch.found.last_seq)?;
     }
-    way.next = forward::next_hop::<F, T>(tables, &held, entry, leaving(facts), tables.now())?;
+    let mut leaving = leaving(facts);
+    // Both its own header and the quoted one.
+    let end = entry.rewrite().destination;
+    leaving.length = F::on_wire(F::on_wire(facts.length, end), end) as u16;
+    way.next = forward::next_hop::<F, T>(tables, &held, entry, leaving, tables.now())?;
     (way.service, way.backend) = (entry.service, entry.backend().index());
     way.direction = entry.direction();
     let ends = entry.rewrite();

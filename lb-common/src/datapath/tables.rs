@@ -203,6 +203,12 @@ pub trait FamilyTables<F: Family>: Tables {
     /// The entry of a flow.
     fn flow(&self, table: FlowTable, key: &FlowKey<F::Address>) -> Option<Self::Flow>;
 
+    /// Whether a flow that is recorded without mapped addresses has the packets of a key with such.
+    #[inline(always)]
+    fn is_held_unmapped(&self, _: &FlowKey<F::Address>) -> bool {
+        false
+    }
+
     /// Records a flow unless its key is there.
     fn insert_flow(
         &self,

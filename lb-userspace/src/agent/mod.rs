@@ -363,15 +363,22 @@ impl Agent {
         Ok(())
     }
 
-    /// Deletes flows that have been silent for too long, and counts the others.
+    /// Deletes flows that have been silent for too long, and counts the others. Once none is left from
+    /// before its pool began to cross families, none is looked for.
     fn sweep_flows(&mut self, program: &mut Program) -> anyhow::Result<()> {
         let clock = flows::Clock {
             now: program.jiffies()?,
             hertz: self.hertz,
             timeouts: &self.tables.timeouts,
         };
-        let swept = self.flows.sweep(clock)?;
+        let configured = self.view.configured();
+        let ids = &configured.ids;
+        let is_unmapped = |key: &_, entry: &_| ids.is_unmapped(key, entry);
+        let swept = self.flows.sweep(clock, is_unmapped)?;
         debug!(entries = ?swept.entries, deleted = swept.deleted, "flows swept");
+        if ids.looks_for_unmapped() && !swept.unmapped {
+            self.renumber(&self.registry.without_unmapped())?;
+        }
         Ok(())
     }
 

@@ -17,6 +17,9 @@ use crate::flows::{Clock, judge};
 
 type Flows<A> = Elements<FlowKey<A>, FlowEntry<A>>;
 
+/// What is in both tables of a family.
+type Entries<A> = Vec<(FlowKey<A>, FlowEntry<A>)>;
+
 /// The maps of flows.
 pub struct FlowTables {
     /// Young flows, then committed ones: a flow that is moved meanwhile is not missed.
@@ -38,6 +41,8 @@ pub struct SweptFlows {
     pub active: BTreeMap<u32, u64>,
     /// Flows that go on, by the number of their service.
     pub of_services: BTreeMap<u32, u64>,
+    /// Whether there was an entry of IPv4 that was asked for.
+    pub unmapped: bool,
 }
 
 impl FlowTables {
@@ -51,10 +56,16 @@ impl FlowTables {
     }
 
     /// Deletes the entries of flows that have been silent for too long, and writes how many flows
-    /// backends have: what the packet path added or took off meanwhile is lost until the next sweep.
-    pub fn sweep(&mut self, clock: Clock<'_>) -> Result<SweptFlows, Error> {
+    /// backends have: what the packet path added or took off meanwhile is lost until the next sweep. Looks
+    /// for an entry of IPv4 that `is_unmapped`.
+    pub fn sweep(
+        &mut self,
+        clock: Clock<'_>,
+        is_unmapped: impl Fn(&FlowKey<Ipv4Address>, &FlowEntry<Ipv4Address>) -> bool,
+    ) -> Result<SweptFlows, Error> {
         let mut swept = SweptFlows::default();
-        sweep(&self.ipv4, clock, 0, &mut swept)?;
+        let ipv4 = sweep(&self.ipv4, clock, 0, &mut swept)?;
+        swept.unmapped = ipv4.iter().any(|(key, entry)| is_unmapped(key, entry));
         sweep(&self.ipv6, clock, 1, &mut swept)?;
         let before = std::mem::take(&mut self.counted);
         let gone = before.into_iter().filter(|n| !swept.active.contains_key(n));
@@ -73,19 +84,20 @@ impl FlowTables {
     }
 }
 
+/// Sweeps a family; what was there.
 fn sweep<A: Address>(
     tables: &[Flows<A>; 2],
     clock: Clock<'_>,
     family: usize,
     swept: &mut SweptFlows,
-) -> Result<(), Error> {
+) -> Result<Entries<A>, Error> {
     let mut flows: HashMap<FlowKey<A>, FlowEntry<A>> = HashMap::new();
     for table in tables {
         let dump = table.dump().map_err(reading)?;
         // The later table's entry counts.
         flows.extend(dump);
     }
-    let flows: Vec<_> = flows.into_iter().collect();
+    let flows: Entries<A> = flows.into_iter().collect();
     let judged = judge(&flows, clock);
     swept.entries[family] = flows.len() as u64;
     for (key, last_seen) in judged.expired {
@@ -96,11 +108,11 @@ fn sweep<A: Address>(
             }
         }
     }
-    for (n, flows) in judged.active {
-        *swept.active.entry(n).or_default() += flows;
+    for (n, active) in judged.active {
+        *swept.active.entry(n).or_default() += active;
     }
-    for (n, flows) in judged.of_services {
-        *swept.of_services.entry(n).or_default() += flows;
+    for (n, active) in judged.of_services {
+        *swept.of_services.entry(n).or_default() += active;
     }
-    Ok(())
+    Ok(flows)
 }

@@ -297,7 +297,7 @@ fn mark_ipv6(ids: &Ids, address: Ipv6Addr, tables: &mut Tables) {
 /// The mark of a source address.
 fn mark<A: Address>(ids: &Ids, ip: IpAddr, address: A) -> Service<A> {
     match ids.crossing_sources.contains(&ip) {
-        true => Service::source(address).crossing(),
+        true => Service::source(address).with(ids.crossing_traits()),
         false => Service::source(address),
     }
 }
@@ -327,9 +327,6 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         generation,
     };
     match address.ip {
-        ip if inputs.ids.crossing.contains(&pool) => {
-            entry.of(Ipv6Address::from(crossing::mapped(ip)))
-        }
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
     }
@@ -506,7 +503,7 @@ impl Specs<'_> {
             }
         };
         let crosses = match ids.crossing.contains(&table_key.0) {
-            true => ServiceTraits::CROSSES,
+            true => ids.crossing_traits(),
             false => ServiceTraits::NONE,
         };
         Some(ServiceSpec {

@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use lb_common::abi::{BackendRef, Ipv4Address, Ipv6Address, TableId};
+use lb_common::abi::{
+    BackendRef, FlowEntry, FlowKey, Ipv4Address, Ipv6Address, ServiceTraits, TableId,
+};
 
 use crate::{
     model::{Config, Family, Network, PoolIndex, ReplyEnd, ServiceIndex},
@@ -44,7 +46,7 @@ pub struct Ids {
     /// Tables that nothing leads to once this configuration is applied. Then they are to be
     /// released.
     pub abandoned: BTreeSet<TableId>,
-    /// Each pool's source addresses in their family's table: the first, and how many.
+    /// Each pool's source addresses of a family: the first, and how many.
     pub sources: BTreeMap<PoolFamily, (u32, u16)>,
     /// The source addresses themselves, by index; of pools that cross families as mapped ones.
     pub source_addresses: Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>>,
@@ -52,6 +54,10 @@ pub struct Ids {
     pub(super) crossing: BTreeSet<PoolIndex>,
     /// The source addresses of their flows.
     pub(super) crossing_sources: BTreeSet<IpAddr>,
+    /// The numbers of their services.
+    pub(super) crossing_services: BTreeSet<u32>,
+    /// Whether some of their flows may be recorded without mapped addresses.
+    pub(super) unmapped: bool,
     /// Whom the ports of `nat` backends answer for.
     pub(super) replies: BTreeMap<ReplyEnd, Reply>,
     /// This host's own addresses, as far as they are told from others.
@@ -155,6 +161,25 @@ impl Ids {
     /// Indices of a configuration that none went before.
     pub fn assign(config: &Config) -> Result<Self, Error> {
         Registry::default().assign(config).map(|(_, ids)| ids)
+    }
+
+    /// Whether flows are looked up without mapped addresses that cross families.
+    pub fn looks_for_unmapped(&self) -> bool {
+        self.unmapped
+    }
+
+    /// Whether an entry of IPv4 has one of those.
+    pub fn is_unmapped(&self, key: &FlowKey<Ipv4Address>, entry: &FlowEntry<Ipv4Address>) -> bool {
+        let to = IpAddr::from(key.destination);
+        self.crossing_services.contains(&entry.service) || self.crossing_sources.contains(&to)
+    }
+
+    /// What the entries say of services and source addresses whose flows may have ends of both families.
+    pub(super) fn crossing_traits(&self) -> ServiceTraits {
+        match self.unmapped {
+            true => ServiceTraits::CROSSES.and(ServiceTraits::UNMAPPED),
+            false => ServiceTraits::CROSSES,
+        }
     }
 
     /// The prefix that makes a table another if it changes, bits.

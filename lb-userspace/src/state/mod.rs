@@ -7,6 +7,7 @@
 //!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
 //! - `admission` says who may use services;
 //! - `contenders` says who may own slots: who lives, and of whom the priority is best;
+//! - `crossing` says which pools have flows between families, and did before;
 //! - `place` finds the services' positions;
 //! - `echo` says who answers echo requests;
 //! - `desired` fills the tables, all but the slots: of those it says who is to own them (`owners`),

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Backend, BackendAddress, Config, Family, Forward, Listen, Pool, Protocol, Scheduler,
-        Service, Source,
+        Backend, BackendAddress, Config, Family, Forward, Listen, Pool, PoolIndex, Protocol,
+        Scheduler, Service, Source,
     },
     plan::Families,
 };
 
 use super::{
-    crossing, echo, groups,
+    echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     ranges::Sources,
     slot_tables::{Choice, Finding, Owner},
@@ -46,9 +46,6 @@ pub struct Identity {
     pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
     pub gue: Option<(u16, bool)>,
-    /// Whether its flows may have ends of both families.
-    #[serde(default)]
-    pub crosses: bool,
 }
 
 impl Identity {
@@ -57,7 +54,6 @@ impl Identity {
         backend: &Backend,
         address: &BackendAddress,
         outer: &BTreeMap<IpAddr, IpAddr>,
-        crosses: bool,
     ) -> Self {
         let sources: Vec<_> = sources_of(pool, Family::of(address.ip)).collect();
         let chosen = match pool.forward {
@@ -74,7 +70,6 @@ impl Identity {
             sources: sources.iter().map(|source| source.ip).collect(),
             outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
-            crosses,
         }
     }
 
@@ -83,7 +78,6 @@ impl Identity {
         Sources {
             pool: self.pool.clone(),
             family: Family::of(self.address),
-            crosses: self.crosses,
             addresses: self.sources.clone(),
         }
     }
@@ -96,14 +90,12 @@ pub(super) fn identities<'a>(
     outer: &'a BTreeMap<IpAddr, IpAddr>,
 ) -> impl Iterator<Item = (BackendId, Identity)> + 'a {
     let pools = config.pools.iter().enumerate();
-    let crossing = crossing::pools(config);
     pools.flat_map(move |(p, pool)| {
-        let crosses = crossing.contains(&p);
         let backends = pool.backends.iter().enumerate();
         backends.flat_map(move |(n, backend)| {
             let identity = move |address: &BackendAddress| {
                 let id = (p, n, Family::of(address.ip));
-                (id, Identity::of(pool, backend, address, outer, crosses))
+                (id, Identity::of(pool, backend, address, outer))
             };
             backend.addresses.iter().map(identity)
         })
@@ -122,14 +114,11 @@ pub(super) fn next_hops(config: &Config) -> impl Iterator<Item = IpAddr> {
 pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sources)> {
     let pools = config.pools.iter().enumerate();
     let pools = pools.filter(|(_, pool)| pool.forward == Forward::FullNat);
-    let crossing = crossing::pools(config);
-    let pieces = pools.flat_map(move |(p, pool)| {
-        let crosses = crossing.contains(&p);
+    let pieces = pools.flat_map(|(p, pool)| {
         Family::ALL.map(|family| {
             let piece = Sources {
                 pool: pool.name.clone(),
                 family,
-                crosses,
                 addresses: sources_of(pool, family).map(|source| source.ip).collect(),
             };
             (p, piece)
@@ -138,9 +127,12 @@ pub(super) fn source_pieces(config: &Config) -> impl Iterator<Item = (usize, Sou
     pieces.filter(|(_, piece)| !piece.addresses.is_empty())
 }
 
-/// The source addresses of flows that may have ends of both families.
-pub(super) fn crossing_sources(config: &Config) -> BTreeSet<IpAddr> {
-    let pieces = source_pieces(config).filter(|(_, piece)| piece.crosses);
+/// The source addresses of flows that may have ends of both families: those of these pools.
+pub(super) fn crossing_sources(
+    config: &Config,
+    crossing: &BTreeSet<PoolIndex>,
+) -> BTreeSet<IpAddr> {
+    let pieces = source_pieces(config).filter(|(pool, _)| crossing.contains(pool));
     pieces.flat_map(|(_, piece)| piece.addresses).collect()
 }
 

@@ -1,5 +1,5 @@
-//! Where the pools' source addresses lie in their family's table: each pool's in one piece. Those of
-//! pools that cross families lie in IPv6's, all.
+//! Where the pools' source addresses lie: each pool's of a family in one piece. Both families' tables share
+//! their numbers, since those of IPv4 lie in the other one where flows cross families, under the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,12 +13,10 @@ use crate::model::Family;
 pub(super) struct Sources {
     pub(super) pool: String,
     pub(super) family: Family,
-    /// Whether its flows may have ends of both families.
-    pub(super) crosses: bool,
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// Which piece of its family's table each has.
+/// Which piece each has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ranges(BTreeMap<Sources, u32>);
 
@@ -50,8 +48,7 @@ impl Ranges {
     }
 
     fn first_fit(&self, sources: &Sources, limit: u32) -> Option<u32> {
-        let beside = |other: &(&Sources, &u32)| other.0.table() == sources.table();
-        let taken = self.0.iter().filter(beside);
+        let taken = self.0.iter();
         let mut taken: Vec<(u32, u32)> = taken.map(|(s, &first)| (first, s.len())).collect();
         taken.sort_unstable();
         let mut first = 0;
@@ -66,14 +63,6 @@ impl Ranges {
 }
 
 impl Sources {
-    /// The family whose table they are in.
-    pub(super) fn table(&self) -> Family {
-        match self.crosses {
-            true => Family::Ipv6,
-            false => self.family,
-        }
-    }
-
     /// How many there are. (More than the tables hold do not come this far.)
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.addresses.len()).unwrap_or(u32::MAX)
@@ -88,7 +77,6 @@ mod tests {
         Sources {
             pool: pool.into(),
             family: Family::Ipv4,
-            crosses: false,
             addresses: (0..count).map(|n| IpAddr::from([10, 0, 0, n])).collect(),
         }
     }

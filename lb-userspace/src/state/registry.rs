@@ -7,6 +7,7 @@
 //! | next hops | address | the same, and no backend index is held for that address |
 //! | backends | [`Identity`] | nothing names the index ([`slots::Indices`]) |
 //! | source addresses | pool and addresses | no backend index is held that uses them |
+//! | where IPv4 flows are recorded | names of pools and services | the agent ends (`crossing`) |
 //! | ends that answer | service's address, backend's index | it is gone and all others have been used |
 //! | slot tables | pool, family, size, prefix | [`Registry::release_table`] |
 //! | groups | address or prefix | it is gone and all other numbers have been used |
@@ -27,7 +28,7 @@ use lb_common::abi::{
 };
 
 use crate::{
-    model::{Config, Family, Forward, Listen, Network, Pool, ReplyEnd},
+    model::{Config, Forward, Listen, Network, Pool, PoolIndex, ReplyEnd},
     plan::Families,
     slots::Indices,
 };
@@ -56,6 +57,7 @@ pub struct Registry {
     replies: Numbers<(SocketAddr, u32)>,
     groups: Numbers<Network>,
     tables: SlotTables,
+    crossed: crossing::Past,
     /// This host's own addresses.
     own: BTreeSet<IpAddr>,
     /// What the kernel would send from, by backends' addresses.
@@ -81,6 +83,7 @@ impl Default for Registry {
             replies: Numbers::new(1, MAX_REVERSES),
             groups: Numbers::new(1, MAX_GROUPS),
             tables: SlotTables::default(),
+            crossed: crossing::Past::default(),
             own: BTreeSet::new(),
             outer: BTreeMap::new(),
             service_table: None,
@@ -94,6 +97,7 @@ impl Registry {
     pub fn assign(&self, config: &Config) -> Result<(Self, Ids), Error> {
         check_limits(config)?;
         let mut next = self.clone();
+        let crossing = next.crossed.follow(config);
         let mut ids = Ids {
             services: next.services(config)?,
             devices: next.devices(config)?,
@@ -101,9 +105,11 @@ impl Registry {
             // After the backends: what a held index needs is held too.
             next_hops: next.next_hops(config)?,
             sources: next.sources(config)?,
-            source_addresses: next.source_addresses(config),
-            crossing: crossing::pools(config),
-            crossing_sources: named::crossing_sources(config),
+            source_addresses: next.source_addresses(config, &crossing),
+            crossing_sources: named::crossing_sources(config, &crossing),
+            crossing_services: BTreeSet::new(),
+            crossing,
+            unmapped: next.crossed.has_unmapped(),
             tables: BTreeMap::new(),
             hashing: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -120,6 +126,7 @@ impl Registry {
             ids.tables.insert(key, used.id);
             ids.hashing.insert(key, Hashing::of(config, used));
         }
+        ids.crossing_services = crossing::services(config, &ids);
         ids.turns = next.turns(config);
         ids.old_tables = next.old_tables(config);
         ids.abandoned = next.abandoned();
@@ -149,6 +156,14 @@ impl Registry {
     /// may have it, and the pool may change its size again, from the next [`Registry::assign`] on.
     pub fn release_table(&mut self, table: TableId) {
         self.tables.release(table);
+    }
+
+    /// A registry that has flows that cross families looked up by mapped addresses alone, from the next
+    /// [`Registry::assign`] on: no flow is [`Ids::is_unmapped`] any more.
+    pub fn without_unmapped(&self) -> Self {
+        let mut next = self.clone();
+        next.crossed.forget_unmapped();
+        next
     }
 
     /// The indices of backends.
@@ -206,7 +221,7 @@ impl Registry {
         let held = self.backends.assignments();
         let kept = held.map(|held| held.identity.source_piece()).collect();
         let wanted = named::source_pieces(config).map(|(_, sources)| sources);
-        let full = no_room_beside("source addresses of one family", MAX_SOURCES);
+        let full = no_room_beside("source addresses", MAX_SOURCES);
         let first = self
             .sources
             .assign(wanted, &kept, MAX_SOURCES)
@@ -221,15 +236,16 @@ impl Registry {
     fn source_addresses(
         &self,
         config: &Config,
+        crossing: &BTreeSet<PoolIndex>,
     ) -> Families<BTreeMap<u32, Ipv4Addr>, BTreeMap<u32, Ipv6Addr>> {
         let mut addresses = Families::<BTreeMap<_, _>, BTreeMap<_, _>>::default();
-        for (_, piece) in named::source_pieces(config) {
+        for (pool, piece) in named::source_pieces(config) {
             let Some(first) = self.sources.first(&piece) else {
                 continue;
             };
             for (n, address) in (first..).zip(&piece.addresses) {
                 match *address {
-                    IpAddr::V4(address) if !piece.crosses => {
+                    IpAddr::V4(address) if !crossing.contains(&pool) => {
                         addresses.ipv4.insert(n, address);
                     }
                     IpAddr::V4(_) | IpAddr::V6(_) => {
@@ -397,16 +413,9 @@ fn check_limits(config: &Config) -> Result<(), Error> {
         let tables = named::table_keys(config).filter(of_size).count();
         within("slot tables of one size", tables, MAX_TABLES)?;
     }
-    for (family, what) in [
-        (Family::Ipv4, "IPv4 source addresses"),
-        (Family::Ipv6, "IPv6 source addresses"),
-    ] {
-        let of_family = |(_, piece): &(_, Sources)| piece.table() == family;
-        let pieces = named::source_pieces(config).filter(of_family);
-        let count = pieces.map(|(_, piece)| piece.addresses.len()).sum();
-        within(what, count, MAX_SOURCES)?;
-    }
-    Ok(())
+    let pieces = named::source_pieces(config);
+    let sources = pieces.map(|(_, piece)| piece.addresses.len());
+    within("source addresses", sources.sum(), MAX_SOURCES)
 }
 
 fn within(what: &'static str, count: usize, limit: u32) -> Result<(), Error> {

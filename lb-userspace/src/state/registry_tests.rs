@@ -2,9 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use lb_common::abi::{Address, FlowEntry, FlowKey};
+use zerocopy::FromZeros as _;
+
 use super::*;
 use crate::{
-    model::{Forward, Listen, Pool, Protocol},
+    model::{Family, Forward, Listen, Pool, Protocol},
     state::fixtures::{backend, config, ip, pool, service},
 };
 
@@ -54,7 +57,7 @@ fn the_same_configuration_keeps_every_number() {
     // The first numbers are counted in the order of the files.
     assert_eq!((ids.services, ids.devices["front"]), (vec![0, 1], 1));
     assert_eq!(ids.backends[&(0, 0, V4)], BackendRef::new(1, 0));
-    assert_eq!(ids.sources[&(0, V6)], (0, 1));
+    assert_eq!(ids.sources[&(0, V6)], (1, 1));
 }
 
 #[test]
@@ -148,10 +151,10 @@ fn sources_stay_as_long_as_an_index_is_held_that_refers_to_them() {
     let mut changed = config();
     changed.pools[0].source = vec![ip("198.18.1.253").into(), ip("fd00:1::fe").into()];
     let (registry, after) = registry.assign(&changed).unwrap();
-    assert_eq!(after.sources[&(0, V4)], (1, 1));
-    assert_eq!(after.sources[&(0, V6)], (0, 1));
+    assert_eq!(after.sources[&(0, V4)], (2, 1));
+    assert_eq!(after.sources[&(0, V6)], (1, 1));
     let address = "198.18.1.253".parse().unwrap();
-    assert_eq!(after.source_addresses.ipv4, BTreeMap::from([(1, address)]));
+    assert_eq!(after.source_addresses.ipv4, BTreeMap::from([(2, address)]));
     // Back: the piece is still there. Without the index, it is another pool's.
     assert_eq!(registry.assign(&config()).unwrap().1.sources, ids.sources);
     let mut registry = registry;
@@ -250,4 +253,38 @@ fn limits_are_those_of_the_tables() {
     let (registry, _) = Registry::default().assign(&config()).unwrap();
     let error = registry.assign(&many).unwrap_err();
     assert_eq!(error, Error::NoRoomBeside { what, limit });
+}
+
+/// An entry of IPv4 for a service's packets or, without one, for what comes to an address.
+fn entry(service: u32, to: &str) -> (FlowKey<Ipv4Address>, FlowEntry<Ipv4Address>) {
+    let to: Ipv4Addr = to.parse().unwrap();
+    let key = FlowKey::new(Ipv4Address::ZERO, to.into(), [0; 2], [0; 2], 6);
+    let mut entry = FlowEntry::new_zeroed();
+    entry.service = service;
+    (key, entry)
+}
+
+#[test]
+fn entries_are_looked_for_that_services_or_source_addresses_have_which_cross() {
+    let (registry, ids) = Registry::default().assign(&config()).unwrap();
+    let (web, tunnel) = (ids.services[0], ids.services[1]);
+    let mut crosses = config();
+    let six = backend("six", 100, &["fd00:1::9"]);
+    crosses.pools[0].backends.push(six);
+    let (registry, after) = registry.assign(&crosses).unwrap();
+    let of = |ids: &Ids, service, to| {
+        let (key, entry) = entry(service, to);
+        ids.is_unmapped(&key, &entry)
+    };
+    for (service, to, crosses) in [
+        (web, "198.18.0.10", true),
+        (tunnel, "198.18.0.20", false),
+        (tunnel, "198.18.1.254", true),
+    ] {
+        assert!(!of(&ids, service, to));
+        assert_eq!(of(&after, service, to), crosses, "{service}, {to}");
+    }
+    assert_eq!([&ids, &after].map(Ids::looks_for_unmapped), [false, true]);
+    let (_, over) = registry.without_unmapped().assign(&crosses).unwrap();
+    assert!(!over.looks_for_unmapped());
 }

@@ -287,42 +287,52 @@ impl World {
     /// Has the flows of a `full-nat` pool's services cross families: the backend of each has an address
     /// of the other one.
     pub fn cross(&mut self, pool: Pool) {
+        self.cross_to(pool, Version::other, ServiceTraits::CROSSES);
+    }
+
+    /// Has them cross from now on, each with the backend that it had: what was recorded of IPv4 before is
+    /// so without mapped addresses.
+    pub fn begin_to_cross(&mut self, pool: Pool) {
+        let traits = ServiceTraits::CROSSES.and(ServiceTraits::UNMAPPED);
+        self.cross_to(pool, |version| version, traits);
+    }
+
+    fn cross_to(&mut self, pool: Pool, to: impl Fn(Version) -> Version, traits: ServiceTraits) {
         for version in Version::ALL {
-            let other = version.other();
-            let (own, backend) = (mapped(other.own()), mapped(other.backend(pool)));
-            let source = 1 + version as u32;
-            self.add_source(source, own.into());
+            self.add_source(1 + version as u32, mapped(version.own()).into());
+            let backend = to(version);
+            let sources = (1 + backend as u32, 1);
             let index = backend_index(version, pool);
-            self.add_backend_with_sources(index, backend.into(), (source, 1));
-            self.mark_crossing(version.own());
+            self.add_backend_with_sources(index, backend.backend(pool), sources);
+            self.mark_crossing(version.own(), traits);
         }
         for flavour in Flavour::ALL {
-            self.cross_service(flavour, pool);
+            self.cross_service(flavour, pool, traits);
         }
     }
 
     /// Marks a source address as one of flows that may cross families.
-    fn mark_crossing(&mut self, address: IpAddr) {
+    fn mark_crossing(&mut self, address: IpAddr, traits: ServiceTraits) {
         let salt = self.constants.salt;
         match address {
             IpAddr::V4(address) => {
-                let mark = Service::<Ipv4Address>::source(address.into()).crossing();
+                let mark = Service::<Ipv4Address>::source(address.into()).with(traits);
                 self.services_v4.insert(mark.key().positions(salt)[0], mark);
             }
             IpAddr::V6(address) => {
-                let mark = Service::<Ipv6Address>::source(address.into()).crossing();
+                let mark = Service::<Ipv6Address>::source(address.into()).with(traits);
                 self.services_v6.insert(mark.key().positions(salt)[0], mark);
             }
         }
-        let all = Service::source(Ipv6Address::ZERO).crossing();
+        let all = Service::source(Ipv6Address::ZERO).with(traits);
         self.services_v6.insert(MAPPED_SOURCE, all);
     }
 
-    /// Has the flows of a service cross families. One of IPv4 also has an entry for its mapped packets.
-    pub fn cross_service(&mut self, flavour: Flavour, pool: Pool) {
-        let crossing = ServiceTraits::CROSSES;
+    /// Gives a service traits of one whose flows cross families. One of IPv4 also has an entry for its
+    /// mapped packets.
+    pub fn cross_service(&mut self, flavour: Flavour, pool: Pool, traits: ServiceTraits) {
         self.respecify(flavour, pool, |spec| {
-            spec.traits = spec.traits.and(crossing);
+            spec.traits = spec.traits.and(traits);
         });
         let id = service_id(flavour, pool);
         let of_v4 = self.services_v4.values().find(|service| service.id() == id);

@@ -37,7 +37,7 @@ pub(super) fn rows() -> Vec<Case> {
                 world.add_backend_with_sources(
                     backend_index(flavour.version, Pool::Nat),
                     flavour.version.backend(Pool::Nat),
-                    (4096, 1),
+                    (8192, 1),
                 );
             },
         ));

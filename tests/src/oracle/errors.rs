@@ -15,6 +15,7 @@ use lb_common::{
 };
 
 use super::{
+    counterparts::{self, across, counterpart},
     exceptions::{Kind, Proof, Sighting},
     hashed::{fits, slot},
     headers::hopped,
@@ -26,7 +27,6 @@ use super::{
     packet::Arrival,
     quoted::{LEAST, Quote, read, requoted},
     site::{Mode, Service},
-    tags::untagged,
     tunnels::{Outer, wrapped},
 };
 use crate::cases::places::{Interface, Mac};
@@ -57,20 +57,6 @@ enum How {
 }
 
 impl Model {
-    /// Whether stories are without a frame: it is an error about a recorded flow that may cross families.
-    pub(super) fn is_left_out(&self, arrival: Arrival<'_>) -> bool {
-        let frame = untagged(arrival.frame).ok().flatten();
-        let frame = frame.as_deref().unwrap_or(arrival.frame);
-        let answer = Message::of(frame).and_then(|message| Quote::of(frame, &message)?.answer());
-        let Some(answer) = answer else { return false };
-        let across = match self.site.target(answer) {
-            Target::Service(service) => self.crosses(&service),
-            Target::Source => self.site.crossing,
-            Target::Reply(..) | Target::Nobody => false,
-        };
-        across && self.flows.contains_key(&answer)
-    }
-
     /// What becomes of an error.
     pub(super) fn error(
         &mut self,
@@ -200,7 +186,10 @@ impl Model {
                 let way = self.backend(entry.backend.index)?.way.way();
                 way.ok_or(End::Drop(DropReason::NoNextHop))?
             }
-            Direction::Out => self.way_of_reply(answer, entry, ingress, message.ip.length)?,
+            Direction::Out => {
+                let length = message.length_to(entry.ends.destination.ip());
+                self.way_of_reply(answer, entry, ingress, length)?
+            }
         };
         Ok(Way {
             hop,
@@ -227,11 +216,26 @@ impl Model {
             How::Around(outer) => Some(outer),
             How::Same | How::Between(_) => None,
         };
-        fits(message.ip.length, outer, mtu, arrival.headroom)?;
+        let towards = match &way.headers {
+            How::Between(ends) => ends.destination.ip(),
+            How::Same | How::Around(_) => message.ip.destination,
+        };
+        fits(message.length_to(towards), outer, mtu, arrival.headroom)?;
         let frame = hopped(arrival.frame, through, mac);
         let frame = match &way.headers {
             How::Same => frame,
             How::Around(outer) => wrapped(&frame, &message.ip, outer),
+            How::Between(ends) if message.goes_across(towards) => {
+                let said = counterpart(message, quote.ip.length);
+                let said = said.ok_or(End::Drop(DropReason::CrossingShape))?;
+                if message.length_to(towards) > message.ip.length + arrival.headroom {
+                    return Err(End::Drop(DropReason::NoHeadroom));
+                }
+                let (from, to) = (digit(message.ip.source), digit(towards));
+                self.met.push(counterparts::met(from, to));
+                let link = [through.mac, mac];
+                across(arrival.frame, message, quote, (link, *ends, said))
+            }
             How::Between(ends) => requoted(frame, message, quote, *ends),
         };
         let (service, backend) = (way.service, way.backend);
@@ -335,4 +339,5 @@ pub(super) fn kinds() -> impl Iterator<Item = String> {
         .into_iter()
         .chain(to_clients)
         .chain(from_tunnels)
+        .chain(counterparts::kinds())
 }

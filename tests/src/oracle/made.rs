@@ -7,7 +7,7 @@ use etherparse::IpNumber;
 use lb_common::datapath::{AnswerReason, DropReason};
 
 use super::{
-    headers::{ETHERNET, HOPS, anew, complement, sum},
+    headers::{ETHERNET, HOPS, anew},
     icmp::{self, HEADER, number},
     listening::{Target, first_bits},
     model::{End, Model},
@@ -116,7 +116,11 @@ impl Model {
         let resets = resets && headers.protocol == 6;
         let made = match resets {
             true => self.reset(packet, &envelope),
-            false => self.told(&envelope, error, &self.came(packet)),
+            false => self.told(
+                &envelope,
+                error,
+                &frame[ETHERNET..ETHERNET + headers.length],
+            ),
         };
         // The IP and ICMP headers go in front of the packet.
         let room = resets || packet.arrival.headroom >= headers.before + HEADER;
@@ -128,25 +132,6 @@ impl Model {
         self.met
             .push(format!("{} {version}, {what}", reason.name()));
         End::Answer(reason, made)
-    }
-
-    /// A packet as it came. One of IPv4 whose flow may cross has stood as one of IPv6, and has a header with
-    /// the checksum that it should have.
-    fn came(&self, packet: &Packet<'_>) -> Vec<u8> {
-        let headers = &packet.headers;
-        let end = ETHERNET + headers.length;
-        let mut came = packet.arrival.frame[ETHERNET..end].to_vec();
-        let across = match self.site.target(packet.flow) {
-            Target::Service(service) => self.crosses(&service),
-            Target::Source => self.site.crossing,
-            Target::Reply(..) | Target::Nobody => false,
-        };
-        if across && headers.source.is_ipv4() {
-            came[10..12].fill(0);
-            let check = complement(sum(&came[..headers.before]));
-            came[10..12].copy_from_slice(&check.to_be_bytes());
-        }
-        came
     }
 
     /// An error about a packet, if one may be made. It quotes so much that it is 576 bytes long (RFC 1812,

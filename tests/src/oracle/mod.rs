@@ -17,6 +17,7 @@ mod across;
 mod admission;
 mod choosing;
 mod compare;
+mod counterparts;
 mod echo;
 mod errors;
 mod exceptions;

@@ -45,6 +45,11 @@ impl<'a> Quote<'a> {
         self.ip.flow().map(Flow::back)
     }
 
+    /// Where it starts in the frame.
+    pub(super) fn start(&self) -> usize {
+        self.at
+    }
+
     /// Its number, of TCP.
     pub(super) fn sequence(&self) -> u32 {
         long(self.bytes, self.ip.before + 4).unwrap_or(0)
@@ -100,15 +105,20 @@ pub(super) fn requoted(
     let frame = readdressed(frame, ETHERNET, &message.ip, to);
     let addresses = [there.source.ip(), there.destination.ip()];
     let frame = readdressed(frame, quote.at, &quote.ip, addresses);
-    let mut frame = with_quoted_ports(frame, quote, there);
+    let mut frame = with_quoted_ports(frame, quote.at + quote.ip.before, quote, there);
     let after = covered(&frame, to);
     mend(&mut frame, start + 2, before, after);
     frame
 }
 
-/// The frame with the ports of these ends in the quoted packet, whose checksum is mended if it is quoted.
-fn with_quoted_ports(mut frame: Vec<u8>, quote: &Quote<'_>, there: Flow) -> Vec<u8> {
-    let transport = quote.at + quote.ip.before;
+/// The frame with the ports of these ends in the quoted packet, whose transport header is at `transport`;
+/// its checksum is mended if it is quoted.
+pub(super) fn with_quoted_ports(
+    mut frame: Vec<u8>,
+    transport: usize,
+    quote: &Quote<'_>,
+    there: Flow,
+) -> Vec<u8> {
     if quote.ip.protocol != 6 || quote.is_whole() {
         return with_ports(frame, transport, &quote.ip, there);
     }

@@ -89,13 +89,8 @@ impl Site {
             IpAddr::V4(_) if crosses => of(Version::V6).count() as u32,
             IpAddr::V4(_) | IpAddr::V6(_) => 0,
         };
-        let address = if crosses {
-            mapped_address(backend.address)
-        } else {
-            backend.address
-        };
         let sources = (first, count);
-        let made = match (address, Version::V4.own(), Version::V6.own()) {
+        let made = match (backend.address, Version::V4.own(), Version::V6.own()) {
             (IpAddr::V4(address), IpAddr::V4(own), _) => {
                 made::<Ipv4Address>(backend, address.into(), own.into(), sources)
             }
@@ -112,7 +107,11 @@ impl Site {
         let crossing = self.crossing;
         move |address| {
             let mark = abi::Service::source(address);
-            if crossing { mark.crossing() } else { mark }
+            if crossing {
+                mark.with(ServiceTraits::CROSSES)
+            } else {
+                mark
+            }
         }
     }
 
@@ -123,7 +122,7 @@ impl Site {
         for (index, address) in (count..).zip(sources) {
             world.add_source(index, mapped_address(*address));
         }
-        let all = abi::Service::source(Ipv6Address::ZERO).crossing();
+        let all = abi::Service::source(Ipv6Address::ZERO).with(ServiceTraits::CROSSES);
         world.services_v6.insert(abi::MAPPED_SOURCE, all);
     }
 

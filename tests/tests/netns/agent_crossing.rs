@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -12,10 +12,13 @@ use sluice_tests::{
     services::PORT,
 };
 
-use super::site::Site;
+use super::site::{Site, ask_over};
 
 /// The port that the backends' servers listen on.
 const BACKEND_PORT: u16 = 8080;
+
+/// Connections of each family that are opened under one configuration, and stay open.
+const HELD: u32 = 10;
 
 /// Requests of each family; so many that each backend has its share.
 const REQUESTS: u32 = 60;
@@ -106,5 +109,75 @@ fn a_client_hears_of_errors_of_the_other_family() {
         let to = SocketAddr::new(WEB.of(clients), PORT);
         let heard = ask(&site, client(clients, 1), to).unwrap_err().kind();
         assert_eq!(heard, ErrorKind::ConnectionRefused, "{}", site.sluice.log());
+    }
+}
+
+/// A connection that stays open: its client's family, who answers, and when it was opened.
+struct Held {
+    family: Family,
+    server: String,
+    generation: u64,
+    stream: TcpStream,
+}
+
+/// Opens some of each family.
+fn hold(site: &Site, generation: u64) -> Vec<Held> {
+    let clients = (0..HELD).flat_map(|n| Family::ALL.map(|family| (family, 1000 + n)));
+    let open = |(family, number)| {
+        let to = SocketAddr::new(WEB.of(family), PORT);
+        let mut stream = site.connect(client(family, number), to).unwrap();
+        let server = ask_over(&mut stream).unwrap();
+        Held {
+            family,
+            server,
+            generation,
+            stream,
+        }
+    };
+    clients.map(open).collect()
+}
+
+/// Every one of these is answered by whom it was before.
+fn assert_held<'a>(site: &Site, held: impl IntoIterator<Item = &'a mut Held>) {
+    for one in held {
+        let answer = ask_over(&mut one.stream);
+        let answer = answer.unwrap_or_else(|error| {
+            let (family, begun) = (one.family, one.generation);
+            panic!("{family}, since {begun}: {error}\n{}", site.sluice.log())
+        });
+        assert_eq!(answer, one.server);
+    }
+}
+
+/// A pool begins to cross families, need not any more, and loses the backend for which it did.
+#[test]
+fn connections_go_on_while_a_pool_begins_to_cross_families_and_need_not_any_more() {
+    use Family::{Ipv4, Ipv6};
+    let both: &[Family] = &[Ipv4, Ipv6];
+    let first = balancing(&[(0, both)]);
+    let mut site = Site::start("across-reload", &first, |_| {});
+    let mut held = hold(&site, 1);
+    let begins = balancing(&[(0, both), (1, &[Ipv6])]);
+    let need_not = balancing(&[(0, both), (1, both)]);
+    for (generation, pool, second) in [(2, begins, Some(Ipv6)), (3, need_not, None)] {
+        site.reload(&pool, |status| status["agent"]["generation"] == generation);
+        site.wait_until_ready();
+        assert_held(&site, &mut held);
+        for family in Family::ALL {
+            let second = second.unwrap_or(family);
+            assert_eq!(
+                answers(&site, family),
+                expected(&[(0, family), (1, second)])
+            );
+        }
+        held.extend(hold(&site, generation));
+        assert_held(&site, &mut held);
+    }
+    site.reload(&first, |status| status["agent"]["generation"] == 4);
+    assert!(held.iter().any(|one| one.server == "web2"));
+    let stays = held.iter_mut().filter(|one| one.server == "web1");
+    assert_held(&site, stays);
+    for family in Family::ALL {
+        assert_eq!(answers(&site, family), expected(&[(0, family)]));
     }
 }

@@ -2,7 +2,7 @@
 //! what fits.
 
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use sluice_tests::{
 
 use super::{
     ping,
-    site::{PATIENCE, Site},
+    site::{PATIENCE, Site, ask_over},
 };
 
 /// A service at both addresses of `host`, of TCP and UDP, and a pool of its own with the first so
@@ -60,8 +60,7 @@ fn answered(site: &Site, reason: &str) -> f64 {
 /// What becomes of an attempt to connect to the tunnels' service.
 fn connect(site: &Site, from: IpAddr) -> io::Result<TcpStream> {
     let to = SocketAddr::new(TUNNEL.of(Family::of(from)), PORT);
-    let connect = || Ok(http::connect(Some(from), to, LIMIT));
-    site.network().client.run(connect).unwrap()
+    site.connect(from, to)
 }
 
 /// What a client hears of a datagram to the tunnels' service.
@@ -90,26 +89,6 @@ fn clients_are_refused_at_once_where_there_is_no_backend() {
     assert_eq!(answered(&site, "rejected"), 4.0);
 }
 
-/// One request over a connection that stays open; the server that answers.
-fn who_answers(connection: &mut TcpStream) -> io::Result<String> {
-    connection.write_all(b"GET /?number=1 HTTP/1.1\r\nHost: sluice\r\n\r\n")?;
-    let (mut answer, mut part) = (Vec::new(), [0; 2048]);
-    loop {
-        let length = connection.read(&mut part)?;
-        if length == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&part[..length]);
-        // "tunnel1 tunnel 1 CLIENT"
-        let text = String::from_utf8_lossy(&answer);
-        if let Some((_, body)) = text.split_once("\r\n\r\n")
-            && let Some((server, _)) = body.split_once(' ')
-        {
-            return Ok(server.to_owned());
-        }
-    }
-}
-
 /// Connections to two backends, of which the first goes: its own end by a reset, the other's go on.
 /// How many were reset.
 fn assert_resets(title: &str, keys: &str) -> (Site, usize) {
@@ -119,7 +98,7 @@ fn assert_resets(title: &str, keys: &str) -> (Site, usize) {
     let mut connections = Vec::new();
     for from in clients {
         let mut connection = connect(&site, from).unwrap();
-        let server = who_answers(&mut connection).unwrap();
+        let server = ask_over(&mut connection).unwrap();
         connections.push((server, connection));
     }
     cut_off_first(site.network());
@@ -131,7 +110,7 @@ fn assert_resets(title: &str, keys: &str) -> (Site, usize) {
     wait::until("the backend to be gone", PATIENCE, unresolved).unwrap();
     let mut resets = 0;
     for (server, mut connection) in connections {
-        let answer = who_answers(&mut connection);
+        let answer = ask_over(&mut connection);
         if server == "tunnel1" {
             let error = answer.unwrap_err().kind();
             assert_eq!(error, ErrorKind::ConnectionReset, "{}", site.sluice.log());

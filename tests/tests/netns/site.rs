@@ -3,7 +3,8 @@
 use std::{
     fmt::Write as _,
     fs,
-    net::{IpAddr, SocketAddr},
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
     path::Path,
     time::Duration,
 };
@@ -129,6 +130,12 @@ impl Site {
         }
     }
 
+    /// A client's connection to an address.
+    pub(super) fn connect(&self, client: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+        let connect = || Ok(http::connect(Some(client), to, LIMIT));
+        self.network().client.run(connect).unwrap()
+    }
+
     /// Who answers a client's request to an address.
     pub(super) fn answer(&self, client: IpAddr, to: SocketAddr) -> Result<String, String> {
         request(&self.network().client, Some(client), to)
@@ -170,6 +177,26 @@ pub(super) fn request(
     };
     let response = from.run(ask).unwrap().map_err(|error| error.to_string())?;
     Ok(response.body)
+}
+
+/// One request over a connection that stays open; the server that answers.
+pub(super) fn ask_over(connection: &mut TcpStream) -> io::Result<String> {
+    connection.write_all(b"GET /?number=1 HTTP/1.1\r\nHost: sluice\r\n\r\n")?;
+    let (mut answer, mut part) = (Vec::new(), [0; 2048]);
+    loop {
+        let length = connection.read(&mut part)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend_from_slice(&part[..length]);
+        // "tunnel1 tunnel 1 CLIENT"
+        let text = String::from_utf8_lossy(&answer);
+        if let Some((_, body)) = text.split_once("\r\n\r\n")
+            && let Some((server, _)) = body.split_once(' ')
+        {
+            return Ok(server.to_owned());
+        }
+    }
 }
 
 fn run(surroundings: &Surroundings, balancing: &str) -> Sluice {

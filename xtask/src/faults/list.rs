@@ -418,7 +418,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "the client told of a length with the header around it",
-        "datapath/quoted.rs",
+        "datapath/quoted/tunnel.rs",
         "    inside.mtu -= around;\n",
         "",
     ),

@@ -27,7 +27,7 @@ use super::{
         rewrite, service,
         tables::{FamilyTables, Scratch, Tables},
     },
-    Translated, Way, count, end, read, segment, start, to_other_end, translate, transport,
+    Translated, Way, count, end, only, read, segment, start, to_other_end, translate, transport,
 };
 
 /// Decides on an ICMP error about a flow whose ends may be of both families, and counts what became of
@@ -78,7 +78,10 @@ where
         }
         scratch.key = between(&answer, F::map);
         scratch.segment = segment::<F, P>(packet, &facts, answer.protocol);
-        let mut way = Way::default();
+        let mut way = Way {
+            service: only(service),
+            ..Way::default()
+        };
         to_other_end::<Mapped, T>(tables, &as_mapped::<F>(&facts), scratch, &mut way)?;
         if facts.hops <= 1 {
             return Err(DropReason::TtlExpired.into());
