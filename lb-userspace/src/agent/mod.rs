@@ -531,13 +531,14 @@ fn turn_offloads_off(name: &str) -> anyhow::Result<()> {
     let off = offload::turn_off(name)?;
     if off.any_stuck() {
         bail!(
-            "interface {name} strips VLAN tags or merges packets (rxvlan, lro) and can't be told \
-             not to: packets of one VLAN would pass for another's; \
-             try `ethtool -K {name} rxvlan off lro off`"
+            "interface {name} strips VLAN tags or merges packets (rxvlan, rx-vlan-stag-hw-parse, lro) \
+             and can't be told not to: packets of one VLAN would pass for another's; \
+             try `ethtool -K {name} rxvlan off rx-vlan-stag-hw-parse off lro off`"
         );
     }
     for (offload, what) in [
         (off.rx_vlan, "rx-vlan-offload"),
+        (off.rx_stag, "rx-vlan-stag-hw-parse"),
         (off.lro, "large-receive-offload"),
     ] {
         if offload == Offload::TurnedOff {

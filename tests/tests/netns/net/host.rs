@@ -63,13 +63,15 @@ fn tells_the_hosts_facts() {
 }
 
 #[test]
-fn rx_vlan_is_turned_off_and_read_back() {
+fn what_takes_tags_out_is_turned_off_and_read_back() {
     let pair = Pair::set_up("offload");
     pair.inside(async || {
         let first = offload::turn_off("eth").unwrap();
         assert_eq!(first.rx_vlan, offload::Offload::TurnedOff);
+        assert_eq!(first.rx_stag, offload::Offload::TurnedOff);
         assert_eq!(first.lro, offload::Offload::WasOff);
         let second = offload::turn_off("eth").unwrap();
         assert_eq!(second.rx_vlan, offload::Offload::WasOff);
+        assert_eq!(second.rx_stag, offload::Offload::WasOff);
     });
 }
