@@ -43,12 +43,28 @@ pub(crate) struct Arguments {
 
 /// Sets up and runs them.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    run_rings(workspace, &arguments.ring, "default", &arguments.rest)
+    let Arguments { ring, rest } = arguments;
+    run_rings(workspace, ring, "default", rest)?;
+    if !rest.is_empty() {
+        // Single tests were asked for.
+        return Ok(());
+    }
+    let wanted = |n| ring.is_empty() || ring.contains(&n);
+    if wanted(3) {
+        println!("\nring 3, in a guest");
+        guest::test(workspace)?;
+    }
+    if wanted(0) || wanted(1) {
+        examples(workspace)?;
+    }
+    Ok(())
 }
 
-/// Every ring, the way CI wants it: to the end, whatever fails.
+/// Every ring, the way CI wants it: to the end, whatever fails; but for what another kernel runs, which is
+/// a step of its own there.
 pub(crate) fn run_all(workspace: &Workspace) -> Result<()> {
-    run_rings(workspace, &[], "ci", &[])
+    run_rings(workspace, &[], "ci", &[])?;
+    examples(workspace)
 }
 
 fn run_rings(workspace: &Workspace, rings: &[u8], profile: &str, rest: &[OsString]) -> Result<()> {
@@ -63,22 +79,18 @@ fn run_rings(workspace: &Workspace, rings: &[u8], profile: &str, rest: &[OsStrin
         let mut command = part.command(workspace, &nextest)?;
         process::run(command.args(["--profile", profile]).args(rest))?;
     }
-    // The part of ring 3 that another kernel runs; not if single tests were asked for.
-    if rest.is_empty() && parts.iter().any(|part| part.rooted.contains(&"netns")) {
-        println!("\nring 3, in a guest");
-        guest::test(workspace)?;
-    }
-    // Examples in documentation, which nextest leaves out; not if single tests were asked for. Those of
-    // the fuzz targets' crate are the tests' own, under another name that they don't know.
-    if rest.is_empty() && parts.iter().any(|part| part.plain) {
-        process::run(
-            workspace
-                .cargo()
-                .args(["test", "--quiet", "--workspace", "--doc"])
-                .args(["--exclude", "sluice-fuzz"]),
-        )?;
-    }
     Ok(())
+}
+
+/// Examples in documentation, which nextest leaves out. Those of the fuzz targets' crate are the tests' own,
+/// under another name that they don't know.
+fn examples(workspace: &Workspace) -> Result<()> {
+    process::run(
+        workspace
+            .cargo()
+            .args(["test", "--quiet", "--workspace", "--doc"])
+            .args(["--exclude", "sluice-fuzz"]),
+    )
 }
 
 /// One run of nextest.
