@@ -374,6 +374,18 @@ pub(super) const FAULTS: &[Fault] = &[
         "class: 0,",
     ),
     fault(
+        "flows from before a pool crossed are looked for among mapped ones",
+        "datapath/flow.rs",
+        "F::VERSION == Ipv4::VERSION && target.has_unmapped() && holds::<F, T>(tables, key)",
+        "false",
+    ),
+    fault(
+        "ports of flows from before a pool crossed are given away",
+        "datapath/open.rs",
+        "        if service.has_unmapped() && tables.is_held_unmapped(&scratch.answers) {\n            continue;\n        }\n",
+        "",
+    ),
+    fault(
         "errors between families keep their hops",
         "datapath/quoted/across.rs",
         "outside.set_hops(facts.hops - 1);",
