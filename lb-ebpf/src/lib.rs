@@ -14,7 +14,7 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, CROSSING, ERRORS, PACKET, TAGGED, UNCOMMON},
+    abi::{ASIDE, CROSSING, PACKET, TAGGED, UNCOMMON},
     datapath::{self, Egress, Handled, Outcome, Question},
 };
 
@@ -77,23 +77,11 @@ fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
         }
         Handled::Aside(question) => {
             tables::ask(question);
-            tables::go_on(ctx, answering(question));
+            tables::go_on(ctx, question.program());
             datapath::leave_unanswered(&mut packet, tables, question)
         }
     };
     action(ctx, outcome)
-}
-
-/// The program that begins with a question.
-#[inline(always)]
-fn answering(question: Question) -> u32 {
-    match question {
-        Question::Icmp => ERRORS,
-        Question::TooBig { .. }
-        | Question::TtlExpired
-        | Question::NoBackend
-        | Question::BackendGone => ASIDE,
-    }
 }
 
 /// Handles one packet of any shape; the answer is an XDP action.

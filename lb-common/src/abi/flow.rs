@@ -55,6 +55,18 @@ impl<A: Address> FlowKey<A> {
         }
     }
 
+    /// The key between what `end` makes of its addresses.
+    #[inline(always)]
+    pub fn between<B: Address>(&self, end: impl Fn(A) -> B) -> FlowKey<B> {
+        FlowKey::new(
+            end(self.source),
+            end(self.destination),
+            self.source_port,
+            self.destination_port,
+            self.protocol,
+        )
+    }
+
     /// The flow hash: SipHash-1-3 of the key's bytes, without the padding.
     #[inline(always)]
     pub fn hash(&self, seed: Seed) -> FlowHash {

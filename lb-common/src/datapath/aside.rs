@@ -2,14 +2,15 @@
 //! for it: ICMP, and packets that end here but may be answered.
 //!
 //! ```text
-//! packet program ──► Question ──► aside ──► icmp      echo, errors that quote a flow of ours
-//!                                       └─► made      an ICMP error or a TCP reset goes back
+//! packet program ──► Question ───────────► aside ──► icmp   echo, errors that quote a flow of ours
+//!                       └──ICMP──► errors ───┘   └─► made   an ICMP error or a TCP reset goes back
 //! ```
+//! Errors about flows whose ends may be of both families end in `errors` (`quoted`).
 //! The frame is as it came in. One that is not answered counts as the packet program would have
 //! counted it.
 
 use crate::{
-    abi::{HopWord, ServiceTraits},
+    abi::{ASIDE, ERRORS, HopWord, ServiceTraits},
     net::{Error, EthernetHeader, Icmp, Ipv4, Ipv6, Packet, Trim},
 };
 
@@ -31,7 +32,8 @@ pub enum Handled {
     Uncommon,
     /// Nothing was changed or counted: [`handle_crossing`](super::handle_crossing) decides.
     Crossing,
-    /// Nothing was changed or counted: [`handle_aside`] decides.
+    /// Nothing was changed or counted: [`handle_aside`] decides, or, of ICMP,
+    /// [`handle_errors`](super::handle_errors) first.
     Aside(Question),
 }
 
@@ -66,6 +68,15 @@ impl Question {
             Stop::Uncommon => Handled::Uncommon,
             Stop::Crossing => Handled::Crossing,
             Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged => Handled::Done(stop.into()),
+        }
+    }
+
+    /// Number of the program that begins with it.
+    #[inline(always)]
+    pub fn program(self) -> u32 {
+        match self {
+            Self::Icmp => ERRORS,
+            Self::TooBig { .. } | Self::TtlExpired | Self::NoBackend | Self::BackendGone => ASIDE,
         }
     }
 

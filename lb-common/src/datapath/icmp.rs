@@ -48,7 +48,8 @@ fn read<F: Icmp, P: Packet>(packet: &P) -> Option<(Facts, Message)> {
     is_whole::<F, P>(packet, &facts).then_some((facts, message))
 }
 
-/// What a message's IP header says.
+/// What a message's IP header says. (For those who can't [`read`]: what that copies lies misaligned on the
+/// kernel's stack.)
 #[inline(always)]
 pub(super) fn facts<F: Icmp>(ip: &F::Header) -> Facts {
     Facts {

@@ -6,7 +6,7 @@ use crate::{
         Affinity, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented,
         Ipv4Address, Ipv6Address, Occupancy, Reverse, Rewrite, Service,
     },
-    net::{Ipv4, Ipv6, Mapped},
+    net::{Ipv4, Ipv6, Mapped, Side},
 };
 
 use super::{
@@ -168,11 +168,6 @@ where
 /// The key of a packet of IPv4 that is mapped.
 #[inline(always)]
 fn unmapped(key: &FlowKey<Ipv6Address>) -> Option<FlowKey<Ipv4Address>> {
-    Some(FlowKey::new(
-        key.source.unmapped()?,
-        key.destination.unmapped()?,
-        key.source_port,
-        key.destination_port,
-        key.protocol,
-    ))
+    let mapped = Ipv4::has(key.source) && Ipv4::has(key.destination);
+    mapped.then(|| key.between(Ipv4::unmap))
 }

@@ -76,7 +76,7 @@ where
         if !service.crosses() {
             return Err(PassReason::Icmp.into());
         }
-        scratch.key = between(&answer, F::map);
+        scratch.key = answer.between(F::map);
         scratch.segment = segment::<F, P>(packet, &facts, answer.protocol);
         let mut way = Way {
             service: only(service),
@@ -92,18 +92,6 @@ where
     };
     FamilyTables::<Mapped>::with_scratch(tables, work)
         .unwrap_or(Err(DropReason::Inconsistent.into()))
-}
-
-/// The key between the same ends in another family.
-#[inline(always)]
-fn between<A: Address, B: Address>(key: &FlowKey<A>, end: impl Fn(A) -> B) -> FlowKey<B> {
-    FlowKey::new(
-        end(key.source),
-        end(key.destination),
-        key.source_port,
-        key.destination_port,
-        key.protocol,
-    )
 }
 
 /// What the error would say of itself as one of [`Mapped`], in which both of its IP headers are IPv6's.
@@ -158,8 +146,8 @@ where
     T: Tables,
 {
     let to = Translated {
-        answer: &between(to.answer, F::unmap),
-        ends: &between(to.ends, F::unmap),
+        answer: &to.answer.between(F::unmap),
+        ends: &to.ends.between(F::unmap),
     };
     translate::headers::<F, P, T>(packet, tables, facts, &to, next)
 }
