@@ -168,10 +168,12 @@ impl Ids {
         self.unmapped
     }
 
-    /// Whether an entry of IPv4 has one of those.
+    /// Whether an entry of IPv4 has one of those; none has while none is looked for.
     pub fn is_unmapped(&self, key: &FlowKey<Ipv4Address>, entry: &FlowEntry<Ipv4Address>) -> bool {
-        let to = IpAddr::from(key.destination);
-        self.crossing_services.contains(&entry.service) || self.crossing_sources.contains(&to)
+        let to = || IpAddr::from(key.destination);
+        self.unmapped
+            && (self.crossing_services.contains(&entry.service)
+                || self.crossing_sources.contains(&to()))
     }
 
     /// What the entries say of services and source addresses whose flows may have ends of both families.
