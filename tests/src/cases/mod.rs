@@ -15,7 +15,7 @@
 //!   vlans                               frames with tags
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
-//!   full_nat, crossing, crossing_errors, checksums, flows, routes, spread
+//!   full_nat, crossing, crossing_begun, crossing_errors, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
 //!               ring     runs a row and compares: ring 0 (host), ring 2 (kernel)
@@ -36,6 +36,7 @@ mod admission;
 mod admit;
 mod checksums;
 mod crossing;
+mod crossing_begun;
 mod crossing_errors;
 mod edits;
 mod faults;
@@ -90,6 +91,7 @@ pub fn all() -> Vec<Case> {
         one_sided_routes::rows(),
         full_nat::rows(),
         crossing::rows(),
+        crossing_begun::rows(),
         crossing_errors::rows(),
         checksums::rows(),
         flows::rows(),

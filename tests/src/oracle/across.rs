@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How much longer IPv6's header is than IPv4's, bytes.
-const LONGER: usize = 20;
+pub(super) const LONGER: usize = 20;
 
 /// Bits in front of the IPv4 address in a mapped one.
 const BEFORE: u8 = 96;

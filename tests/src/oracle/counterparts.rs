@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::{
+    across::LONGER,
     headers::{ETHERNET, complement, framed, mend, octets, pseudo, sum},
     icmp::{HEADER, Message, number},
     model::Flow,
@@ -63,9 +64,6 @@ const POINTERS_TO_IPV6: [(u32, u32); 14] = [
 const PLATEAUS: [usize; 11] = [
     65_535, 32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68,
 ];
-
-/// How much longer IPv6's header is than IPv4's, bytes.
-const LONGER: usize = 20;
 
 impl Message {
     /// How long it is towards this end: both its header and the quoted one are of that family there.
