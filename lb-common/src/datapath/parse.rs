@@ -204,9 +204,9 @@ fn udp<F: Family, P: Packet>(packet: &P, payload: usize) -> Result<TcpFlags, Sto
         return Err(unread::<P>(DropReason::BadUdpLength));
     };
     let whole = match packet.piece() {
-        Piece::Whole => payload,
-        // The length is the datagram's, of which this is a part.
-        Piece::First | Piece::Later => usize::MAX,
+        // The length is the datagram's, of which this is a part that has the header in it.
+        Piece::First if payload >= UdpHeader::LEN => usize::MAX,
+        _ => payload,
     };
     if (UdpHeader::LEN..=whole).contains(&udp.length()) {
         Ok(TcpFlags::default())

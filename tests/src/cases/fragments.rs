@@ -32,6 +32,9 @@ pub(super) fn rows() -> Vec<Case> {
         rows.push(evicted(flavour));
     }
     rows.push(too_short_for_a_header());
+    for flavour in [Flavour::ALL[1], Flavour::ALL[3]] {
+        rows.extend([Pool::Ipip, Pool::Nat].map(|pool| header_in_the_padding(flavour, pool)));
+    }
     rows.push(other_next_header());
     rows.extend([Flavour::ALL[1], Flavour::ALL[3]].map(budget));
     rows
@@ -194,6 +197,22 @@ fn too_short_for_a_header() -> Case {
     Case::new("a first fragment without a whole TCP header")
         .frame(&first, Expected::dropped(DropReason::BadTcpHeader))
         .frame(&rest, without_first())
+}
+
+/// A first fragment that ends within its UDP header, of which the rest lies behind the packet.
+fn header_in_the_padding(flavour: Flavour, pool: Pool) -> Case {
+    const HEADER: usize = 8;
+    let name = format!("{pool} {flavour}: a first fragment without a whole UDP header");
+    let whole = flavour.request(pool).sized(80);
+    let first = whole.clone().fragment(0..HEADER, 7);
+    let rest = whole.fragment(HEADER..24, 7);
+    let case = (1..=HEADER).fold(Case::new(name), |case, missing| {
+        let short = first.clone().says_ip_length(first.ip_length() - missing);
+        case.frame(&short, Expected::dropped(DropReason::BadUdpLength))
+    });
+    case.frame(&rest, without_first())
+        .frame(&first, joined(flavour, pool, &first))
+        .frame(&rest, forwarded(flavour, pool, &rest))
 }
 
 /// Only the first fragment's next header counts (RFC 8200, section 4.5).

@@ -58,7 +58,7 @@ pub(super) fn sound(packet: &Packet<'_>) -> Result<(), End> {
         }
         (piece, _) => {
             let length = usize::from(short(frame, transport + 4).unwrap_or(0));
-            let cut = frame.len() < transport + 8;
+            let cut = frame.len() < transport + 8 || payload < 8;
             if cut || length < 8 || piece == Piece::Whole && length > payload {
                 return Err(End::Drop(DropReason::BadUdpLength));
             }

@@ -158,6 +158,12 @@ pub(super) const FAULTS: &[Fault] = &[
         "        _ => Piece::First,\n",
     ),
     fault(
+        "a first fragment without a whole UDP header goes on",
+        "datapath/parse.rs",
+        "Piece::First if payload >= UdpHeader::LEN =>",
+        "Piece::First =>",
+    ),
+    fault(
         "fragments followed a second too long",
         "abi/fragment.rs",
         "now.wrapping_sub(self.seen) < FRAGMENT_SECONDS * hertz",
