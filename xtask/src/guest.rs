@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
     /// Series of the kernel, as Debian packages it
     #[arg(long, value_name = "VERSION", default_value = KERNEL)]
     kernel: String,
-    /// Processors
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    /// Processors, which take turns
+    #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
     /// Memory, MiB
     #[arg(long, value_name = "MIB", default_value_t = 3072)]
@@ -70,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 /// Runs the tests that need another kernel.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     let machine = Machine {
-        cpus: 2,
+        cpus: 1,
         memory: 3072,
         limit: Duration::from_secs(600),
         modules: MODULES.map(str::to_owned).into(),
@@ -91,7 +91,7 @@ fn boot(
     let kernel = kernel::unpacked(workspace, series)?;
     let initramfs = initramfs::packed(workspace, &kernel)?;
     println!(
-        "guest: Linux {}, {} processors, {} MiB, at most {} s",
+        "guest: Linux {}, {} processor(s), {} MiB, at most {} s",
         kernel.version,
         machine.cpus,
         machine.memory,

@@ -61,7 +61,9 @@ impl Machine {
         // It may be root's, and then not ours to end.
         let mut qemu = root::command(workspace, "timeout");
         qemu.args(["--kill-after=5", &limit.to_string(), "qemu-system-x86_64"]);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"])
+        // With a thread for each processor, one may run into what another has just written over, as the kernel
+        // does with its own text, and dies of that now and then.
+        qemu.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off"])
             .args([
                 "-smp",
                 &self.cpus.to_string(),
