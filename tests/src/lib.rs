@@ -20,6 +20,7 @@
 //! bench       what a packet costs, beside floors of the same run
 //! live        thousands of live connections while backends come, go and die
 //! conservation  is every packet accounted for, and is what comes out sound
+//! verifier    what the kernel's verifier says about the programs
 //! ```
 //!
 //! Everything that is made here goes when its owner is dropped. Everything but `cases`, `host` and
@@ -53,4 +54,5 @@ pub mod slots;
 pub mod sluice;
 pub mod stage;
 pub mod surroundings;
+pub mod verifier;
 pub mod wait;

@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check in the order in which it fails fastest, the demo last. Steps of which
 //! one alone does not keep two cores busy go side by side.
 //!
-//! Two profiles are built, no more: dev for clippy, tests and documentation, release for the demo.
+//! One profile is built, dev; the fuzz targets, which are instrumented, have their own.
 
 use std::{
     env, panic,

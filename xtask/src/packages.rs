@@ -18,9 +18,8 @@ const fn needed(executable: &'static str, package: &'static str) -> Needed {
 }
 
 /// What tests and demo start.
-pub(crate) const NEEDED: [Needed; 4] = [
+pub(crate) const NEEDED: [Needed; 3] = [
     needed("nginx", "nginx-light"),
-    needed("bpftool", "bpftool"),
     needed("ip", "iproute2"),
     needed("ethtool", "ethtool"),
 ];

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::{process, test::ROOT_FEATURE};
+
 /// The package with the binary `sluice`.
 pub(crate) const PRODUCT: &str = "lb-userspace";
 
@@ -38,6 +40,19 @@ impl Workspace {
     /// Folder of the workspace's `Cargo.toml`.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Builds binaries of the dev profile, as the tests do, so that what both need is built once.
+    pub(crate) fn build(&self, binaries: &[&str]) -> Result<()> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--workspace", "--features", ROOT_FEATURE]);
+        cargo.args(binaries.iter().flat_map(|binary| ["--bin", binary]));
+        process::run(&mut cargo)
+    }
+
+    /// A binary of the dev profile.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
     }
 
     /// A binary of the release profile.
