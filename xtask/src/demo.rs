@@ -1,13 +1,10 @@
-//! `cargo xtask demo`: sets up, builds the release binaries, and hands over to the demo in `tests`.
+//! `cargo xtask demo`: sets up, builds, and hands over to the demo in `tests`.
 
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    process, root, setup,
-    workspace::{PRODUCT, TESTS, Workspace},
-};
+use crate::{root, setup, workspace::Workspace};
 
 /// Show Sluice balancing real HTTP between namespaces, from set-up to clean-up
 ///
@@ -36,15 +33,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 /// Builds, and returns the command that runs the demo as root.
 pub(crate) fn build(workspace: &Workspace) -> Result<Command> {
-    process::run(
-        workspace
-            .cargo()
-            .args(["build", "--release", "--bin", "sluice", "--bin", "demo"])
-            .args(["--package", PRODUCT, "--package", TESTS]),
-    )?;
+    workspace.build(&["sluice", "demo"])?;
     root::acquire(workspace, "the demo (network namespaces, BPF programs)")?;
-    let program = workspace.released("demo");
-    let mut demo = root::command(workspace, program);
-    demo.arg("--sluice").arg(workspace.released("sluice"));
+    let mut demo = root::command(workspace, workspace.built("demo"));
+    demo.arg("--sluice").arg(workspace.built("sluice"));
     Ok(demo)
 }
