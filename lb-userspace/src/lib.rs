@@ -6,10 +6,11 @@
 //!                       tables)   to do)   a trait)
 //! ```
 //!
-//! Arrows point one way. `model`, `scheduling`, `state` and `plan` are pure: no file, socket,
+//! Arrows point one way. `model`, `scheduling`, `state`, `plan` and `changes` are pure: no file, socket,
 //! clock, random source or log call. `agent` wires the parts and decides nothing.
 
 pub mod agent;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -21,6 +22,7 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod reconcile;
+mod replace;
 pub mod scheduling;
 pub mod seed;
 pub mod slots;

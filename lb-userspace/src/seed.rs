@@ -3,14 +3,12 @@
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use siphasher::sip::SipHasher13;
 
-use crate::model::Seed;
+use crate::{model::Seed, replace::replace};
 
 /// Why there is no seed.
 #[derive(Debug, thiserror::Error)]
@@ -53,31 +51,12 @@ pub fn load_or_make(state: &Path) -> Result<Seed, Error> {
             fs::create_dir_all(state).map_err(|error| failed("creating the folder of", error))?;
             let mut key = [0; 16];
             getrandom::fill(&mut key).map_err(Error::Random)?;
-            write(&path, &key).map_err(|error| failed("writing", error))?;
+            let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            replace(&path, &(digits + "\n")).map_err(|error| failed("writing", error))?;
             Ok(Seed(key))
         }
         Err(error) => Err(failed("reading", error)),
     }
-}
-
-/// Writes the file whole, or not at all.
-fn write(path: &Path, key: &[u8; 16]) -> io::Result<()> {
-    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let draft = path.with_extension("new");
-    // One that a crash left has whatever mode it has: a new file.
-    if let Err(error) = fs::remove_file(&draft)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    fs::rename(draft, path)
 }
 
 /// What may be shown of a seed: equal for equal seeds, and of no use to find one.

@@ -10,9 +10,11 @@
 //!
 //! Start: everything that can fail is tried before the program is attached; a start that fails
 //! leaves nothing behind but offloads that were turned off, if it came that far. Stop: the program
-//! is detached, and what it recorded goes; offloads stay off. SIGHUP: the configuration is read again
-//! (`reload`); one that fails leaves everything as it is.
+//! is detached, and what it recorded goes; offloads stay off. SIGHUP and the control socket: the
+//! configuration is read again, or the one before (`kept`) comes back (`reload`); one that fails leaves
+//! everything as it is.
 
+mod kept;
 mod prepare;
 mod reload;
 mod steering;
@@ -37,6 +39,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    config::Recorded,
     control, flows,
     kernel::{
         self, Attachment, ExceptionTables, FlowTables, MapTables, Mode, Program, ProgramLog,
@@ -51,6 +54,7 @@ use crate::{
     stats::{self, AgentView, Source},
 };
 
+use kept::Kept;
 use prepare::Prepared;
 use steering::{Answering, Sweeper};
 use view::{Configured, Now, Served, View};
@@ -85,7 +89,8 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
         interrupt: listen(SignalKind::interrupt())?,
         hangup: listen(SignalKind::hangup())?,
     };
-    let prepared = prepare::prepare(&options.config).await?;
+    let config = std::path::absolute(&options.config).context("finding the configuration")?;
+    let prepared = prepare::prepare(&config).await?;
     let control = options
         .control
         .unwrap_or_else(|| prepared.config.agent.control.clone());
@@ -96,8 +101,13 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
         .with_context(|| format!("listening on the stats address {stats}"))?;
 
     let mut program = Program::load(&prepared.constants)?;
-    let mut agent = Agent::new(&mut program, prepared, &options.config, &control)?;
-    let result = agent.serve(&mut program, signals, socket, stats).await;
+    let recorded = prepared.recorded.clone();
+    let mut agent = Agent::new(&mut program, prepared, &config, &control)?;
+    let sockets = Sockets {
+        control: socket,
+        stats,
+    };
+    let result = agent.serve(&mut program, signals, sockets, &recorded).await;
     // Also after a start that failed: the kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
     result.inspect(|()| info!("stopped"))
@@ -108,6 +118,12 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+}
+
+/// Where clients are listened to.
+struct Sockets {
+    control: control::Socket,
+    stats: TcpListener,
 }
 
 /// A running agent, but for the program and the servers.
@@ -134,6 +150,7 @@ struct Agent {
     owners: state::Memo,
     wanted: WantedNeighbours,
     log: ProgramLog,
+    kept: Kept,
 }
 
 impl Agent {
@@ -158,8 +175,10 @@ impl Agent {
             seed_fingerprint: prepared.seed_fingerprint,
             warnings: Vec::new(),
             generation: 1,
+            taken_unix_seconds: view::unix_seconds(),
             reload_error: None,
         };
+        let kept = Kept::new(&prepared.config.agent.state);
         let seed = prepared.constants.seed;
         let runner = slots::Runner::new(prepared.config.agent.state.join("slots"));
         let configured = Configured {
@@ -195,6 +214,7 @@ impl Agent {
             owners: state::Memo::default(),
             wanted: program.take_wanted()?,
             log: program.take_log()?,
+            kept,
         })
     }
 
@@ -203,12 +223,14 @@ impl Agent {
         &mut self,
         program: &mut Program,
         signals: Signals,
-        socket: control::Socket,
-        stats: TcpListener,
+        Sockets { control, stats }: Sockets,
+        recorded: &Recorded,
     ) -> anyhow::Result<()> {
         self.reconcile_first().await?;
         self.attach(program)?;
+        self.keep(recorded);
         let (stop, stopped) = watch::channel(());
+        let (actions, requests) = control::channel();
         let source: Arc<dyn Source> = Arc::clone(&self.view) as _;
         let servers = [
             tokio::spawn(stats::serve(
@@ -216,9 +238,9 @@ impl Agent {
                 Arc::clone(&source),
                 until(stopped.clone()),
             )),
-            tokio::spawn(control::serve(socket, source, until(stopped))),
+            tokio::spawn(control::serve(control, source, actions, until(stopped))),
         ];
-        let result = self.work(program, signals).await;
+        let result = self.work(program, signals, requests).await;
         drop(stop);
         for server in servers {
             server.await.context("a server")?;
@@ -441,8 +463,13 @@ impl Agent {
         self.view.slots(status, used);
     }
 
-    /// Follows the network until a signal comes.
-    async fn work(&mut self, program: &mut Program, signals: Signals) -> anyhow::Result<()> {
+    /// Follows the network, and does what is asked of it, until a signal comes.
+    async fn work(
+        &mut self,
+        program: &mut Program,
+        signals: Signals,
+        mut requests: control::Requests,
+    ) -> anyhow::Result<()> {
         let Signals {
             mut terminate,
             mut interrupt,
@@ -460,7 +487,9 @@ impl Agent {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => self.reload().await,
+                // Log and view tell how it ended.
+                _ = hangup.recv() => drop(self.reload().await),
+                Some((action, asker)) = requests.recv() => asker.tell(self.act(action).await),
                 _ = tick.tick() => {
                     let time = swept.elapsed() >= steering::SWEEP;
                     if time {

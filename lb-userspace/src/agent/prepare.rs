@@ -8,7 +8,7 @@ use lb_common::abi::{RecordLimits, Seed, SourcePorts, Tag, Tags};
 use tracing::warn;
 
 use crate::{
-    config::{self, Diagnostic, Severity},
+    config::{self, Diagnostic, Disk, Files, Recorded, Report, Severity},
     host_facts,
     kernel::{self, Constants},
     model::{Config, Forward, Listen, PoolIndex},
@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub(super) seed_fingerprint: String,
     /// What the operator should know, though it does not keep the agent from running.
     pub(super) warnings: Vec<String>,
+    /// The files that the configuration is from.
+    pub(super) recorded: Recorded,
 }
 
 /// A configuration that this host can take.
@@ -36,11 +38,13 @@ pub(super) struct Checked {
     /// What the operator should know, though it does not keep the agent from running.
     pub(super) warnings: Vec<String>,
     pub(super) network: Host,
+    /// The files that it is from.
+    pub(super) recorded: Recorded,
 }
 
-/// Reads the configuration and this host, and checks the one against the other.
-pub(super) async fn check(path: &Path) -> anyhow::Result<Checked> {
-    let loaded = config::load(path, &config::Disk)?;
+/// Reads a configuration and this host, and checks the one against the other.
+pub(super) async fn check(path: &Path, files: &impl Files) -> anyhow::Result<Checked> {
+    let (loaded, recorded) = config::record(path, files)?;
     let network = Host::read().await.context("reading this host's network")?;
     let facts = host_facts::read(&network, &loaded.config).await?;
     let mut found = loaded.warnings;
@@ -54,7 +58,7 @@ pub(super) async fn check(path: &Path) -> anyhow::Result<Checked> {
         .iter()
         .any(|diagnostic| diagnostic.severity == Severity::Error)
     {
-        bail!("{}", config::render(&found, config::Palette::Plain));
+        return Err(Report { diagnostics: found }.into());
     }
     let config = loaded.config;
     let line = |found: &Diagnostic| match &found.help {
@@ -67,6 +71,7 @@ pub(super) async fn check(path: &Path) -> anyhow::Result<Checked> {
         config,
         warnings,
         network,
+        recorded,
     })
 }
 
@@ -76,7 +81,8 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         config,
         warnings,
         network,
-    } = check(path).await?;
+        recorded,
+    } = check(path, &Disk).await?;
     let mut registry = Registry::default();
     registry.host_has(network.own_addresses());
     let (registry, ids) = registry.assign(&config)?;
@@ -111,6 +117,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         constants,
         seed_fingerprint,
         warnings,
+        recorded,
     })
 }
 

@@ -1,10 +1,25 @@
-//! Another configuration while the agent runs: read and checked as at a start, numbered beside the one
-//! before, then applied. One that fails anywhere before that leaves everything as it is.
+//! Another configuration while the agent runs, from its files, from the one before, or only to say what it
+//! would change: read and checked as at a start, numbered beside the one in use, then applied. One that
+//! fails anywhere before that leaves everything as it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::bail;
+use lb_common::abi::TableId;
 use tracing::{error, info};
 
-use crate::model::{self, Config};
+use crate::{
+    changes::{self, Changes, Slots, SlotsMoved},
+    config::{Disk, Files, Recorded},
+    control::{Action, Done, Refusal},
+    model::{self, Config, Family, PoolIndex, ServiceIndex},
+    state::{self, Hop, Ids, Inputs, Registry},
+};
 
 use super::{
     Agent, addresses,
@@ -12,35 +27,92 @@ use super::{
     view::Configured,
 };
 
+/// A configuration with its numbers, and what it changes beside the one in use.
+struct Next {
+    registry: Registry,
+    ids: Ids,
+    changes: Changes,
+}
+
 impl Agent {
-    /// Reads the configuration again; what is wrong with it goes to the log and the view.
-    pub(super) async fn reload(&mut self) {
-        match self.try_reload().await {
-            Ok(generation) => {
-                info!(generation, "configuration reloaded");
+    /// Does what a client of the control socket asks for.
+    pub(super) async fn act(&mut self, action: Action) -> Done {
+        let ended = match action {
+            Action::Reload => self.reload().await,
+            Action::Rollback => self.roll_back().await,
+            Action::Plan(files) => self.plan(&files).await,
+        };
+        ended.map_err(|error| Refusal::from(&error))
+    }
+
+    /// Reads the configuration again; what is wrong with it goes to the log and the view as well.
+    pub(super) async fn reload(&mut self) -> anyhow::Result<Changes> {
+        let path = self.view.agent.config.clone();
+        let taken = self.take(path.as_ref(), &Disk, None).await;
+        self.told(taken, "reload")
+    }
+
+    /// Goes back to the configuration before, as its files were then.
+    async fn roll_back(&mut self) -> anyhow::Result<Changes> {
+        let Some(before) = self.kept.previous()? else {
+            bail!("there is no configuration before this one");
+        };
+        let warning = format!(
+            "rolled back: what is in use is not what {} says now, and a reload or a restart takes that",
+            self.view.agent.config
+        );
+        let taken = self.take(before.main(), &before, Some(warning)).await;
+        self.told(taken, "rollback")
+    }
+
+    /// What a configuration would change.
+    async fn plan(&self, files: &Recorded) -> anyhow::Result<Changes> {
+        let checked = prepare::check(files.main(), files).await?;
+        Ok(self.next(&checked.config)?.changes)
+    }
+
+    /// Has log and view tell how it ended.
+    fn told(&self, taken: anyhow::Result<Changes>, what: &str) -> anyhow::Result<Changes> {
+        match &taken {
+            Ok(_) => {
+                let generation = self.view.configured().generation;
+                info!(generation, "{what}: another configuration is in use");
                 self.view.reloaded(Ok(generation));
             }
             Err(error) => {
-                error!("reload failed, the configuration before stays in use: {error:#}");
+                error!("{what} failed, the configuration before stays in use: {error:#}");
                 self.view.reloaded(Err(format!("{error:#}")));
             }
         }
+        taken
     }
 
-    async fn try_reload(&mut self) -> anyhow::Result<u64> {
-        let path = self.view.agent.config.clone();
+    /// Has a configuration take the place of the one in use.
+    async fn take(
+        &mut self,
+        path: &Path,
+        files: &impl Files,
+        warning: Option<String>,
+    ) -> anyhow::Result<Changes> {
         let Checked {
-            config, warnings, ..
-        } = prepare::check(path.as_ref()).await?;
-        let before = self.view.configured();
-        if let Some(key) = needs_restart(&before.config, &config) {
+            config,
+            mut warnings,
+            recorded,
+            ..
+        } = prepare::check(path, files).await?;
+        let Next {
+            registry,
+            ids,
+            changes,
+        } = self.next(&config)?;
+        if let Some(key) = changes.restart.first() {
             bail!("{key} differs: that needs a restart of the agent");
         }
-        let (registry, ids) = self.registry.assign(&config)?;
         let abandoned = ids.abandoned.clone();
         self.resolver.want(addresses(&config));
-        let generation = before.generation + 1;
+        let generation = self.view.configured().generation + 1;
         self.registry = registry;
+        warnings.extend(warning);
         self.view.configure(Configured {
             config,
             ids,
@@ -51,12 +123,121 @@ impl Agent {
         abandoned
             .into_iter()
             .for_each(|table| self.registry.release_table(table));
-        Ok(generation)
+        self.keep(&recorded);
+        Ok(changes)
+    }
+
+    /// Keeps the configuration in use for a rollback. That it can't be kept is no reason not to use it.
+    pub(super) fn keep(&self, recorded: &Recorded) {
+        if let Err(error) = self.kept.took(recorded) {
+            error!("a rollback will not find this configuration: {error:#}");
+        }
+    }
+
+    /// Numbers a configuration, and says what it would change.
+    fn next(&self, config: &Config) -> anyhow::Result<Next> {
+        let before = self.view.configured();
+        let (registry, ids) = self.registry.assign(config)?;
+        let mut changes = Changes::between(&before.config, config);
+        changes.restart = needs_restart(&before.config, config)
+            .map(str::to_owned)
+            .collect();
+        changes.slots = self.slots_moved(&before, config, &ids);
+        Ok(Next {
+            registry,
+            ids,
+            changes,
+        })
+    }
+
+    /// The services of both configurations that have slots for their flows, where any of those move.
+    fn slots_moved(&self, before: &Configured, config: &Config, ids: &Ids) -> Vec<SlotsMoved> {
+        let hops = self.hops_of(&before.config, config);
+        let inputs = Inputs {
+            config,
+            ids,
+            links: &self.links,
+            hops: &hops,
+            hertz: self.hertz,
+        };
+        let desired = state::desired(inputs, &mut self.owners.clone());
+        let tracked = config.tracked();
+        let mut moved = Vec::new();
+        for (n, service) in config.services.iter().enumerate() {
+            let mut services = before.config.services.iter();
+            let Some(was) = services.position(|was| was.name == service.name) else {
+                continue;
+            };
+            let hashed = [service, &before.config.services[was]].map(|service| service.scheduler);
+            if !hashed.into_iter().all(model::Scheduler::is_hash_determined) {
+                continue;
+            }
+            for family in Family::ALL {
+                let old = lookup(&before.ids, &self.answering, (was, family));
+                let new = lookup(ids, &desired.answering, (n, family));
+                let (Some((old, old_prefix)), Some((new, prefix))) = (old, new) else {
+                    continue;
+                };
+                let Some((owners, wanted)) = self.runner.owners(old).zip(desired.owners.get(&new))
+                else {
+                    continue;
+                };
+                let old = Slots {
+                    owners: &owners,
+                    prefix: old_prefix,
+                };
+                let new = Slots {
+                    owners: wanted,
+                    prefix,
+                };
+                let (share, least) = changes::moved(&old, &new);
+                if share > 0.0 {
+                    moved.push(SlotsMoved {
+                        service: service.name.clone(),
+                        family,
+                        tracked: tracked[n].is_some(),
+                        share,
+                        least,
+                    });
+                }
+            }
+        }
+        moved
+    }
+
+    /// Next hops as they are now; addresses that nobody has asked for yet count as reachable.
+    fn hops_of(&self, before: &Config, after: &Config) -> BTreeMap<IpAddr, Hop> {
+        let mut hops = self.ways.hops(Instant::now());
+        let known: BTreeSet<IpAddr> = addresses(before);
+        let Some(link) = self.links.values().next() else {
+            return hops;
+        };
+        for address in addresses(after).difference(&known) {
+            hops.entry(*address).or_insert(Hop {
+                ifindex: link.ifindex,
+                mac: [0; 6],
+                mtu: link.mtu,
+                source: Some(*address),
+                lost: None,
+            });
+        }
+        hops
     }
 }
 
-/// What differs that is fixed when the agent starts, if anything does.
-fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
+/// The table that a service's flows of a family find their slots in, and the prefix that they hash.
+fn lookup(
+    ids: &Ids,
+    answering: &BTreeMap<(ServiceIndex, Family), PoolIndex>,
+    (service, family): (ServiceIndex, Family),
+) -> Option<(TableId, u8)> {
+    let pool = *answering.get(&(service, family))?;
+    let prefix = ids.prefix((pool, family), service)?;
+    Some((*ids.tables.get(&(pool, family))?, prefix))
+}
+
+/// What differs that is fixed when the agent starts.
+fn needs_restart(before: &Config, after: &Config) -> impl Iterator<Item = &'static str> {
     let model::Agent {
         interfaces,
         control,
@@ -102,6 +283,6 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
             has_prefixes(before) != has_prefixes(after),
         ),
     ];
-    let differs = keys.into_iter().find(|(_, differs)| *differs);
-    differs.map(|(key, _)| key)
+    let differing = keys.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(key, _)| key)
 }

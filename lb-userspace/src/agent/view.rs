@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -70,6 +70,8 @@ pub(super) struct Now {
     reload_error: Option<String>,
     /// The number of the configuration that the tables follow.
     generation: u64,
+    /// When it was taken, in seconds since 1970.
+    taken: u64,
 }
 
 /// A device whose packets the program handles.
@@ -106,6 +108,7 @@ impl Now {
     pub(super) fn first() -> Self {
         Self {
             generation: 1,
+            taken: unix_seconds(),
             ..Self::default()
         }
     }
@@ -148,7 +151,10 @@ impl View {
     pub(super) fn reloaded(&self, ended: Result<u64, String>) {
         let mut now = self.lock();
         match ended {
-            Ok(generation) => (now.generation, now.reload_error) = (generation, None),
+            Ok(generation) => {
+                (now.generation, now.reload_error) = (generation, None);
+                now.taken = unix_seconds();
+            }
             Err(error) => now.reload_error = Some(error),
         }
     }
@@ -304,7 +310,7 @@ impl Moment<'_> {
             .filter(|f| self.configured.ids.tables.contains_key(&(pool, **f)));
         let share: f64 = indices.iter().filter_map(|n| self.now.shares.get(n)).sum();
         let address = |address: &BackendAddress| AddressView {
-            address: written(address),
+            address: address.to_string(),
             next_hop: self.next_hop(settings, address.ip),
             in_tables: index(Family::of(address.ip))
                 .is_some_and(|n| self.now.in_tables.contains(&n)),
@@ -377,6 +383,7 @@ impl Source for View {
             agent: AgentView {
                 uptime_seconds: self.started.elapsed().as_secs(),
                 generation: now.generation,
+                taken_unix_seconds: now.taken,
                 warnings: configured.warnings.clone(),
                 reload_error: now.reload_error.clone(),
                 ..self.agent.clone()
@@ -435,14 +442,6 @@ fn read<T: Default>(counters: Result<T, kernel::Error>) -> T {
         warn!("reading counters: {error}");
         T::default()
     })
-}
-
-/// An address as it is written in the configuration.
-fn written(address: &BackendAddress) -> String {
-    match address.port {
-        Some(port) => SocketAddr::new(address.ip, port).to_string(),
-        None => address.ip.to_string(),
-    }
 }
 
 /// The time now, as metrics have it.

@@ -4,11 +4,15 @@
 //! Exit status: 0 done, 1 failed (or, for `check`, not valid), 2 the command line itself is wrong.
 
 mod backends;
+mod changes;
 mod check;
 mod docs;
 mod figures;
 mod logging;
 mod output;
+mod plan;
+mod reload;
+mod rollback;
 mod run;
 mod select;
 mod services;
@@ -64,6 +68,9 @@ struct Arguments {
 enum Verb {
     Run(run::Arguments),
     Check(check::Arguments),
+    Plan(plan::Arguments),
+    Reload(reload::Arguments),
+    Rollback(rollback::Arguments),
     Status(status::Arguments),
     Services(services::Arguments),
     Backends(backends::Arguments),
@@ -78,6 +85,9 @@ pub fn main() -> ExitCode {
     let ended = match &verb {
         Verb::Run(arguments) => run::run(arguments, control),
         Verb::Check(arguments) => check::run(arguments),
+        Verb::Plan(arguments) => plan::run(arguments, &client(control)),
+        Verb::Reload(arguments) => reload::run(arguments, &client(control)),
+        Verb::Rollback(arguments) => rollback::run(arguments, &client(control)),
         Verb::Status(arguments) => status::run(arguments, &client(control)),
         Verb::Services(arguments) => services::run(arguments, &client(control)),
         Verb::Backends(arguments) => backends::run(arguments, &client(control)),

@@ -26,6 +26,7 @@ mod parse;
 mod places;
 mod raw;
 mod read;
+mod record;
 mod render;
 mod resolve;
 mod schema;
@@ -43,6 +44,7 @@ pub use self::{
     diagnostic::{Code, Diagnostic, Related, Severity},
     files::{Disk, Files, MatchError},
     places::{Item, Places},
+    record::{Recorded, record},
     render::{Palette, render},
     source::Excerpt,
 };

@@ -6,9 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{
-    AgentView, ExceptionsView, InterfaceView, PoolView, Problem, Readiness, ServiceView, SlotsView,
-    Snapshot, problems,
+use crate::{
+    changes::Changes,
+    config::{Diagnostic, Report},
+    stats::{
+        AgentView, ExceptionsView, InterfaceView, PoolView, Problem, Readiness, ServiceView,
+        SlotsView, Snapshot, problems,
+    },
 };
 
 /// The version of paths and bodies.
@@ -40,12 +44,37 @@ impl<T> Body<T> {
 pub(super) struct Any {
     pub(super) api: u32,
     pub(super) error: Option<String>,
+    #[serde(default)]
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 /// Why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Failure {
-    pub(super) error: String,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// In words.
+    pub error: String,
+    /// What is wrong with a configuration, one by one, if that is why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl From<String> for Refusal {
+    fn from(error: String) -> Self {
+        Self {
+            error,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&anyhow::Error> for Refusal {
+    fn from(error: &anyhow::Error) -> Self {
+        let report = error.downcast_ref::<Report>();
+        Self {
+            error: format!("{error:#}"),
+            diagnostics: report.map_or_else(Vec::new, |report| report.diagnostics.clone()),
+        }
+    }
 }
 
 /// `/api/v1/status`: is anything wrong, and what.
@@ -141,16 +170,36 @@ impl From<Snapshot> for Pools {
     }
 }
 
-/// What a client asks for.
+/// `/api/v1/reload`, `/api/v1/rollback` and `/api/v1/plan`: what changed, or would.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// It.
+    pub changes: Changes,
+}
+
+/// What a client asks for: something to read (GET), or something to be done (POST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     Status,
     Services,
     Backends,
+    /// Take the files as they are now.
+    Reload,
+    /// Go back to the configuration before.
+    Rollback,
+    /// Say what the files in the body, [`Recorded`](crate::config::Recorded), would change.
+    Plan,
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 3] = [Self::Status, Self::Services, Self::Backends];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Status,
+        Self::Services,
+        Self::Backends,
+        Self::Reload,
+        Self::Rollback,
+        Self::Plan,
+    ];
 
     /// Its path in this version.
     pub(super) fn path(self) -> String {
@@ -162,6 +211,9 @@ impl Resource {
             Self::Status => "status",
             Self::Services => "services",
             Self::Backends => "backends",
+            Self::Reload => "reload",
+            Self::Rollback => "rollback",
+            Self::Plan => "plan",
         }
     }
 }

@@ -7,15 +7,24 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Limited};
-use hyper::{Request, Response, body::Bytes, body::Incoming, client::conn::http1, header};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+    http::request::Builder,
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::api::{API, Any, Pools, Resource, Services, Status, VERSION, VERSION_HEADER};
+use super::api::{API, Any, Planned, Pools, Resource, Services, Status, VERSION, VERSION_HEADER};
+use crate::config::{Diagnostic, Recorded};
 
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Where the agent has something to do: a configuration of many backends takes it seconds.
+const PATIENCE_FOR_ACTIONS: Duration = Duration::from_secs(120);
 /// Bytes of a body. (A backend with its counters takes some 500.)
 const MOST_BODY: usize = 256 << 20;
 
@@ -45,10 +54,12 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Somebody listens and says nothing.
-    #[error("the agent at {} did not answer within {} s", .path.display(), PATIENCE.as_secs())]
+    #[error("the agent at {} did not answer within {} s", .path.display(), .patience.as_secs())]
     Silent {
         /// The socket.
         path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// The agent speaks another version.
     #[error(
@@ -91,6 +102,8 @@ pub enum Error {
         path: PathBuf,
         /// In its words.
         message: String,
+        /// What is wrong with a configuration, if that is why.
+        diagnostics: Vec<Diagnostic>,
     },
 }
 
@@ -116,17 +129,56 @@ impl Client {
         self.ask(Resource::Backends).await
     }
 
+    /// Has the agent take its configuration's files as they are now.
+    pub async fn reload(&self) -> Result<Planned, Error> {
+        self.post(Resource::Reload, String::new()).await
+    }
+
+    /// Has the agent go back to the configuration before.
+    pub async fn rollback(&self) -> Result<Planned, Error> {
+        self.post(Resource::Rollback, String::new()).await
+    }
+
+    /// What a configuration would change.
+    pub async fn plan(&self, recorded: &Recorded) -> Result<Planned, Error> {
+        let body = serde_json::to_string(recorded).map_err(|source| Error::Exchange {
+            path: self.path.clone(),
+            source: source.into(),
+        })?;
+        self.post(Resource::Plan, body).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, resource: Resource) -> Result<T, Error> {
+        self.exchange(Request::get(resource.path()), String::new(), PATIENCE)
+            .await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        body: String,
+    ) -> Result<T, Error> {
+        let request = Request::post(resource.path());
+        self.exchange(request, body, PATIENCE_FOR_ACTIONS).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: Builder,
+        body: String,
+        patience: Duration,
+    ) -> Result<T, Error> {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|error| Error::NoAgent {
                 path: self.path.clone(),
                 error,
             })?;
-        let answered = timeout(PATIENCE, exchange(stream, resource)).await;
+        let answered = timeout(patience, exchange(stream, request, body)).await;
         let (version, body) = answered
             .map_err(|_| Error::Silent {
                 path: self.path.clone(),
+                patience,
             })?
             .map_err(|source| Error::Exchange {
                 path: self.path.clone(),
@@ -159,7 +211,11 @@ impl Client {
             });
         }
         if let Some(message) = any.error {
-            return Err(Error::Refused { path, message });
+            return Err(Error::Refused {
+                path,
+                message,
+                diagnostics: any.diagnostics,
+            });
         }
         serde_json::from_slice(body).map_err(misunderstood)
     }
@@ -168,13 +224,14 @@ impl Client {
 /// One request; the version of who answered, if that is an agent, and the body.
 async fn exchange(
     stream: UnixStream,
-    resource: Resource,
+    request: Builder,
+    body: String,
 ) -> Result<(Option<String>, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(resource.path())
+    let request = request
         .header(header::HOST, "sluice")
         .header(header::CONNECTION, "close")
-        .body(String::new())?;
+        .body(body)?;
     let answered = async move {
         let mut sender = sender;
         let response = sender.send_request(request).await?;

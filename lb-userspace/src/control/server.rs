@@ -2,43 +2,89 @@
 
 use std::{future::Future, sync::Arc};
 
-use hyper::{Response, StatusCode, http::HeaderValue};
+use hyper::{Response, StatusCode, body::Bytes, http::HeaderValue};
 use serde::Serialize;
 
 use super::{
-    api::{self, Body, Failure, Pools, Resource, Services, Status, VERSION, VERSION_HEADER},
+    actions::{Action, Actions},
+    api::{
+        self, Body, Planned, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER,
+    },
     socket::Socket,
 };
 use crate::{
-    http::{self, Question},
-    stats::{Snapshot, Source},
+    http::{self, Method, Question},
+    stats::Source,
 };
 
+/// Bytes of a request's body: the files of a configuration of a hundred thousand backends have some ten million.
+const MOST_BODY: usize = 64 << 20;
+
 /// Answers clients until `stop` is done; then removes the socket.
-pub async fn serve(socket: Socket, source: Arc<dyn Source>, stop: impl Future<Output = ()> + Send) {
-    let answer = move |question: &Question| answer(question, &*source);
-    http::serve(socket, answer, stop).await;
+pub async fn serve(
+    socket: Socket,
+    source: Arc<dyn Source>,
+    actions: Actions,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let answer = move |question: &Question| answer(question, &*source, &actions);
+    http::serve(socket, MOST_BODY, answer, stop).await;
 }
 
-fn answer(question: &Question, source: &dyn Source) -> Response<String> {
+fn answer(question: &Question, source: &dyn Source, actions: &Actions) -> Response<String> {
     let mut response = match api::resource(&question.path) {
-        Err(error) => json(StatusCode::NOT_FOUND, Failure { error }),
-        Ok(_) if !question.reads => {
-            let error = "only GET and HEAD are served here".to_owned();
-            json(StatusCode::METHOD_NOT_ALLOWED, Failure { error })
-        }
-        Ok(resource) => found(resource, source.snapshot()),
+        Err(error) => json(StatusCode::NOT_FOUND, Refusal::from(error)),
+        Ok(resource) => asked(resource, question, source, actions),
     };
     let headers = response.headers_mut();
     headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
     response
 }
 
-fn found(resource: Resource, snapshot: Snapshot) -> Response<String> {
-    match resource {
-        Resource::Status => json(StatusCode::OK, Status::from(snapshot)),
-        Resource::Services => json(StatusCode::OK, Services::from(snapshot)),
-        Resource::Backends => json(StatusCode::OK, Pools::from(snapshot)),
+fn asked(
+    resource: Resource,
+    question: &Question,
+    source: &dyn Source,
+    actions: &Actions,
+) -> Response<String> {
+    match (resource, question.method) {
+        (Resource::Status, Method::Read) => json(StatusCode::OK, Status::from(source.snapshot())),
+        (Resource::Services, Method::Read) => {
+            json(StatusCode::OK, Services::from(source.snapshot()))
+        }
+        (Resource::Backends, Method::Read) => json(StatusCode::OK, Pools::from(source.snapshot())),
+        (Resource::Status | Resource::Services | Resource::Backends, _) => refused("GET, HEAD"),
+        (Resource::Reload, Method::Post) => done(Action::Reload, actions),
+        (Resource::Rollback, Method::Post) => done(Action::Rollback, actions),
+        (Resource::Plan, Method::Post) => plan(&question.body, actions),
+        (Resource::Reload | Resource::Rollback | Resource::Plan, _) => refused("POST"),
+    }
+}
+
+fn refused(methods: &'static str) -> Response<String> {
+    let error = format!("only {methods} is served here");
+    let refusal = json(StatusCode::METHOD_NOT_ALLOWED, Refusal::from(error));
+    http::allowing(refusal, methods)
+}
+
+fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
+    match serde_json::from_slice(body) {
+        Ok(recorded) => done(Action::Plan(Box::new(recorded)), actions),
+        Err(error) => {
+            let error = format!("the body holds no files of a configuration: {error}");
+            json(StatusCode::BAD_REQUEST, Refusal::from(error))
+        }
+    }
+}
+
+fn done(action: Action, actions: &Actions) -> Response<String> {
+    match actions.ask(action) {
+        Ok(Ok(changes)) => json(StatusCode::OK, Planned { changes }),
+        Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, refusal),
+        Err(unheard) => {
+            let refusal = Refusal::from(unheard.to_string());
+            json(StatusCode::SERVICE_UNAVAILABLE, refusal)
+        }
     }
 }
 
@@ -55,11 +101,25 @@ fn json(status: StatusCode, content: impl Serialize) -> Response<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::sample::{self, Fixed};
+    use crate::{
+        changes::{Change, Changes, Kind},
+        control::actions,
+        stats::sample::{self, Fixed},
+    };
 
-    fn ask(path: &str, reads: bool) -> Response<String> {
-        let path = path.into();
-        answer(&Question { path, reads }, &Fixed(sample::troubled()))
+    fn question(path: &str, method: Method, body: &str) -> Question {
+        Question {
+            path: path.into(),
+            method,
+            body: body.to_owned().into(),
+        }
+    }
+
+    /// Asks where nobody does anything.
+    fn ask(path: &str, method: Method) -> Response<String> {
+        let (actions, _) = actions::channel();
+        let question = question(path, method, "");
+        answer(&question, &Fixed(sample::troubled()), &actions)
     }
 
     /// The form of a body is a snapshot, and that is what the path answers.
@@ -69,7 +129,7 @@ mod tests {
         insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true}, {
             insta::assert_snapshot!(name, text);
         });
-        let response = ask(path, true);
+        let response = ask(path, Method::Read);
         assert_eq!(response.status(), StatusCode::OK);
         let answered: serde_json::Value = serde_json::from_str(response.body()).unwrap();
         assert_eq!(answered, serde_json::to_value(&body).unwrap());
@@ -85,7 +145,7 @@ mod tests {
 
     #[test]
     fn another_version_gets_an_error_that_any_client_can_read() {
-        let response = ask("/api/v2/status", true);
+        let response = ask("/api/v2/status", Method::Read);
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers()[VERSION_HEADER], VERSION);
         let any: api::Any = serde_json::from_str(response.body()).unwrap();
@@ -94,9 +154,60 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_changed_yet() {
-        let response = ask("/api/v1/status", false);
-        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(response.headers()[VERSION_HEADER], VERSION);
+    fn what_is_read_is_not_posted_and_what_is_done_is_not_read() {
+        for (path, method, allowed) in [
+            ("/api/v1/status", Method::Post, "GET, HEAD"),
+            ("/api/v1/reload", Method::Read, "POST"),
+            ("/api/v1/plan", Method::Other, "POST"),
+        ] {
+            let response = ask(path, method);
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(response.headers()["allow"], allowed);
+            assert_eq!(response.headers()[VERSION_HEADER], VERSION);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_done_and_answered() {
+        let (actions, mut requests) = actions::channel();
+        let added = Change {
+            name: "web".into(),
+            kind: Kind::Added,
+        };
+        let changes = Changes {
+            services: vec![added],
+            ..Changes::default()
+        };
+        let answers = [Ok(changes), Err("no".to_owned().into())];
+        let agent = std::thread::spawn(move || {
+            for answer in answers {
+                let (_, asker) = requests.blocking_recv().unwrap();
+                asker.tell(answer);
+            }
+        });
+        let reload = question("/api/v1/reload", Method::Post, "");
+        let ask = || answer(&reload, &Fixed(sample::healthy()), &actions);
+        let (first, second) = (ask(), ask());
+        agent.join().unwrap();
+        let third = ask();
+        let told = [&first, &second, &third].map(|r| (r.status().as_u16(), r.body().trim()));
+        let changes = r#"{"agent":[],"services":[{"name":"web","change":"added"}],"pools":[],"backends":[],"slots":[],"restart":[]}"#;
+        assert_eq!(
+            told,
+            [
+                (200, &*format!(r#"{{"api":1,"changes":{changes}}}"#)),
+                (422, r#"{"api":1,"error":"no"}"#),
+                (503, r#"{"api":1,"error":"the agent stops"}"#),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_of_no_files_is_refused() {
+        let (actions, _requests) = actions::channel();
+        let plan = question("/api/v1/plan", Method::Post, "services");
+        let response = answer(&plan, &Fixed(sample::healthy()), &actions);
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(response.body().contains("no files of a configuration"));
     }
 }

@@ -1,11 +1,10 @@
-//! A small HTTP/1.1 server for read-only answers, over TCP or a Unix socket: what the stats
-//! endpoint and the control socket share. It guards itself against slow and greedy clients; what a
-//! path answers is its caller's.
+//! A small HTTP/1.1 server, over TCP or a Unix socket: what the stats endpoint and the control socket
+//! share. It guards itself against slow and greedy clients; what a path answers is its caller's.
 
 mod listener;
 mod server;
 
-use hyper::{Response, StatusCode, header, http::HeaderValue};
+use hyper::{Response, StatusCode, body::Bytes, header, http::HeaderValue};
 
 pub(crate) use listener::Listener;
 pub(crate) use server::serve;
@@ -18,8 +17,21 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct Question {
     /// The path, without a query.
     pub(crate) path: String,
-    /// Whether it only wants to read (GET or HEAD).
-    pub(crate) reads: bool,
+    /// What it wants done there.
+    pub(crate) method: Method,
+    /// What it sends along: nothing, but with POST.
+    pub(crate) body: Bytes,
+}
+
+/// What a client wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// GET or HEAD: it only reads.
+    Read,
+    /// POST.
+    Post,
+    /// Anything else.
+    Other,
 }
 
 /// A response whose content type is known.
@@ -33,8 +45,12 @@ pub(crate) fn response(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
+    response
+}
+
+/// A response with the methods that its path takes.
+pub(crate) fn allowing(mut response: Response<String>, methods: &'static str) -> Response<String> {
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }

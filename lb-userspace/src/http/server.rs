@@ -1,12 +1,17 @@
 //! Accepts connections, reads requests, hands each question to a function and sends its answer.
 //!
 //! What a client can hold is limited: the number of connections, the size of a request's header,
-//! the time it takes to send it, and the life of a connection. Bodies are never read.
+//! the time it takes to send it, the size of a body (where none may be sent, none is read), and the life of a
+//! connection.
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -16,7 +21,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Listener, Question, TEXT, response};
+use super::{Listener, Method, Question, TEXT, response};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -34,9 +39,10 @@ const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is done; then finishes what is under way, within two seconds. `answer` may
-/// take its time: it runs on a thread for such work.
+/// take its time: it runs on a thread for such work. Bodies have up to `most_body` bytes.
 pub(crate) async fn serve<A>(
     listener: impl Listener,
+    most_body: usize,
     answer: A,
     stop: impl Future<Output = ()> + Send,
 ) where
@@ -60,7 +66,7 @@ pub(crate) async fn serve<A>(
                 Ok(stream) => {
                     let (answer, stopping) = (answer.clone(), stopping.clone());
                     connections.spawn(async move {
-                        connection(stream, answer, stopping).await;
+                        connection(stream, most_body, answer, stopping).await;
                         drop(place);
                     });
                 }
@@ -78,12 +84,16 @@ pub(crate) async fn serve<A>(
 }
 
 /// Serves one connection to its end. What goes wrong there is the client's affair.
-async fn connection<S, A>(stream: S, answer: Arc<A>, mut stopping: watch::Receiver<()>)
-where
+async fn connection<S, A>(
+    stream: S,
+    most_body: usize,
+    answer: Arc<A>,
+    mut stopping: watch::Receiver<()>,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
 {
-    let service = service_fn(|request| handle(request, answer.clone()));
+    let service = service_fn(|request| handle(request, most_body, answer.clone()));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
@@ -102,20 +112,59 @@ where
 
 async fn handle<A>(
     request: Request<Incoming>,
+    most_body: usize,
     answer: Arc<A>,
 ) -> Result<Response<String>, Infallible>
 where
     A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
 {
-    let question = Question {
-        path: request.uri().path().to_owned(),
-        reads: matches!(*request.method(), Method::GET | Method::HEAD),
+    let question = match question(request, most_body).await {
+        Ok(question) => question,
+        Err(refusal) => return Ok(refusal),
     };
     let answered = tokio::task::spawn_blocking(move || answer(&question)).await;
     Ok(answered.unwrap_or_else(|_| {
         let body = "this request failed inside the agent\n".to_owned();
         response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body)
     }))
+}
+
+/// What a request asks, or why it is not read.
+async fn question(
+    request: Request<Incoming>,
+    most_body: usize,
+) -> Result<Question, Response<String>> {
+    let path = request.uri().path().to_owned();
+    let method = match *request.method() {
+        hyper::Method::GET | hyper::Method::HEAD => Method::Read,
+        hyper::Method::POST => Method::Post,
+        _ => Method::Other,
+    };
+    let body = match method {
+        Method::Post if most_body > 0 => {
+            let body = Limited::new(request.into_body(), most_body).collect();
+            body.await
+                .map_err(|error| unread(&*error, most_body))?
+                .to_bytes()
+        }
+        Method::Read | Method::Post | Method::Other => Bytes::new(),
+    };
+    Ok(Question { path, method, body })
+}
+
+/// Says why a body was not read to its end.
+fn unread(error: &(dyn std::error::Error + 'static), most_body: usize) -> Response<String> {
+    let (status, why) = match error.is::<LengthLimitError>() {
+        true => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body has {most_body} bytes at most\n"),
+        ),
+        false => (
+            StatusCode::BAD_REQUEST,
+            format!("the body can't be read: {error}\n"),
+        ),
+    };
+    response(status, TEXT, why)
 }
 
 #[cfg(test)]
@@ -135,15 +184,20 @@ mod tests {
         server: JoinHandle<()>,
     }
 
+    const MOST_BODY: usize = 20;
+
     fn start() -> Running {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let echo = |question: &Question| {
-            let body = format!("{} {}\n", question.path, question.reads);
+            let sent = String::from_utf8_lossy(&question.body);
+            let body = format!("{} {:?} {sent}\n", question.path, question.method);
             response(StatusCode::OK, TEXT, body)
         };
-        let server = tokio::spawn(serve(listener, echo, async { drop(stopped.await) }));
+        let server = tokio::spawn(serve(listener, MOST_BODY, echo, async {
+            drop(stopped.await);
+        }));
         Running {
             folder,
             stop,
@@ -179,18 +233,31 @@ mod tests {
         let request = |method| format!("{method} /a?b=c HTTP/1.1\r\nconnection: close\r\n\r\n");
         let text = server.exchange(&request("GET")).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-        assert!(text.ends_with("\r\n\r\n/a true\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n/a Read \n"), "{text}");
         let text = server.exchange(&request("HEAD")).await;
         assert!(
-            text.contains("content-length: 8\r\n") && text.ends_with("\r\n\r\n"),
+            text.contains("content-length: 9\r\n") && text.ends_with("\r\n\r\n"),
             "{text}"
         );
-        assert!(
-            server
-                .exchange(&request("POST"))
-                .await
-                .ends_with("/a false\n")
-        );
+        let text = server.exchange(&request("DELETE")).await;
+        assert!(text.ends_with("\r\n\r\n/a Other \n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_up_to_their_limit() {
+        let server = start();
+        let post = |body: &str| {
+            let length = body.len();
+            format!(
+                "POST /a HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+        };
+        let text = server.exchange(&post("some words")).await;
+        assert!(text.ends_with("\r\n\r\n/a Post some words\n"), "{text}");
+        let text = server.exchange(&post(&"x".repeat(MOST_BODY))).await;
+        assert!(text.contains(" 200 OK"), "{text}");
+        let text = server.exchange(&post(&"x".repeat(MOST_BODY + 1))).await;
+        assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
     }
 
     #[tokio::test]
@@ -248,6 +315,6 @@ mod tests {
         let early = timeout(Duration::from_millis(50), late.read(&mut one)).await;
         assert!(early.is_err(), "answered though all places are taken");
         idle.clear();
-        assert!(read(late).await.ends_with("/late true\n"));
+        assert!(read(late).await.ends_with("/late Read \n"));
     }
 }

@@ -1,6 +1,9 @@
 //! A pool: backends, and how packets reach them.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -252,6 +255,15 @@ pub struct BackendAddress {
     pub ip: IpAddr,
     /// Its port; absent: the service's.
     pub port: Option<u16>,
+}
+
+impl fmt::Display for BackendAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
 }
 
 /// A backend's share of new flows, 0 to [`Weight::MAX`].

@@ -2,10 +2,12 @@
 //! what stands in them is `log`'s.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
+
+use crate::replace::replace;
 
 /// A table's log.
 #[derive(Debug)]
@@ -44,13 +46,7 @@ impl LogFile {
 
     /// Puts another text in its place, whole or not at all.
     pub(super) fn replace(&self, text: &str) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        File::open(folder)?.sync_all()
+        replace(&self.path, text)
     }
 
     /// Removes it.

@@ -188,6 +188,12 @@ impl Runner {
         tables.map(|(id, slots)| (id, slots.to_vec())).collect()
     }
 
+    /// The owner of each slot of a table now, by index.
+    pub fn owners(&self, table: TableId) -> Option<Vec<u32>> {
+        let slots = self.tables.get(&table)?.table.history().slots();
+        Some(slots.iter().map(|slot| slot.current()).collect())
+    }
+
     /// Which tables replace which.
     pub fn old_tables(&self, seed: [u64; 2]) -> BTreeMap<TableId, OldTable> {
         let replaced = self.tables.iter().filter_map(|(id, kept)| {

@@ -60,6 +60,26 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot, to| to.add(&[], snapshot.agent.started_unix_seconds),
     },
     Family {
+        name: "sluice_config_generation",
+        kind: Kind::Gauge,
+        help: "How many configurations the agent has taken since it was started.",
+        samples: |snapshot, to| to.add(&[], snapshot.agent.generation),
+    },
+    Family {
+        name: "sluice_config_last_reload_successful",
+        kind: Kind::Gauge,
+        help: "0 if the last reload or rollback failed, so that the configuration before is in use; else 1.",
+        samples: |snapshot, to| {
+            to.add(&[], u8::from(snapshot.agent.reload_error.is_none()));
+        },
+    },
+    Family {
+        name: "sluice_config_taken_time_seconds",
+        kind: Kind::Gauge,
+        help: "When the agent took the configuration in use, in seconds since 1970.",
+        samples: |snapshot, to| to.add(&[], snapshot.agent.taken_unix_seconds),
+    },
+    Family {
         name: "sluice_service_packets_total",
         kind: Kind::Counter,
         help: "Packets of a service: in from clients, out to clients (only where replies pass here).",

@@ -36,6 +36,7 @@ pub(crate) fn healthy() -> Snapshot {
             seed_fingerprint: "9f86d081".into(),
             warnings: Vec::new(),
             generation: 3,
+            taken_unix_seconds: 1_700_000_600,
             reload_error: None,
         },
         readiness: Readiness::Ready,

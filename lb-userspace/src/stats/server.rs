@@ -9,7 +9,10 @@ use super::{
     metrics,
     snapshot::{Readiness, Source},
 };
-use crate::http::{self, Question};
+use crate::http::{self, Method, Question};
+
+/// Bytes of a request's body: nothing is to be said here.
+const NO_BODY: usize = 0;
 
 /// Serves `/metrics`, `/healthz` and `/readyz` until `stop` is done.
 pub async fn serve(
@@ -18,13 +21,14 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send,
 ) {
     let answer = move |question: &Question| answer(question, &*source);
-    http::serve(listener, answer, stop).await;
+    http::serve(listener, NO_BODY, answer, stop).await;
 }
 
 fn answer(question: &Question, source: &dyn Source) -> Response<String> {
-    if !question.reads {
+    if question.method != Method::Read {
         let refusal = "this endpoint is read-only\n".to_owned();
-        return text(StatusCode::METHOD_NOT_ALLOWED, refusal);
+        let refusal = text(StatusCode::METHOD_NOT_ALLOWED, refusal);
+        return http::allowing(refusal, "GET, HEAD");
     }
     match question.path.as_str() {
         "/metrics" => {
@@ -53,14 +57,20 @@ fn text(status: StatusCode, body: String) -> Response<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::body::Bytes;
+
     use crate::stats::sample::{self, Fixed};
 
-    fn ask(path: &str, source: &Fixed) -> (u16, String) {
-        let question = Question {
+    fn question(path: &str, method: Method) -> Question {
+        Question {
             path: path.into(),
-            reads: true,
-        };
-        let response = answer(&question, source);
+            method,
+            body: Bytes::new(),
+        }
+    }
+
+    fn ask(path: &str, source: &Fixed) -> (u16, String) {
+        let response = answer(&question(path, Method::Read), source);
         (response.status().as_u16(), response.into_body())
     }
 
@@ -86,11 +96,8 @@ mod tests {
 
     #[test]
     fn it_is_read_only() {
-        let question = Question {
-            path: "/metrics".into(),
-            reads: false,
-        };
-        let response = answer(&question, &Fixed(sample::healthy()));
+        let posted = question("/metrics", Method::Post);
+        let response = answer(&posted, &Fixed(sample::healthy()));
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()["allow"], "GET, HEAD");
     }

@@ -96,6 +96,9 @@ pub struct AgentView {
     /// Counts the configurations that it has taken since it was started.
     #[serde(default)]
     pub generation: u64,
+    /// When it took the one in use, in seconds since 1970.
+    #[serde(default)]
+    pub taken_unix_seconds: u64,
     /// Why its last reload failed, if it did; then it works by the configuration before.
     #[serde(default)]
     pub reload_error: Option<String>,

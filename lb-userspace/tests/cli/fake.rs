@@ -9,13 +9,16 @@ use std::{
 };
 
 use lb_userspace::{
-    control,
+    changes::Changes,
+    config::{Disk, load},
+    control::{self, Action, Done, Refusal, Requests},
     stats::{Snapshot, Source},
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 
-/// The real control server, with a snapshot from a file. It stops with this.
+/// The real control server, with a snapshot from a file. It stops with this. Its configuration is `sluice.toml`
+/// in its folder; it has none before that.
 pub(crate) struct FakeAgent {
     folder: TempDir,
     _stop: oneshot::Sender<()>,
@@ -41,7 +44,11 @@ impl FakeAgent {
             control::bind(&folder.path().join("control.sock")).unwrap()
         };
         let stopped = async { drop(stopped.await) };
-        runtime.spawn(control::serve(socket, Arc::new(Fixed(snapshot)), stopped));
+        let (actions, requests) = control::channel();
+        let source = Arc::new(Fixed(snapshot));
+        runtime.spawn(control::serve(socket, source, actions, stopped));
+        let config = folder.path().join("sluice.toml");
+        thread::spawn(move || act(requests, &config));
         Self {
             folder,
             _stop: stop,
@@ -51,6 +58,30 @@ impl FakeAgent {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+/// Does what is asked.
+fn act(mut requests: Requests, config: &Path) {
+    let done = |action| -> Done {
+        let refused = |report| Refusal::from(&anyhow::Error::from(report));
+        match action {
+            Action::Reload => {
+                load(config, &Disk).map_err(refused)?;
+                Ok(Changes::default())
+            }
+            Action::Rollback => Err("there is no configuration before this one"
+                .to_owned()
+                .into()),
+            Action::Plan(next) => {
+                let used = load(config, &Disk).map_err(refused)?;
+                let next = next.load().map_err(refused)?;
+                Ok(Changes::between(&used.config, &next.config))
+            }
+        }
+    };
+    while let Some((action, asker)) = requests.blocking_recv() {
+        asker.tell(done(action));
     }
 }
 

@@ -31,7 +31,9 @@ address = "198.18.1.11:8080"
 #[test]
 fn help_of_every_verb() {
     let folder = tempfile::tempdir().unwrap();
-    for verb in ["", "run", "check", "status", "services", "backends"] {
+    for verb in [
+        "", "run", "check", "plan", "reload", "rollback", "status", "services", "backends",
+    ] {
         let words: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
         let ended = sluice(folder.path(), &words);
         assert_eq!(ended.code, 0, "{ended:?}");
@@ -152,6 +154,48 @@ fn listings_of_an_agent() {
         assert_eq!(ended.code, 0, "{words:?}: {ended:?}");
         assert_text(name, &ended.stdout);
     }
+}
+
+#[test]
+fn a_plan_of_files_that_the_agent_has_never_seen() {
+    let agent = FakeAgent::start();
+    fs::write(agent.folder().join("sluice.toml"), GOOD).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = agent.folder().join("control.sock");
+    let plan = |text: &str, more: &[&str]| {
+        fs::write(elsewhere.path().join("next.toml"), text).unwrap();
+        let words = ["plan", "next.toml", "--control", socket.to_str().unwrap()];
+        sluice(elsewhere.path(), &[&words, more].concat())
+    };
+    let ended = plan(GOOD, &[]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "nothing would change\n"));
+    let next = GOOD.to_owned() + "weight = 50\n";
+    let ended = plan(&next, &[]);
+    let expected = "~ backend web/web1: weight 100 → 50\n";
+    assert_eq!((ended.code, &*ended.stdout), (0, expected), "{ended:?}");
+    let ended = plan(&next, &["--output", "json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_text("plan_json", &ended.stdout);
+    let ended = plan(&GOOD.replace("pool = \"web\"", "pool = \"wbe\""), &[]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("next.toml:8"), "{ended:?}");
+}
+
+#[test]
+fn a_reload_that_the_agent_refuses_says_what_check_would() {
+    let agent = FakeAgent::start();
+    let file = agent.folder().join("sluice.toml");
+    fs::write(&file, GOOD).unwrap();
+    let ended = sluice(agent.folder(), &["reload"]);
+    assert_eq!((ended.code, &*ended.stdout), (0, "nothing has changed\n"));
+    fs::write(&file, GOOD.to_owned() + "wieght = 50\n").unwrap();
+    let ended = sluice(agent.folder(), &["reload"]);
+    assert_eq!((ended.code, &*ended.stdout), (1, ""));
+    assert_text("reload_refused", &ended.stderr);
+    let ended = sluice(agent.folder(), &["rollback"]);
+    let expected = "sluice: the agent at FOLDER/control.sock says: \
+                    there is no configuration before this one\n";
+    assert_eq!((ended.code, &*ended.stderr), (1, expected));
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Configurations that follow each other while the agent runs, or over a restart.
 
-use std::{fs, process::Command};
+use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sluice_tests::sluice::scrape;
 
-use super::{
-    binary,
-    site::{Site, tunnel},
-};
+use super::site::{Site, tunnel};
 
 /// Slots that go over to another backend, by family, and why they still do.
 fn moving(status: &Value) -> Option<Vec<(String, u64, String)>> {
@@ -34,12 +32,26 @@ fn generation(status: &Value) -> Option<u64> {
     status["agent"]["generation"].as_u64()
 }
 
-/// What `sluice status` prints.
-fn printed(site: &Site) -> Value {
-    let mut command = Command::new(binary());
-    command.args(["status", "--output", "json", "--control"]);
-    let printed = command.arg(site.sluice.control()).output().unwrap();
-    serde_json::from_slice(&printed.stdout).unwrap()
+/// What a verb prints as JSON.
+fn printed(site: &Site, verb: &str) -> Value {
+    let (status, printed, complained) = site.say(&[verb, "--output", "json"]);
+    assert_eq!(status, Some(0), "{complained}");
+    serde_json::from_str(&printed).unwrap()
+}
+
+/// What the verbs of configurations say of one that gives the third backend another weight.
+fn assert_weight_changed(said: &Value, from: &str, to: &str) {
+    let difference = json!({"key": "weight", "from": from, "to": to});
+    let backend =
+        json!({"name": "tunnel/backend3", "change": "changed", "differences": [difference]});
+    assert_eq!(said["changes"]["backends"], json!([backend]));
+    assert_eq!(said["changes"]["services"], json!([]));
+}
+
+/// A gauge of the agent's without labels.
+fn gauge(site: &Site, name: &str) -> f64 {
+    let metrics = scrape(&site.network().gateway).unwrap();
+    metrics.sum(name, &[]).unwrap()
 }
 
 #[test]
@@ -49,7 +61,7 @@ fn a_reload_that_fails_changes_nothing_and_is_shown() {
     site.assert_answered("tunnel", 20);
     let bad = good.replace("forward = \"ipip\"", "forward = \"pigeon\"");
     site.reload(&bad, |status| !status["agent"]["reload_error"].is_null());
-    let shown = printed(&site).to_string();
+    let shown = printed(&site, "status").to_string();
     assert!(shown.contains("pigeon"), "{shown}");
     assert!(site.sluice.log().contains("stays in use"));
     site.assert_answered("tunnel", 20);
@@ -94,4 +106,72 @@ fn what_moved_before_a_restart_moves_after_it() {
     site.restart(&uneven);
     assert_eq!(site.wait_for("moving slots", moving), before);
     site.assert_answered("tunnel", 20);
+}
+
+#[test]
+fn a_plan_says_exactly_what_a_reload_then_moves() {
+    let site = Site::start("reload-plan", &tunnel("1h", &[100; 3]), |_| {});
+    assert_eq!(printed(&site, "plan")["changes"]["slots"], json!([]));
+    site.write(&tunnel("1h", &[100, 100, 300]));
+    let planned = printed(&site, "plan");
+    assert_weight_changed(&planned, "100", "300");
+    let status = site.sluice.ask("/api/v1/status").unwrap();
+    assert_eq!(
+        (generation(&status), is_settled(&status)),
+        (Some(1), Some(()))
+    );
+
+    assert_eq!(printed(&site, "reload"), planned);
+    let moving = site.wait_for("moving slots", moving);
+    for (n, (family, slots, _)) in moving.into_iter().enumerate() {
+        let moved = &planned["changes"]["slots"][n];
+        assert_eq!(
+            (&moved["service"], &moved["family"]),
+            (&json!("tunnel"), &json!(family))
+        );
+        let share = moved["share"].as_f64().unwrap();
+        let status = site.sluice.ask("/api/v1/status").unwrap();
+        let phases = |phase: &str| status["unsettled"][n][phase].as_u64().unwrap();
+        let all = phases("settled") + phases("moving") + phases("mixed");
+        assert_eq!((share * all as f64).round() as u64, slots);
+        let least = moved["least"].as_f64().unwrap();
+        assert!(
+            least > 0.2 && least <= share && share < least + 0.1,
+            "{moved}"
+        );
+    }
+    site.assert_answered("tunnel", 20);
+}
+
+#[test]
+fn a_rollback_returns_to_the_configuration_before() {
+    let site = Site::start("reload-rollback", &tunnel("1h", &[100; 3]), |_| {});
+    let (status, _, complained) = site.say(&["rollback"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        complained.contains("no configuration before"),
+        "{complained}"
+    );
+    site.write(&tunnel("1h", &[100, 100, 300]));
+    printed(&site, "reload");
+
+    let bad = tunnel("1h", &[100; 3]).replace("forward = \"ipip\"", "forward = \"pigeon\"");
+    site.write(&bad);
+    let (status, _, complained) = site.say(&["reload"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        complained.contains("pigeon") && complained.contains("sluice.toml:"),
+        "{complained}"
+    );
+    assert_eq!(gauge(&site, "sluice_config_last_reload_successful"), 0.0);
+    assert_eq!(gauge(&site, "sluice_config_generation"), 2.0);
+
+    assert_weight_changed(&printed(&site, "rollback"), "300", "100");
+    let status = printed(&site, "status");
+    assert_eq!(generation(&status), Some(3));
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("rolled back"), "{problems}");
+    assert_eq!(gauge(&site, "sluice_config_last_reload_successful"), 1.0);
+    site.assert_answered("tunnel", 20);
+    assert_weight_changed(&printed(&site, "rollback"), "100", "300");
 }

@@ -6,6 +6,7 @@ use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -96,11 +97,26 @@ impl Site {
     /// Has the agent read another configuration, and waits until it has taken or refused it: until
     /// `done` says so of its status.
     pub(super) fn reload(&mut self, balancing: &str, done: impl Fn(&Value) -> bool) {
-        let file = self.surroundings.stage.folder().join("sluice.toml");
-        fs::write(file, text(&self.surroundings, balancing)).unwrap();
+        self.write(balancing);
         let pid = Pid::from_raw(i32::try_from(self.sluice.id()).unwrap());
         kill(pid, Signal::SIGHUP).unwrap();
         self.wait_for("the reload", |status| done(status).then_some(()));
+    }
+
+    /// Writes another configuration, which the agent does not read yet.
+    pub(super) fn write(&self, balancing: &str) {
+        let file = self.folder().join("sluice.toml");
+        fs::write(file, text(&self.surroundings, balancing)).unwrap();
+    }
+
+    /// What a verb of `sluice` answers about this agent: its exit status, what it prints, and what it complains of.
+    pub(super) fn say(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(binary());
+        command.args(words).arg("--control");
+        let output = command.arg(self.sluice.control()).output().unwrap();
+        let [printed, complained] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), printed, complained)
     }
 
     /// Waits until the agent's status has something.
