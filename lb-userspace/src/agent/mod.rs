@@ -227,7 +227,8 @@ impl Agent {
         recorded: &Recorded,
     ) -> anyhow::Result<()> {
         self.reconcile_first().await?;
-        self.attach(program)?;
+        Self::attach(program, &self.links)?;
+        self.detach_others(program)?;
         self.keep(recorded);
         let (stop, stopped) = watch::channel(());
         let (actions, requests) = control::channel();
@@ -259,26 +260,39 @@ impl Agent {
         self.reconcile()
     }
 
-    /// Attaches the program to all interfaces but VLAN devices: it finds their packets on those that they
-    /// lie over.
-    fn attach(&self, program: &mut Program) -> anyhow::Result<()> {
-        let devices = || self.links.iter().filter(|(_, link)| link.vlan.is_none());
-        for (name, _) in devices() {
+    /// Attaches the program to those of these interfaces that it is not attached to, but for VLAN devices: it
+    /// finds their packets on those that they lie over.
+    fn attach(program: &mut Program, links: &BTreeMap<String, Link>) -> anyhow::Result<()> {
+        let before: BTreeSet<u32> = program.attachments().iter().map(|a| a.ifindex).collect();
+        let devices = || {
+            let devices = links.iter().filter(|(_, link)| link.vlan.is_none());
+            devices.map(|(name, link)| (name.as_str(), link.ifindex))
+        };
+        for (name, _) in devices().filter(|(_, ifindex)| !before.contains(ifindex)) {
             turn_offloads_off(name)?;
         }
-        let attached =
-            program.attach(devices().map(|(name, link)| (name.as_str(), link.ifindex)))?;
-        for Attachment { name, mode, .. } in &attached {
+        for Attachment { name, mode, .. } in program.attach(devices())? {
             match mode {
                 Mode::Native => info!("attached to {name}, in the driver (native)"),
                 Mode::Generic(why) => {
-                    offload::turn_off_gro(name)?;
+                    offload::turn_off_gro(&name)?;
                     info!("{name}: generic-receive-offload is off now");
                     warn!("attached to {name}, in the stack (generic: slower), since: {why}");
                 }
             }
         }
-        let served = view::served(attached, &self.links);
+        Ok(())
+    }
+
+    /// Detaches the program from interfaces that are none of ours any more, and has the view show the others.
+    fn detach_others(&self, program: &mut Program) -> anyhow::Result<()> {
+        let is_ours = |ifindex| self.links.values().any(|link| link.ifindex == ifindex);
+        let others = program.attachments().into_iter();
+        for Attachment { name, .. } in others.filter(|a| !is_ours(a.ifindex)) {
+            info!("detached from {name}");
+        }
+        program.detach_all_but(is_ours)?;
+        let served = view::served(program.attachments(), &self.links);
         for Served { attachment, lower } in &served {
             if let Some(lower) = lower {
                 info!("{}: a VLAN device over {lower}", attachment.name);
@@ -488,8 +502,8 @@ impl Agent {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 // Log and view tell how it ended.
-                _ = hangup.recv() => drop(self.reload().await),
-                Some((action, asker)) = requests.recv() => asker.tell(self.act(action).await),
+                _ = hangup.recv() => drop(self.reload(program).await),
+                Some((action, asker)) = requests.recv() => asker.tell(self.act(program, action).await),
                 _ = tick.tick() => {
                     let time = swept.elapsed() >= steering::SWEEP;
                     if time {

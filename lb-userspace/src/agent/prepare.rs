@@ -105,7 +105,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         nat: has_nat(&config),
         nat_ranges: has_nat_ranges(&config),
         prefixes: has_prefixes(&config),
-        vlans: links.values().any(|link| link.vlan.is_some()),
+        vlans: has_vlans(&links),
         debug: config.agent.debug,
     };
     let seed_fingerprint = seed::fingerprint(&seed);
@@ -139,8 +139,13 @@ pub(super) fn has_prefixes(config: &Config) -> bool {
     listens.any(Listen::is_prefix)
 }
 
+/// Whether any of our devices is a VLAN device.
+pub(super) fn has_vlans(links: &BTreeMap<String, Link>) -> bool {
+    links.values().any(|link| link.vlan.is_some())
+}
+
 /// The configured interfaces.
-fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Link>> {
+pub(super) fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Link>> {
     let mut links = BTreeMap::new();
     for name in &config.agent.interfaces {
         let interface = network

@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::Path,
     time::Instant,
 };
 
@@ -15,15 +14,16 @@ use tracing::{error, info};
 
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
-    config::{Disk, Files, Recorded},
+    config::{Disk, Recorded},
     control::{Action, Done, Refusal},
+    kernel::Program,
     model::{self, Config, Family, PoolIndex, ServiceIndex},
-    state::{self, Hop, Ids, Inputs, Registry},
+    state::{self, Hop, Ids, Inputs, Link, Registry},
 };
 
 use super::{
     Agent, addresses,
-    prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes},
+    prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes, has_vlans},
     view::Configured,
 };
 
@@ -31,29 +31,34 @@ use super::{
 struct Next {
     registry: Registry,
     ids: Ids,
+    /// Our devices, by name.
+    links: Links,
     changes: Changes,
 }
 
+type Links = BTreeMap<String, Link>;
+
 impl Agent {
     /// Does what a client of the control socket asks for.
-    pub(super) async fn act(&mut self, action: Action) -> Done {
+    pub(super) async fn act(&mut self, program: &mut Program, action: Action) -> Done {
         let ended = match action {
-            Action::Reload => self.reload().await,
-            Action::Rollback => self.roll_back().await,
+            Action::Reload => self.reload(program).await,
+            Action::Rollback => self.roll_back(program).await,
             Action::Plan(files) => self.plan(&files).await,
         };
         ended.map_err(|error| Refusal::from(&error))
     }
 
     /// Reads the configuration again; what is wrong with it goes to the log and the view as well.
-    pub(super) async fn reload(&mut self) -> anyhow::Result<Changes> {
+    pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
         let path = self.view.agent.config.clone();
-        let taken = self.take(path.as_ref(), &Disk, None).await;
+        let checked = prepare::check(path.as_ref(), &Disk).await;
+        let taken = checked.and_then(|checked| self.take(program, checked));
         self.told(taken, "reload")
     }
 
     /// Goes back to the configuration before, as its files were then.
-    async fn roll_back(&mut self) -> anyhow::Result<Changes> {
+    async fn roll_back(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
         let Some(before) = self.kept.previous()? else {
             bail!("there is no configuration before this one");
         };
@@ -61,14 +66,18 @@ impl Agent {
             "rolled back: what is in use is not what {} says now, and a reload or a restart takes that",
             self.view.agent.config
         );
-        let taken = self.take(before.main(), &before, Some(warning)).await;
+        let checked = prepare::check(before.main(), &before).await;
+        let taken = checked.and_then(|mut checked| {
+            checked.warnings.push(warning);
+            self.take(program, checked)
+        });
         self.told(taken, "rollback")
     }
 
     /// What a configuration would change.
     async fn plan(&self, files: &Recorded) -> anyhow::Result<Changes> {
         let checked = prepare::check(files.main(), files).await?;
-        Ok(self.next(&checked.config)?.changes)
+        Ok(self.next(&checked)?.changes)
     }
 
     /// Has log and view tell how it ended.
@@ -87,32 +96,29 @@ impl Agent {
         taken
     }
 
-    /// Has a configuration take the place of the one in use.
-    async fn take(
-        &mut self,
-        path: &Path,
-        files: &impl Files,
-        warning: Option<String>,
-    ) -> anyhow::Result<Changes> {
-        let Checked {
-            config,
-            mut warnings,
-            recorded,
-            ..
-        } = prepare::check(path, files).await?;
+    /// Has a configuration take the place of the one in use. Interfaces that are new are attached to before
+    /// anything is written, since that may fail; their packets pass until the tables know them.
+    fn take(&mut self, program: &mut Program, checked: Checked) -> anyhow::Result<Changes> {
         let Next {
             registry,
             ids,
+            links,
             changes,
-        } = self.next(&config)?;
+        } = self.next(&checked)?;
         if let Some(key) = changes.restart.first() {
             bail!("{key} differs: that needs a restart of the agent");
         }
+        Self::attach(program, &links)?;
+        let Checked {
+            config,
+            warnings,
+            recorded,
+            ..
+        } = checked;
         let abandoned = ids.abandoned.clone();
         self.resolver.want(addresses(&config));
         let generation = self.view.configured().generation + 1;
-        self.registry = registry;
-        warnings.extend(warning);
+        (self.registry, self.links) = (registry, links);
         self.view.configure(Configured {
             config,
             ids,
@@ -120,6 +126,7 @@ impl Agent {
             generation,
         });
         self.reconcile()?;
+        self.detach_others(program)?;
         abandoned
             .into_iter()
             .for_each(|table| self.registry.release_table(table));
@@ -135,28 +142,33 @@ impl Agent {
     }
 
     /// Numbers a configuration, and says what it would change.
-    fn next(&self, config: &Config) -> anyhow::Result<Next> {
-        let before = self.view.configured();
+    fn next(&self, checked: &Checked) -> anyhow::Result<Next> {
+        let (before, config) = (self.view.configured(), &checked.config);
         let (registry, ids) = self.registry.assign(config)?;
+        let links = prepare::links(&checked.network, config)?;
         let mut changes = Changes::between(&before.config, config);
-        changes.restart = needs_restart(&before.config, config)
-            .map(str::to_owned)
-            .collect();
-        changes.slots = self.slots_moved(&before, config, &ids);
+        let restart = needs_restart((&before.config, &self.links), (config, &links));
+        changes.restart = restart.map(str::to_owned).collect();
+        changes.slots = self.slots_moved(&before, (config, &ids, &links));
         Ok(Next {
             registry,
             ids,
+            links,
             changes,
         })
     }
 
     /// The services of both configurations that have slots for their flows, where any of those move.
-    fn slots_moved(&self, before: &Configured, config: &Config, ids: &Ids) -> Vec<SlotsMoved> {
-        let hops = self.hops_of(&before.config, config);
+    fn slots_moved(
+        &self,
+        before: &Configured,
+        (config, ids, links): (&Config, &Ids, &Links),
+    ) -> Vec<SlotsMoved> {
+        let hops = self.hops_of((&before.config, config), links);
         let inputs = Inputs {
             config,
             ids,
-            links: &self.links,
+            links,
             hops: &hops,
             hertz: self.hertz,
         };
@@ -206,10 +218,10 @@ impl Agent {
     }
 
     /// Next hops as they are now; addresses that nobody has asked for yet count as reachable.
-    fn hops_of(&self, before: &Config, after: &Config) -> BTreeMap<IpAddr, Hop> {
+    fn hops_of(&self, (before, after): (&Config, &Config), links: &Links) -> BTreeMap<IpAddr, Hop> {
         let mut hops = self.ways.hops(Instant::now());
         let known: BTreeSet<IpAddr> = addresses(before);
-        let Some(link) = self.links.values().next() else {
+        let Some(link) = links.values().next() else {
             return hops;
         };
         for address in addresses(after).difference(&known) {
@@ -237,9 +249,13 @@ fn lookup(
 }
 
 /// What differs that is fixed when the agent starts.
-fn needs_restart(before: &Config, after: &Config) -> impl Iterator<Item = &'static str> {
+fn needs_restart(
+    (before, links_before): (&Config, &Links),
+    (after, links_after): (&Config, &Links),
+) -> impl Iterator<Item = &'static str> {
     let model::Agent {
-        interfaces,
+        // Attached to and detached from by a reload.
+        interfaces: _,
         control,
         stats,
         state,
@@ -253,7 +269,6 @@ fn needs_restart(before: &Config, after: &Config) -> impl Iterator<Item = &'stat
     } = &before.agent;
     let agent = &after.agent;
     let keys = [
-        ("agent.interfaces", *interfaces != agent.interfaces),
         ("agent.control", *control != agent.control),
         ("agent.stats", *stats != agent.stats),
         ("agent.state", *state != agent.state),
@@ -270,6 +285,10 @@ fn needs_restart(before: &Config, after: &Config) -> impl Iterator<Item = &'stat
             *replies != agent.replies,
         ),
         ("agent.debug", *debug != agent.debug),
+        (
+            "the first or last VLAN device among agent.interfaces",
+            has_vlans(links_before) != has_vlans(links_after),
+        ),
         (
             "the first or last pool in nat mode",
             has_nat(before) != has_nat(after),

@@ -74,6 +74,18 @@ pub enum Error {
         /// The interface.
         name: String,
     },
+    /// An interface that comes to others can't be as they are.
+    #[error(
+        "the driver of interface {name} does not take the program ({error}), and no driver of the others \
+         passes packets on to such a one: that needs a restart of the agent, which then runs the program in \
+         the stack on all of them"
+    )]
+    NoDriverSupport {
+        /// The interface.
+        name: String,
+        /// The driver's answer.
+        error: String,
+    },
     /// Neither native nor generic XDP works on the interface.
     #[error("attaching to interface {name}: native: {native}; generic: {generic}")]
     Attach {

@@ -1,6 +1,6 @@
 //! The kernel's side: the packet program, its maps, and the devices that it runs on.
 //!
-//! - `program` loads it and attaches it;
+//! - `program` loads it, `attachments` says where it runs;
 //! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
 //!   without a kernel;
 //! - `exceptions` dumps and sweeps the flows that a change of slots recorded; `elements` has the
@@ -9,6 +9,7 @@
 //! - `mapped` is the one place that maps slot tables into memory, `wire` the one that tells aya
 //!   which types go over the line.
 
+mod attachments;
 mod counters;
 mod elements;
 mod error;
@@ -21,12 +22,13 @@ mod rings;
 mod tables;
 mod wire;
 
+pub use attachments::{Attachment, Mode};
 pub use counters::CounterReader;
 pub use error::Error;
 pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
-pub use program::{Attachment, Constants, Mode, OBJECT, Program, check_number, link_programs};
+pub use program::{Constants, OBJECT, Program, check_number, link_programs};
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};
 pub use wire::Wire;

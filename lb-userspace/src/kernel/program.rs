@@ -1,11 +1,11 @@
-//! Loading the packet program and attaching it to devices.
+//! Loading the packet program, and what it is loaded with.
 
 use std::time::{Duration, Instant};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, ProgramArray, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, xdp::XdpLinkId},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_log::EbpfLogger;
 use lb_common::abi::{
@@ -14,6 +14,7 @@ use lb_common::abi::{
 };
 
 use super::{
+    attachments::{Attachment, Attachments},
     counters::CounterReader,
     error::Error,
     exceptions::ExceptionTables,
@@ -64,41 +65,11 @@ impl Constants {
     }
 }
 
-/// How the program runs on a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the network stack: the driver's refusal, or why it was not asked to.
-    Generic(String),
-}
-
-/// A device that the program is attached to, until the program is dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// Its name.
-    pub name: String,
-    /// The kernel's number.
-    pub ifindex: u32,
-    /// How the program runs there.
-    pub mode: Mode,
-}
-
-impl Attachment {
-    fn new(name: &str, ifindex: u32, mode: Mode) -> Self {
-        let name = name.into();
-        Self {
-            name,
-            ifindex,
-            mode,
-        }
-    }
-}
-
 /// The loaded program. Dropped, it is detached from all devices.
 pub struct Program {
     ebpf: Ebpf,
     hertz: u32,
+    attachments: Attachments,
 }
 
 impl Program {
@@ -115,7 +86,11 @@ impl Program {
         let mut ebpf = load(constants, hertz)?;
         program(&mut ebpf, "clock")?.load()?;
         link_programs(&mut ebpf)?;
-        Ok(Self { ebpf, hertz })
+        Ok(Self {
+            ebpf,
+            hertz,
+            attachments: Attachments::default(),
+        })
     }
 
     /// Takes the tables out. They can be taken once.
@@ -160,39 +135,25 @@ impl Program {
         ProgramLog::new(log)
     }
 
-    /// Attaches the program to devices, given by name and the kernel's number: in their drivers if
-    /// all of them can, else in the stack on all of them. No driver passes frames on to a device
-    /// without driver support (`__xdp_enqueue`, kernel/bpf/devmap.c): they would vanish there,
-    /// uncounted. The stack passes them on to any.
+    /// Attaches the program to those of `devices` (name and the kernel's number) that it is not attached to,
+    /// to all or to none; returns those. Where it runs, the first ones decide: see [`Attachment`].
     pub fn attach<'a>(
         &mut self,
         devices: impl IntoIterator<Item = (&'a str, u32)>,
     ) -> Result<Vec<Attachment>, Error> {
         let xdp = program(&mut self.ebpf, "sluice")?;
-        let mut attached = Vec::new();
-        for (name, ifindex) in devices {
-            attached.push(attach(xdp, name, ifindex)?);
-        }
-        let is_generic = |(a, _): &&(Attachment, _)| a.mode != Mode::Native;
-        let generic = attached
-            .iter()
-            .find(is_generic)
-            .map(|(a, _)| a.name.clone());
-        let Some(generic) = generic else {
-            return Ok(attached.into_iter().map(|(a, _)| a).collect());
-        };
-        let alike = |(attachment, link): (Attachment, XdpLinkId)| match attachment.mode {
-            Mode::Generic(_) => Ok(attachment),
-            Mode::Native => {
-                xdp.detach(link)?;
-                let Attachment { name, ifindex, .. } = attachment;
-                let reason = format!(
-                    "no driver passes packets on to {generic}, which has no driver support"
-                );
-                attach_to_stack(xdp, &name, ifindex, reason).map(|(a, _)| a)
-            }
-        };
-        attached.into_iter().map(alike).collect()
+        self.attachments.add(xdp, devices)
+    }
+
+    /// Detaches the program from all devices but those that are wanted, by the kernel's number.
+    pub fn detach_all_but(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<(), Error> {
+        let xdp = program(&mut self.ebpf, "sluice")?;
+        self.attachments.remove_all_but(xdp, is_wanted)
+    }
+
+    /// The devices that the program is attached to.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        self.attachments.list()
     }
 
     /// Runs the program once on a frame, as `BPF_PROG_TEST_RUN` does.
@@ -226,33 +187,6 @@ pub fn check_number(name: &str, ifindex: u32) -> Result<(), Error> {
         ifindex,
         limit: MAX_IFINDEX,
     })
-}
-
-/// In the driver where that works, else in the stack.
-fn attach(xdp: &mut Xdp, name: &str, ifindex: u32) -> Result<(Attachment, XdpLinkId), Error> {
-    match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-        Ok(link) => Ok((Attachment::new(name, ifindex, Mode::Native), link)),
-        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
-        Err(error) => attach_to_stack(xdp, name, ifindex, why(&error)),
-    }
-}
-
-/// In the stack, for a reason.
-fn attach_to_stack(
-    xdp: &mut Xdp,
-    name: &str,
-    ifindex: u32,
-    reason: String,
-) -> Result<(Attachment, XdpLinkId), Error> {
-    match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
-        Ok(link) => Ok((Attachment::new(name, ifindex, Mode::Generic(reason)), link)),
-        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
-        Err(error) => Err(Error::Attach {
-            name: name.into(),
-            native: reason,
-            generic: why(&error),
-        }),
-    }
 }
 
 fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
@@ -370,18 +304,5 @@ fn read_clock(clock: &Xdp) -> Result<(Instant, u32), Error> {
         if before.elapsed() < PROMPT {
             return Ok((before, ticks));
         }
-    }
-}
-
-/// Another program holds the device.
-fn is_busy(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::SyscallError(e) if e.io_error.raw_os_error() == Some(libc::EBUSY))
-}
-
-/// The kernel's own words.
-fn why(error: &ProgramError) -> String {
-    match error {
-        ProgramError::SyscallError(e) => e.io_error.to_string(),
-        other => other.to_string(),
     }
 }

@@ -3,7 +3,12 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use sluice_tests::sluice::scrape;
+use sluice_tests::{
+    link::End,
+    programs::{Pass, interfaces_with_any},
+    services::INTERFACES,
+    sluice::scrape,
+};
 
 use super::site::{Site, tunnel};
 
@@ -174,4 +179,65 @@ fn a_rollback_returns_to_the_configuration_before() {
     assert_eq!(gauge(&site, "sluice_config_last_reload_successful"), 1.0);
     site.assert_answered("tunnel", 20);
     assert_weight_changed(&printed(&site, "rollback"), "100", "300");
+}
+
+#[test]
+fn interfaces_come_and_go_by_reload() {
+    let balancing = tunnel("1h", &[100; 3]);
+    let site = Site::start("reload-interfaces", &balancing, |network| {
+        for name in ["spare", "taken"] {
+            let link = format!("link add {name} type veth peer name {name}-end");
+            network.gateway.ip(&link).unwrap();
+        }
+    });
+    let gateway = &site.network().gateway;
+    let mut other = Pass::load().unwrap();
+    let taken = End {
+        namespace: gateway,
+        interface: "taken",
+    };
+    other.attach(taken).unwrap();
+    let attached = || interfaces_with_any(gateway).unwrap();
+    let before = attached();
+
+    // One that can't be attached to keeps all others from it.
+    site.write_with(
+        &[INTERFACES[0], INTERFACES[1], "spare", "taken"],
+        &balancing,
+    );
+    let (status, _, complained) = site.say(&["reload"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        complained.contains("taken has another XDP program"),
+        "{complained}"
+    );
+    assert_eq!(attached(), before);
+    assert_eq!(generation(&printed(&site, "status")), Some(1));
+
+    site.write_with(&[INTERFACES[0], INTERFACES[1], "spare"], &balancing);
+    let added = json!([{"key": "interfaces", "added": ["spare"], "removed": []}]);
+    assert_eq!(printed(&site, "plan")["changes"]["agent"], added);
+    assert_eq!(printed(&site, "reload")["changes"]["agent"], added);
+    assert_eq!(attached().len(), before.len() + 1);
+    // A link that goes up announces itself.
+    gateway.ip("link set spare up").unwrap();
+    gateway.ip("link set spare-end up").unwrap();
+    site.wait_for("packets on the new interface", |status| {
+        let mut interfaces = status["interfaces"].as_array()?.iter();
+        let spare = interfaces.find(|interface| interface["name"] == "spare")?;
+        (spare["received"].as_u64()? > 0).then_some(())
+    });
+    site.assert_answered("tunnel", 20);
+
+    site.write(&balancing);
+    printed(&site, "reload");
+    assert_eq!(attached(), before);
+    assert_eq!(
+        printed(&site, "status")["interfaces"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    site.assert_answered("tunnel", 20);
 }

@@ -105,8 +105,18 @@ impl Site {
 
     /// Writes another configuration, which the agent does not read yet.
     pub(super) fn write(&self, balancing: &str) {
-        let file = self.folder().join("sluice.toml");
-        fs::write(file, text(&self.surroundings, balancing)).unwrap();
+        self.write_text(&text(&self.surroundings, balancing));
+    }
+
+    /// The same with other interfaces.
+    pub(super) fn write_with(&self, interfaces: &[&str], balancing: &str) {
+        let configuration = self.surroundings.configuration();
+        let configuration = configuration.with("interfaces", format!("{interfaces:?}"));
+        self.write_text(&(configuration.agent() + "\n" + balancing));
+    }
+
+    fn write_text(&self, text: &str) {
+        fs::write(self.folder().join("sluice.toml"), text).unwrap();
     }
 
     /// What a verb of `sluice` answers about this agent: its exit status, what it prints, and what it complains of.
