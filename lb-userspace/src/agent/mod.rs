@@ -14,6 +14,7 @@
 //! configuration is read again, or the one before (`kept`) comes back (`reload`); one that fails leaves
 //! everything as it is.
 
+mod files;
 mod kept;
 mod prepare;
 mod reload;
@@ -54,6 +55,7 @@ use crate::{
     stats::{self, AgentView, Source},
 };
 
+use files::FileWatch;
 use kept::Kept;
 use prepare::Prepared;
 use steering::{Answering, Sweeper};
@@ -101,13 +103,12 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
         .with_context(|| format!("listening on the stats address {stats}"))?;
 
     let mut program = Program::load(&prepared.constants)?;
-    let recorded = prepared.recorded.clone();
     let mut agent = Agent::new(&mut program, prepared, &config, &control)?;
     let sockets = Sockets {
         control: socket,
         stats,
     };
-    let result = agent.serve(&mut program, signals, sockets, &recorded).await;
+    let result = agent.serve(&mut program, signals, sockets).await;
     // Also after a start that failed: the kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
     result.inspect(|()| info!("stopped"))
@@ -151,6 +152,9 @@ struct Agent {
     wanted: WantedNeighbours,
     log: ProgramLog,
     kept: Kept,
+    /// What the configuration's files said when they were last read.
+    seen: Recorded,
+    watch: FileWatch,
 }
 
 impl Agent {
@@ -215,6 +219,8 @@ impl Agent {
             wanted: program.take_wanted()?,
             log: program.take_log()?,
             kept,
+            seen: prepared.recorded,
+            watch: FileWatch::new().context("starting to watch files")?,
         })
     }
 
@@ -224,12 +230,12 @@ impl Agent {
         program: &mut Program,
         signals: Signals,
         Sockets { control, stats }: Sockets,
-        recorded: &Recorded,
     ) -> anyhow::Result<()> {
         self.reconcile_first().await?;
         Self::attach(program, &self.links)?;
         self.detach_others(program)?;
-        self.keep(recorded);
+        self.keep(&self.seen);
+        self.follow_files();
         let (stop, stopped) = watch::channel(());
         let (actions, requests) = control::channel();
         let source: Arc<dyn Source> = Arc::clone(&self.view) as _;
@@ -503,6 +509,10 @@ impl Agent {
                 _ = interrupt.recv() => return Ok(()),
                 // Log and view tell how it ended.
                 _ = hangup.recv() => drop(self.reload(program).await),
+                changed = self.watch.changed() => {
+                    changed.context("watching the configuration's files")?;
+                    self.files_changed(program).await;
+                }
                 Some((action, asker)) = requests.recv() => asker.tell(self.act(program, action).await),
                 _ = tick.tick() => {
                     let time = swept.elapsed() >= steering::SWEEP;

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::PathBuf,
     time::Instant,
 };
 
@@ -14,7 +15,7 @@ use tracing::{error, info};
 
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
-    config::{Disk, Recorded},
+    config::{self, Disk, Recorded},
     control::{Action, Done, Refusal},
     kernel::Program,
     model::{self, Config, Family, PoolIndex, ServiceIndex},
@@ -22,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    Agent, addresses,
+    Agent, addresses, files,
     prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes, has_vlans},
     view::Configured,
 };
@@ -53,8 +54,36 @@ impl Agent {
     pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
         let path = self.view.agent.config.clone();
         let checked = prepare::check(path.as_ref(), &Disk).await;
-        let taken = checked.and_then(|checked| self.take(program, checked));
+        let taken = checked.and_then(|checked| {
+            self.seen = checked.recorded.clone();
+            self.take(program, checked)
+        });
+        self.follow_files();
         self.told(taken, "reload")
+    }
+
+    /// Reads the configuration again if its files say something else than when they were last read, or if
+    /// that did not go well.
+    pub(super) async fn files_changed(&mut self, program: &mut Program) {
+        let path = &self.view.agent.config;
+        let is_seen = |said: Recorded| said == self.seen && !self.view.has_failed();
+        if config::record(path.as_ref(), &Disk).is_ok_and(|(_, said)| is_seen(said)) {
+            self.follow_files();
+            return;
+        }
+        info!("the files of the configuration have changed");
+        // Log and view tell how it ended.
+        drop(self.reload(program).await);
+    }
+
+    /// Watches the files of the configuration, if it says so.
+    pub(super) fn follow_files(&mut self) {
+        let paths: Vec<_> = match self.view.configured().config.agent.watch {
+            true => self.seen.paths().collect(),
+            false => Vec::new(),
+        };
+        let folders = files::folders(paths.iter().map(PathBuf::as_path));
+        self.watch.follow(&folders);
     }
 
     /// Goes back to the configuration before, as its files were then.
@@ -265,6 +294,8 @@ fn needs_restart(
         exceptions,
         exception_rate,
         replies,
+        // Followed by a reload.
+        watch: _,
         debug,
     } = &before.agent;
     let agent = &after.agent;

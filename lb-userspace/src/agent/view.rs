@@ -159,6 +159,11 @@ impl View {
         }
     }
 
+    /// Whether the last reload failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().reload_error.is_some()
+    }
+
     /// Takes note of what the tables hold now, and of the next hops that they were made from.
     pub(super) fn applied(&self, tables: &Tables, answering: Answering, hops: NextHops) {
         let shares = state::shares(&self.configured().ids, tables);

@@ -45,6 +45,7 @@ pub(super) fn agent(config: &Config) -> Keys {
         exceptions,
         exception_rate,
         replies,
+        watch,
         debug,
     } = &config.agent;
     let ReplyLimits {
@@ -71,6 +72,7 @@ pub(super) fn agent(config: &Config) -> Keys {
         ("icmp_rate_per_source", one(errors_per_source)),
         ("reset_rate", one(resets)),
         ("reset_rate_per_source", one(resets_per_source)),
+        ("watch", one(watch)),
         ("debug", one(debug)),
     ];
     keys.extend(access(config.access.as_ref()));

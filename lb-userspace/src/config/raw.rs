@@ -57,6 +57,7 @@ pub(super) struct Agent {
     pub icmp_rate_per_source: Option<ReplyRate>,
     pub reset_rate: Option<ReplyRate>,
     pub reset_rate_per_source: Option<ReplyRate>,
+    pub watch: Option<bool>,
     pub debug: Option<bool>,
 }
 
@@ -204,6 +205,7 @@ impl Table for Agent {
             icmp_rate_per_source: fields.or("icmp_rate_per_source", ReplyRate(20)),
             reset_rate: fields.or("reset_rate", ReplyRate(10_000)),
             reset_rate_per_source: fields.or("reset_rate_per_source", ReplyRate(200)),
+            watch: fields.or("watch", false),
             debug: fields.or("debug", false),
         }
     }

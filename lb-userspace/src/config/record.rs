@@ -45,6 +45,13 @@ impl Recorded {
         &self.main
     }
 
+    /// All of them, and the patterns that named them, as paths.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let folder = self.main.parent().unwrap_or(Path::new("")).to_owned();
+        let patterns = self.matches.keys().map(move |pattern| folder.join(pattern));
+        self.texts.keys().cloned().chain(patterns)
+    }
+
     /// Loads them as they were.
     pub fn load(&self) -> Result<Loaded, Report> {
         load(&self.main, self)

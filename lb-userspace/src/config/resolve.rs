@@ -65,6 +65,7 @@ fn agent(agent: &raw::Agent) -> Option<Agent> {
             resets: agent.reset_rate?.0,
             resets_per_source: agent.reset_rate_per_source?.0,
         },
+        watch: agent.watch?,
         debug: agent.debug?,
     })
 }

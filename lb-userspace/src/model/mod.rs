@@ -94,6 +94,8 @@ pub struct Agent {
     pub exception_rate: u32,
     /// Frames that may be made here: on one CPU, and towards one /24 or /64.
     pub replies: ReplyLimits,
+    /// Whether the configuration is read again when its files change.
+    pub watch: bool,
     /// Whether the program's own debug lines are compiled in.
     pub debug: bool,
 }

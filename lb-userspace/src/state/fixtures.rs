@@ -100,6 +100,7 @@ pub(crate) fn config() -> Config {
                 resets: 10_000,
                 resets_per_source: 200,
             },
+            watch: false,
             debug: false,
         },
         access: None,

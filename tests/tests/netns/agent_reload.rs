@@ -201,10 +201,8 @@ fn interfaces_come_and_go_by_reload() {
     let before = attached();
 
     // One that can't be attached to keeps all others from it.
-    site.write_with(
-        &[INTERFACES[0], INTERFACES[1], "spare", "taken"],
-        &balancing,
-    );
+    let interfaces = |more: &[&str]| format!("{:?}", [&INTERFACES, more].concat());
+    site.write_agent("interfaces", &interfaces(&["spare", "taken"]), &balancing);
     let (status, _, complained) = site.say(&["reload"]);
     assert_eq!(status, Some(1));
     assert!(
@@ -214,7 +212,7 @@ fn interfaces_come_and_go_by_reload() {
     assert_eq!(attached(), before);
     assert_eq!(generation(&printed(&site, "status")), Some(1));
 
-    site.write_with(&[INTERFACES[0], INTERFACES[1], "spare"], &balancing);
+    site.write_agent("interfaces", &interfaces(&["spare"]), &balancing);
     let added = json!([{"key": "interfaces", "added": ["spare"], "removed": []}]);
     assert_eq!(printed(&site, "plan")["changes"]["agent"], added);
     assert_eq!(printed(&site, "reload")["changes"]["agent"], added);
@@ -239,5 +237,41 @@ fn interfaces_come_and_go_by_reload() {
             .len(),
         2
     );
+    site.assert_answered("tunnel", 20);
+}
+
+#[test]
+fn files_that_change_are_read_again_where_that_is_wanted() {
+    let text = |weight| tunnel("1h", &[100, 100, weight]);
+    let site = Site::start("reload-watch", &text(100), |_| {});
+    let watched = |weight| {
+        site.write_agent("watch", "true", &text(weight));
+    };
+    watched(100);
+    printed(&site, "reload");
+    let taken = |wanted| {
+        site.wait_for("another configuration", |status| {
+            let clean = status["agent"]["reload_error"].is_null();
+            (clean && generation(status) == Some(wanted)).then_some(())
+        });
+    };
+    taken(2);
+    watched(300);
+    taken(3);
+    // One that can't be taken, and then what was there before.
+    site.write_agent("watch", "1", &text(300));
+    site.wait_for("the refusal", |status| {
+        let error = status["agent"]["reload_error"].as_str()?;
+        error.contains("watch").then_some(())
+    });
+    watched(300);
+    taken(4);
+    // A rollback stays until the files say something new.
+    assert_weight_changed(&printed(&site, "rollback"), "300", "100");
+    watched(300);
+    watched(200);
+    taken(6);
+    let shown = printed(&site, "backends").to_string();
+    assert!(shown.contains("\"weight\":200"), "{shown}");
     site.assert_answered("tunnel", 20);
 }

@@ -108,10 +108,9 @@ impl Site {
         self.write_text(&text(&self.surroundings, balancing));
     }
 
-    /// The same with other interfaces.
-    pub(super) fn write_with(&self, interfaces: &[&str], balancing: &str) {
-        let configuration = self.surroundings.configuration();
-        let configuration = configuration.with("interfaces", format!("{interfaces:?}"));
+    /// The same with another setting in `[agent]`, a TOML value.
+    pub(super) fn write_agent(&self, key: &'static str, value: &str, balancing: &str) {
+        let configuration = self.surroundings.configuration().with(key, value);
         self.write_text(&(configuration.agent() + "\n" + balancing));
     }
 

@@ -57,6 +57,7 @@ fn resolved() -> Config {
             resets: 10_000,
             resets_per_source: 200,
         },
+        watch: false,
         debug: false,
     };
     let listen = ["198.18.0.10:80/tcp", "[fd00:18::10]:80/tcp"];
