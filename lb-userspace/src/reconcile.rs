@@ -39,5 +39,5 @@ impl<K: KernelTables> Reconciler<K> {
 }
 
 #[cfg(test)]
-#[path = "reconcile_tests.rs"]
+#[path = "reconcile_tests/mod.rs"]
 mod tests;
