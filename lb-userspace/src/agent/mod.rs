@@ -308,8 +308,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Brings the tables to what configuration and next hops ask for now.
+    /// Brings the tables to what configuration and next hops ask for now. What fails is tried again at the next
+    /// tick, and shown until then.
     fn reconcile(&mut self) -> anyhow::Result<()> {
+        let written = self.try_reconcile();
+        let error = written.as_ref().err();
+        self.view.is_behind(error.map(|error| format!("{error:#}")));
+        written
+    }
+
+    fn try_reconcile(&mut self) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
         self.follow_sources(&snapshot);
         let configured = self.view.configured();
@@ -367,7 +375,7 @@ impl Agent {
         }
         let configured = self.view.configured();
         let grace = |address| configured.config.grace_at(address);
-        if self.ways.is_due(grace, now) {
+        if self.ways.is_due(grace, now) || self.view.behind().is_some() {
             self.reconcile()?;
         }
         self.show_slots();
@@ -531,7 +539,6 @@ impl Agent {
                 }
                 changed = self.hops.changed() => {
                     changed.context("the watch of next hops ended")?;
-                    // What fails now is tried again with the next change.
                     if let Err(error) = self.reconcile() {
                         error!("writing the tables: {error:#}");
                     }

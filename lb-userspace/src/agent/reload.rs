@@ -52,14 +52,14 @@ impl Agent {
 
     /// Reads the configuration again; what is wrong with it goes to the log and the view as well.
     pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
-        let path = self.view.agent.config.clone();
+        let (path, before) = (self.view.agent.config.clone(), self.generation());
         let checked = prepare::check(path.as_ref(), &Disk).await;
         let taken = checked.and_then(|checked| {
             self.seen = checked.recorded.clone();
             self.take(program, checked)
         });
         self.follow_files();
-        self.told(taken, "reload")
+        self.told(before, taken, "reload")
     }
 
     /// Reads the configuration again if its files say something else than when they were last read, or if
@@ -88,19 +88,25 @@ impl Agent {
 
     /// Goes back to the configuration before, as its files were then.
     async fn roll_back(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
-        let Some(before) = self.kept.previous()? else {
+        let before = self.generation();
+        let Some(previous) = self.kept.previous()? else {
             bail!("there is no configuration before this one");
         };
         let warning = format!(
             "rolled back: what is in use is not what {} says now, and a reload or a restart takes that",
             self.view.agent.config
         );
-        let checked = prepare::check(before.main(), &before).await;
+        let checked = prepare::check(previous.main(), &previous).await;
         let taken = checked.and_then(|mut checked| {
             checked.warnings.push(warning);
             self.take(program, checked)
         });
-        self.told(taken, "rollback")
+        self.told(before, taken, "rollback")
+    }
+
+    /// How many configurations were taken.
+    fn generation(&self) -> u64 {
+        self.view.configured().generation
     }
 
     /// What a configuration would change.
@@ -109,17 +115,23 @@ impl Agent {
         Ok(self.next(&checked)?.changes)
     }
 
-    /// Has log and view tell how it ended.
-    fn told(&self, taken: anyhow::Result<Changes>, what: &str) -> anyhow::Result<Changes> {
+    /// Has log and view tell how it ended, given how many configurations there had been before. One that was taken
+    /// may still have failed to be written: then the view has that.
+    fn told(
+        &self,
+        before: u64,
+        taken: anyhow::Result<Changes>,
+        what: &str,
+    ) -> anyhow::Result<Changes> {
         match &taken {
-            Ok(_) => {
-                let generation = self.view.configured().generation;
-                info!(generation, "{what}: another configuration is in use");
-                self.view.reloaded(Ok(generation));
-            }
-            Err(error) => {
+            Err(error) if self.generation() == before => {
                 error!("{what} failed, the configuration before stays in use: {error:#}");
                 self.view.reloaded(Err(format!("{error:#}")));
+            }
+            Ok(_) | Err(_) => {
+                let generation = self.generation();
+                info!(generation, "{what}: another configuration is in use");
+                self.view.reloaded(Ok(generation));
             }
         }
         taken
@@ -146,7 +158,7 @@ impl Agent {
         } = checked;
         let abandoned = ids.abandoned.clone();
         self.resolver.want(addresses(&config));
-        let generation = self.view.configured().generation + 1;
+        let generation = self.generation() + 1;
         (self.registry, self.links) = (registry, links);
         self.view.configure(Configured {
             config,

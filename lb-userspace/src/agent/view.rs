@@ -68,6 +68,8 @@ pub(super) struct Now {
     applied: bool,
     /// Why the last reload failed, if it did.
     reload_error: Option<String>,
+    /// Why the tables are not what they should be, if they are not.
+    behind: Option<String>,
     /// The number of the configuration that the tables follow.
     generation: u64,
     /// When it was taken, in seconds since 1970.
@@ -157,6 +159,16 @@ impl View {
             }
             Err(error) => now.reload_error = Some(error),
         }
+    }
+
+    /// Takes note of whether the tables are what they should be, and if not, why.
+    pub(super) fn is_behind(&self, error: Option<String>) {
+        self.lock().behind = error;
+    }
+
+    /// Why the tables are not what they should be, if they are not.
+    pub(super) fn behind(&self) -> Option<String> {
+        self.lock().behind.clone()
     }
 
     /// Whether the last reload failed.
@@ -384,12 +396,17 @@ impl Source for View {
             now: &now,
         };
         let pools = configured.config.pools.iter().enumerate();
+        let behind = |error| format!("the tables can't be written, which is tried again: {error}");
+        let behind = now.behind.as_ref().map(behind);
         Snapshot {
             agent: AgentView {
                 uptime_seconds: self.started.elapsed().as_secs(),
                 generation: now.generation,
                 taken_unix_seconds: now.taken,
-                warnings: configured.warnings.clone(),
+                warnings: behind
+                    .into_iter()
+                    .chain(configured.warnings.clone())
+                    .collect(),
                 reload_error: now.reload_error.clone(),
                 ..self.agent.clone()
             },
