@@ -9,7 +9,8 @@ use crate::{packages, workspace::Workspace};
 /// Install what is missing: BPF linker and sysroot under target/, and Debian packages
 ///
 /// The linker is installed by cargo into target/tools; `core` for the BPF target is compiled into
-/// target/bpf from the installed toolchain's own text. Packages (nginx-light, iproute2, ethtool) come from apt-get, by sudo unless this is root; no service is started.
+/// target/bpf from the installed toolchain's own text. Packages (nginx-light, iproute2, ethtool) come
+/// from apt-get, by sudo unless this is root; no service is started.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only what `cargo build` needs: no packages, no root

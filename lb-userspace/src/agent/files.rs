@@ -20,8 +20,44 @@ const QUIET: Duration = Duration::from_millis(500);
 /// Room for events, bytes: their names are not looked at, but the kernel gives none without room for them.
 const EVENTS: usize = 4096;
 
+/// The files of the configuration, watched or not; at first, they are not.
+#[derive(Default)]
+pub(super) struct Files(Option<FileWatch>);
+
+impl Files {
+    /// Watches the folders of these files and no others. What can't be watched is said, and left.
+    pub(super) fn follow(&mut self, files: Option<impl Iterator<Item = PathBuf>>) {
+        let Some(files) = files else {
+            self.0 = None;
+            return;
+        };
+        if self.0.is_none() {
+            match FileWatch::new() {
+                Ok(watch) => self.0 = Some(watch),
+                Err(error) => warn!("the configuration's files can't be watched: {error}"),
+            }
+        }
+        if let Some(watch) = &mut self.0 {
+            watch.follow(&folders(files));
+        }
+    }
+
+    /// Is done once something has happened in a folder, and then nothing for a while. Nothing is lost if it
+    /// is not waited for to the end.
+    pub(super) async fn changed(&mut self) {
+        if let Some(watch) = &mut self.0 {
+            match watch.changed().await {
+                Ok(()) => return,
+                Err(error) => warn!("the configuration's files are not watched any more: {error}"),
+            }
+            self.0 = None;
+        }
+        std::future::pending().await
+    }
+}
+
 /// Folders that are watched; none at first.
-pub(super) struct FileWatch {
+struct FileWatch {
     events: EventStream<[u8; EVENTS]>,
     watches: Watches,
     folders: BTreeMap<PathBuf, WatchDescriptor>,
@@ -31,7 +67,7 @@ pub(super) struct FileWatch {
 
 impl FileWatch {
     /// Watches nothing.
-    pub(super) fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let inotify = Inotify::init()?;
         Ok(Self {
             watches: inotify.watches(),
@@ -41,25 +77,34 @@ impl FileWatch {
         })
     }
 
-    /// Watches these folders and no others. One that is no more the folder that it was is watched anew;
-    /// one that can't be watched is left out, and said.
-    pub(super) fn follow(&mut self, folders: &BTreeSet<PathBuf>) {
+    /// Watches these folders and no others. What happened in a new one before counts as happening now. One that
+    /// is no more the folder that it was is watched anew.
+    fn follow(&mut self, folders: &BTreeSet<PathBuf>) {
         let is_left = |folder: &PathBuf, _: &mut WatchDescriptor| !folders.contains(folder);
-        for (_, descriptor) in self.folders.extract_if(.., is_left) {
-            // It may be gone, and its watch with it.
-            let _ = self.watches.remove(descriptor);
-        }
+        let mut left: Vec<_> = self
+            .folders
+            .extract_if(.., is_left)
+            .map(|(_, left)| left)
+            .collect();
         for folder in folders {
             match self.watches.add(folder, changes()) {
-                Ok(descriptor) => drop(self.folders.insert(folder.clone(), descriptor)),
+                Ok(descriptor) => {
+                    let before = self.folders.insert(folder.clone(), descriptor.clone());
+                    if before.as_ref() != Some(&descriptor) {
+                        self.due = Some(Instant::now() + QUIET);
+                        left.extend(before);
+                    }
+                }
                 Err(error) => warn!("{} can't be watched: {error}", folder.display()),
             }
         }
+        for descriptor in left {
+            // It may be gone, and its watch with it.
+            let _ = self.watches.remove(descriptor);
+        }
     }
 
-    /// Is done once something has happened in a folder, and then nothing for a while. Nothing is lost if it
-    /// is not waited for to the end.
-    pub(super) async fn changed(&mut self) -> io::Result<()> {
+    async fn changed(&mut self) -> io::Result<()> {
         loop {
             let due = self.due;
             let quiet = async {
@@ -95,13 +140,18 @@ fn changes() -> WatchMask {
         | WatchMask::MOVE_SELF
 }
 
-/// The folders of files, and of what they are links to.
-pub(super) fn folders<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
-    let both = files.flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()]);
-    let folders = both
-        .flatten()
-        .filter_map(|file| Some(file.parent()?.to_owned()));
-    folders.collect()
+/// The folders of files, of what they are links to, and of what patterns may name: of what is not there,
+/// where it would come to be.
+fn folders(files: impl Iterator<Item = PathBuf>) -> BTreeSet<PathBuf> {
+    let both = files.flat_map(|file| {
+        let real = file.canonicalize().ok();
+        [Some(file), real].into_iter().flatten()
+    });
+    let folder = |file: PathBuf| {
+        let mut folders = file.ancestors().skip(1);
+        folders.find(|folder| folder.is_dir()).map(Path::to_owned)
+    };
+    both.filter_map(folder).collect()
 }
 
 #[cfg(test)]
@@ -114,9 +164,11 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    fn watching(folder: &Path) -> FileWatch {
+    async fn watching(folder: &Path) -> FileWatch {
         let mut watch = FileWatch::new().unwrap();
-        watch.follow(&folders([folder.join("file").as_path()].into_iter()));
+        watch.follow(&folders([folder.join("file")].into_iter()));
+        // What happened before.
+        assert!(is_told(&mut watch).await);
         watch
     }
 
@@ -130,7 +182,7 @@ mod tests {
     async fn a_file_that_is_written_renamed_or_removed_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
-        let mut watch = watching(folder.path());
+        let mut watch = watching(folder.path()).await;
         fs::write(&file, "1").unwrap();
         assert!(is_told(&mut watch).await);
         fs::write(folder.path().join("other"), "2").unwrap();
@@ -148,7 +200,7 @@ mod tests {
         let file = folder.path().join("real");
         fs::write(&file, "1").unwrap();
         std::os::unix::fs::symlink(&file, links.path().join("file")).unwrap();
-        let mut watch = watching(links.path());
+        let mut watch = watching(links.path()).await;
         fs::write(&file, "2").unwrap();
         assert!(is_told(&mut watch).await);
     }
@@ -158,19 +210,32 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("conf");
         fs::create_dir(&folder).unwrap();
-        let mut watch = watching(&folder);
+        let mut watch = watching(&folder).await;
         fs::remove_dir(&folder).unwrap();
         assert!(is_told(&mut watch).await);
+        // Until it is there again, where it will be.
+        watch.follow(&folders([folder.join("file")].into_iter()));
+        assert!(is_told(&mut watch).await);
         fs::create_dir(&folder).unwrap();
-        watch.follow(&BTreeSet::from([folder.clone()]));
+        assert!(is_told(&mut watch).await);
+        watch.follow(&folders([folder.join("file")].into_iter()));
+        assert!(is_told(&mut watch).await);
         fs::write(folder.join("file"), "1").unwrap();
         assert!(is_told(&mut watch).await);
+    }
+
+    #[test]
+    fn patterns_of_folders_are_watched_where_folders_come_to_be() {
+        let parent = tempfile::tempdir().unwrap();
+        let pattern = parent.path().join("pools.d/*/pool.toml");
+        let found = folders([pattern].into_iter());
+        assert_eq!(found, BTreeSet::from([parent.path().to_owned()]));
     }
 
     #[tokio::test]
     async fn folders_that_are_not_asked_for_any_more_are_left() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = watching(folder.path());
+        let mut watch = watching(folder.path()).await;
         watch.follow(&BTreeSet::new());
         fs::write(folder.path().join("file"), "1").unwrap();
         assert!(timeout(2 * QUIET, watch.changed()).await.is_err());

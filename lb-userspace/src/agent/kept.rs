@@ -12,12 +12,12 @@ use crate::{config::Recorded, replace::replace};
 
 /// Both of them.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptConfigurations {
     current: PathBuf,
     previous: PathBuf,
 }
 
-impl Kept {
+impl KeptConfigurations {
     /// In a folder of the agent's state.
     pub(super) fn new(state: &Path) -> Self {
         let folder = state.join("configurations");
@@ -56,10 +56,10 @@ impl Kept {
     }
 }
 
-/// A file's text; `None` if there is no file.
+/// A file's text, damaged or not; `None` if there is no file.
 fn text_of(path: &Path) -> anyhow::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
@@ -81,10 +81,10 @@ mod tests {
         let main = folder.path().join("sluice.toml");
         let recorded = |weight: u32| {
             fs::write(&main, format!("{CONFIG}weight = {weight}\n")).unwrap();
-            config::record(&main, &Disk).unwrap().1
+            config::record(&main, &Disk).1
         };
         let [one, two, three] = [1, 2, 3].map(recorded);
-        let kept = Kept::new(&folder.path().join("state"));
+        let kept = KeptConfigurations::new(&folder.path().join("state"));
         assert_eq!(kept.previous().unwrap(), None);
         kept.took(&one).unwrap();
         kept.took(&one).unwrap();
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_damaged_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::new(folder.path());
+        let kept = KeptConfigurations::new(folder.path());
         fs::create_dir(folder.path().join("configurations")).unwrap();
         fs::write(&kept.previous, "x").unwrap();
         let error = format!("{:#}", kept.previous().unwrap_err());

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use lb_common::abi::Seed;
 use tokio::{
     net::TcpListener,
@@ -55,8 +55,8 @@ use crate::{
     stats::{self, AgentView, Source},
 };
 
-use files::FileWatch;
-use kept::Kept;
+use files::Files;
+use kept::KeptConfigurations;
 use prepare::Prepared;
 use steering::{Answering, Sweeper};
 use view::{Configured, Now, Served, View};
@@ -151,10 +151,10 @@ struct Agent {
     owners: state::Memo,
     wanted: WantedNeighbours,
     log: ProgramLog,
-    kept: Kept,
+    kept: KeptConfigurations,
     /// What the configuration's files said when they were last read.
     seen: Recorded,
-    watch: FileWatch,
+    files: Files,
 }
 
 impl Agent {
@@ -182,7 +182,7 @@ impl Agent {
             taken_unix_seconds: view::unix_seconds(),
             reload_error: None,
         };
-        let kept = Kept::new(&prepared.config.agent.state);
+        let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = prepared.constants.seed;
         let runner = slots::Runner::new(prepared.config.agent.state.join("slots"));
         let configured = Configured {
@@ -220,7 +220,7 @@ impl Agent {
             log: program.take_log()?,
             kept,
             seen: prepared.recorded,
-            watch: FileWatch::new().context("starting to watch files")?,
+            files: Files::default(),
         })
     }
 
@@ -277,15 +277,10 @@ impl Agent {
         for (name, _) in devices().filter(|(_, ifindex)| !before.contains(ifindex)) {
             turn_offloads_off(name)?;
         }
-        for Attachment { name, mode, .. } in program.attach(devices())? {
-            match mode {
-                Mode::Native => info!("attached to {name}, in the driver (native)"),
-                Mode::Generic(why) => {
-                    offload::turn_off_gro(&name)?;
-                    info!("{name}: generic-receive-offload is off now");
-                    warn!("attached to {name}, in the stack (generic: slower), since: {why}");
-                }
-            }
+        let attached = program.attach(devices())?;
+        if let Err(error) = attached.iter().try_for_each(settle_in) {
+            program.detach_all_but(|ifindex| before.contains(&ifindex))?;
+            return Err(error);
         }
         Ok(())
     }
@@ -308,12 +303,19 @@ impl Agent {
         Ok(())
     }
 
-    /// Brings the tables to what configuration and next hops ask for now. What fails is tried again at the next
-    /// tick, and shown until then.
+    /// Brings the tables to what configuration and next hops ask for now.
     fn reconcile(&mut self) -> anyhow::Result<()> {
         let written = self.try_reconcile();
-        let error = written.as_ref().err();
-        self.view.is_behind(error.map(|error| format!("{error:#}")));
+        self.up_to_date(written)
+    }
+
+    /// Takes note of whether the kernel has what it should. What it has not is tried again at the next tick, and
+    /// shown until then; until then nothing is done that counts on it.
+    fn up_to_date(&self, written: anyhow::Result<()>) -> anyhow::Result<()> {
+        let error = written.as_ref().err().map(|error| format!("{error:#}"));
+        if let Some(error) = self.view.falls_behind(error) {
+            error!("{error}");
+        }
         written
     }
 
@@ -358,10 +360,14 @@ impl Agent {
 
     /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
     fn tend(&mut self, program: &mut Program, time: bool) -> anyhow::Result<()> {
+        if self.view.behind().is_some() && self.catch_up(program).is_err() {
+            return Ok(());
+        }
         let exceptions = &self.exceptions;
         let now = Instant::now();
         if self.runner.advance(now, |id| exceptions.unrecorded(id))? {
-            self.write()?;
+            let written = self.write().map(drop).map_err(Into::into);
+            self.up_to_date(written)?;
         }
         if time && (self.runner.is_moving() || self.exceptions.used()? != [0, 0]) {
             self.sweep(program)?;
@@ -375,7 +381,7 @@ impl Agent {
         }
         let configured = self.view.configured();
         let grace = |address| configured.config.grace_at(address);
-        if self.ways.is_due(grace, now) || self.view.behind().is_some() {
+        if self.ways.is_due(grace, now) {
             self.reconcile()?;
         }
         self.show_slots();
@@ -400,7 +406,9 @@ impl Agent {
             &mut self.exceptions,
             &mut self.reconciler,
             &mut self.tables,
-        )?;
+        );
+        self.up_to_date(swept.as_ref().map(drop).map_err(|error| anyhow!("{error}")))?;
+        let swept = swept?;
         debug!(
             entries = swept.entries,
             deleted = swept.deleted,
@@ -517,10 +525,7 @@ impl Agent {
                 _ = interrupt.recv() => return Ok(()),
                 // Log and view tell how it ended.
                 _ = hangup.recv() => drop(self.reload(program).await),
-                changed = self.watch.changed() => {
-                    changed.context("watching the configuration's files")?;
-                    self.files_changed(program).await;
-                }
+                () = self.files.changed() => self.files_changed(program).await,
                 Some((action, asker)) = requests.recv() => asker.tell(self.act(program, action).await),
                 _ = tick.tick() => {
                     let time = swept.elapsed() >= steering::SWEEP;
@@ -584,6 +589,19 @@ fn usable(snapshot: &NextHops) -> BTreeMap<IpAddr, Hop> {
         ))
     });
     resolved.collect()
+}
+
+/// Says where the program runs on a device, and turns off what it may do before that.
+fn settle_in(Attachment { name, mode, .. }: &Attachment) -> anyhow::Result<()> {
+    match mode {
+        Mode::Native => info!("attached to {name}, in the driver (native)"),
+        Mode::Generic(why) => {
+            offload::turn_off_gro(name)?;
+            info!("{name}: generic-receive-offload is off now");
+            warn!("attached to {name}, in the stack (generic: slower), since: {why}");
+        }
+    }
+    Ok(())
 }
 
 /// Turns off what a device may do to packets before the program sees them.

@@ -8,7 +8,7 @@ use lb_common::abi::{RecordLimits, Seed, SourcePorts, Tag, Tags};
 use tracing::warn;
 
 use crate::{
-    config::{self, Diagnostic, Disk, Files, Recorded, Report, Severity},
+    config::{self, Diagnostic, Disk, Loaded, Recorded, Report, Severity},
     host_facts,
     kernel::{self, Constants},
     model::{Config, Forward, Listen, PoolIndex},
@@ -42,9 +42,8 @@ pub(super) struct Checked {
     pub(super) recorded: Recorded,
 }
 
-/// Reads a configuration and this host, and checks the one against the other.
-pub(super) async fn check(path: &Path, files: &impl Files) -> anyhow::Result<Checked> {
-    let (loaded, recorded) = config::record(path, files)?;
+/// Reads this host, and checks a configuration against it.
+pub(super) async fn check(loaded: Loaded, recorded: Recorded) -> anyhow::Result<Checked> {
     let network = Host::read().await.context("reading this host's network")?;
     let facts = host_facts::read(&network, &loaded.config).await?;
     let mut found = loaded.warnings;
@@ -65,8 +64,7 @@ pub(super) async fn check(path: &Path, files: &impl Files) -> anyhow::Result<Che
         Some(help) => format!("{}; `{help}`", found.message),
         None => found.message.clone(),
     };
-    let warnings: Vec<String> = found.iter().map(line).collect();
-    warnings.iter().for_each(|text| warn!("{text}"));
+    let warnings = found.iter().map(line).collect();
     Ok(Checked {
         config,
         warnings,
@@ -77,12 +75,14 @@ pub(super) async fn check(path: &Path, files: &impl Files) -> anyhow::Result<Che
 
 /// Everything that a start needs to know.
 pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
+    let (loaded, recorded) = config::record(path, &Disk);
     let Checked {
         config,
         warnings,
         network,
         recorded,
-    } = check(path, &Disk).await?;
+    } = check(loaded?, recorded).await?;
+    warnings.iter().for_each(|text| warn!("{text}"));
     let mut registry = Registry::default();
     registry.host_has(network.own_addresses());
     let (registry, ids) = registry.assign(&config)?;

@@ -5,27 +5,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::PathBuf,
     time::Instant,
 };
 
 use anyhow::bail;
 use lb_common::abi::TableId;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
-    control::{Action, Done, Refusal},
+    control::{Action, Done, Planned, Refusal},
     kernel::Program,
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
 };
 
 use super::{
-    Agent, addresses, files,
+    Agent, addresses,
     prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes, has_vlans},
-    view::Configured,
+    view::{self, Configured},
 };
 
 /// A configuration with its numbers, and what it changes beside the one in use.
@@ -45,29 +44,30 @@ impl Agent {
         let ended = match action {
             Action::Reload => self.reload(program).await,
             Action::Rollback => self.roll_back(program).await,
-            Action::Plan(files) => self.plan(&files).await,
+            Action::Plan(files) => self.plan(*files).await,
         };
         ended.map_err(|error| Refusal::from(&error))
     }
 
-    /// Reads the configuration again; what is wrong with it goes to the log and the view as well.
-    pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
-        let (path, before) = (self.view.agent.config.clone(), self.generation());
-        let checked = prepare::check(path.as_ref(), &Disk).await;
-        let taken = checked.and_then(|checked| {
-            self.seen = checked.recorded.clone();
-            self.take(program, checked)
-        });
-        self.follow_files();
-        self.told(before, taken, "reload")
+    /// Reads the configuration again; how that ends goes to the log and the view as well.
+    pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Planned> {
+        let path = self.view.agent.config.clone();
+        let (loaded, recorded) = config::record(path.as_ref(), &Disk);
+        self.seen = recorded.clone();
+        let checked = match loaded {
+            Ok(loaded) => prepare::check(loaded, recorded).await,
+            Err(report) => Err(report.into()),
+        };
+        let taken = checked.and_then(|checked| self.take(program, checked));
+        self.told(taken, "reload")
     }
 
     /// Reads the configuration again if its files say something else than when they were last read, or if
     /// that did not go well.
     pub(super) async fn files_changed(&mut self, program: &mut Program) {
         let path = &self.view.agent.config;
-        let is_seen = |said: Recorded| said == self.seen && !self.view.has_failed();
-        if config::record(path.as_ref(), &Disk).is_ok_and(|(_, said)| is_seen(said)) {
+        let (_, said) = config::record(path.as_ref(), &Disk);
+        if said == self.seen && !self.view.has_failed() {
             self.follow_files();
             return;
         }
@@ -78,17 +78,12 @@ impl Agent {
 
     /// Watches the files of the configuration, if it says so.
     pub(super) fn follow_files(&mut self) {
-        let paths: Vec<_> = match self.view.configured().config.agent.watch {
-            true => self.seen.paths().collect(),
-            false => Vec::new(),
-        };
-        let folders = files::folders(paths.iter().map(PathBuf::as_path));
-        self.watch.follow(&folders);
+        let watched = self.view.configured().config.agent.watch;
+        self.files.follow(watched.then(|| self.seen.paths()));
     }
 
     /// Goes back to the configuration before, as its files were then.
-    async fn roll_back(&mut self, program: &mut Program) -> anyhow::Result<Changes> {
-        let before = self.generation();
+    async fn roll_back(&mut self, program: &mut Program) -> anyhow::Result<Planned> {
         let Some(previous) = self.kept.previous()? else {
             bail!("there is no configuration before this one");
         };
@@ -96,50 +91,47 @@ impl Agent {
             "rolled back: what is in use is not what {} says now, and a reload or a restart takes that",
             self.view.agent.config
         );
-        let checked = prepare::check(previous.main(), &previous).await;
+        let checked = match previous.load() {
+            Ok(loaded) => prepare::check(loaded, previous).await,
+            Err(report) => Err(report.into()),
+        };
         let taken = checked.and_then(|mut checked| {
             checked.warnings.push(warning);
             self.take(program, checked)
         });
-        self.told(before, taken, "rollback")
-    }
-
-    /// How many configurations were taken.
-    fn generation(&self) -> u64 {
-        self.view.configured().generation
+        self.told(taken, "rollback")
     }
 
     /// What a configuration would change.
-    async fn plan(&self, files: &Recorded) -> anyhow::Result<Changes> {
-        let checked = prepare::check(files.main(), files).await?;
-        Ok(self.next(&checked)?.changes)
+    async fn plan(&self, recorded: Recorded) -> anyhow::Result<Planned> {
+        let checked = prepare::check(recorded.load()?, recorded).await?;
+        let changes = self.next(&checked)?.changes;
+        let warnings = checked.warnings;
+        Ok(Planned { changes, warnings })
     }
 
-    /// Has log and view tell how it ended, given how many configurations there had been before. One that was taken
-    /// may still have failed to be written: then the view has that.
-    fn told(
-        &self,
-        before: u64,
-        taken: anyhow::Result<Changes>,
-        what: &str,
-    ) -> anyhow::Result<Changes> {
+    /// Has log and view tell how it ended.
+    fn told(&mut self, taken: anyhow::Result<Planned>, what: &str) -> anyhow::Result<Planned> {
         match &taken {
-            Err(error) if self.generation() == before => {
+            Ok(Planned { warnings, .. }) => {
+                let generation = self.view.configured().generation;
+                info!(generation, "{what}: another configuration is in use");
+                warnings.iter().for_each(|text| warn!("{text}"));
+                self.view.reloaded(Ok(generation));
+            }
+            Err(error) => {
                 error!("{what} failed, the configuration before stays in use: {error:#}");
                 self.view.reloaded(Err(format!("{error:#}")));
             }
-            Ok(_) | Err(_) => {
-                let generation = self.generation();
-                info!(generation, "{what}: another configuration is in use");
-                self.view.reloaded(Ok(generation));
-            }
         }
+        self.follow_files();
         taken
     }
 
     /// Has a configuration take the place of the one in use. Interfaces that are new are attached to before
-    /// anything is written, since that may fail; their packets pass until the tables know them.
-    fn take(&mut self, program: &mut Program, checked: Checked) -> anyhow::Result<Changes> {
+    /// anything else, since that may fail; their packets pass until the tables know them. After that nothing
+    /// is refused any more: what can't be written is tried again.
+    fn take(&mut self, program: &mut Program, checked: Checked) -> anyhow::Result<Planned> {
         let Next {
             registry,
             ids,
@@ -150,29 +142,40 @@ impl Agent {
             bail!("{key} differs: that needs a restart of the agent");
         }
         Self::attach(program, &links)?;
+        let all = self.links.iter().chain(&links);
+        let all = all.map(|(name, link)| (name.clone(), *link)).collect();
+        self.view.serves(view::served(program.attachments(), &all));
         let Checked {
             config,
-            warnings,
+            mut warnings,
             recorded,
             ..
         } = checked;
-        let abandoned = ids.abandoned.clone();
         self.resolver.want(addresses(&config));
-        let generation = self.generation() + 1;
+        let generation = self.view.configured().generation + 1;
         (self.registry, self.links) = (registry, links);
         self.view.configure(Configured {
             config,
             ids,
-            warnings,
+            warnings: warnings.clone(),
             generation,
         });
-        self.reconcile()?;
-        self.detach_others(program)?;
-        abandoned
-            .into_iter()
-            .for_each(|table| self.registry.release_table(table));
         self.keep(&recorded);
-        Ok(changes)
+        if self.catch_up(program).is_err() {
+            warnings.extend(self.view.behind());
+        }
+        Ok(Planned { changes, warnings })
+    }
+
+    /// Brings the tables to the configuration in use, and lets go of what only the one before needed.
+    pub(super) fn catch_up(&mut self, program: &mut Program) -> anyhow::Result<()> {
+        self.reconcile()?;
+        let detached = self.detach_others(program);
+        self.up_to_date(detached)?;
+        for table in &self.view.configured().ids.abandoned {
+            self.registry.release_table(*table);
+        }
+        Ok(())
     }
 
     /// Keeps the configuration in use for a rollback. That it can't be kept is no reason not to use it.
@@ -214,7 +217,7 @@ impl Agent {
             hertz: self.hertz,
         };
         let desired = state::desired(inputs, &mut self.owners.clone());
-        let tracked = config.tracked();
+        let (tracked_before, tracked) = (before.config.tracked(), config.tracked());
         let mut moved = Vec::new();
         for (n, service) in config.services.iter().enumerate() {
             let mut services = before.config.services.iter();
@@ -248,7 +251,7 @@ impl Agent {
                     moved.push(SlotsMoved {
                         service: service.name.clone(),
                         family,
-                        tracked: tracked[n].is_some(),
+                        tracked: tracked_before[was].is_some() && tracked[n].is_some(),
                         share,
                         least,
                     });

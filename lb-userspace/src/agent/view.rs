@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -89,18 +90,24 @@ pub(super) struct Served {
 pub(super) fn served(attached: Vec<Attachment>, links: &BTreeMap<String, Link>) -> Vec<Served> {
     let on = |ifindex: u32| attached.iter().find(|a| a.ifindex == ifindex);
     let served = links.iter().filter_map(|(name, link)| {
-        let Some(vlan) = link.vlan else {
-            let (attachment, lower) = (on(link.ifindex)?.clone(), None);
-            return Some(Served { attachment, lower });
-        };
-        let below = on(vlan.bottom)?;
-        let attachment = Attachment {
+        // It may have been renamed since it was attached to.
+        let named = |mode| Attachment {
             name: name.clone(),
             ifindex: link.ifindex,
-            mode: below.mode.clone(),
+            mode,
         };
-        let lower = Some(below.name.clone());
-        Some(Served { attachment, lower })
+        let Some(vlan) = link.vlan else {
+            let mode = on(link.ifindex)?.mode.clone();
+            return Some(Served {
+                attachment: named(mode),
+                lower: None,
+            });
+        };
+        let below = on(vlan.bottom)?;
+        Some(Served {
+            attachment: named(below.mode.clone()),
+            lower: Some(below.name.clone()),
+        })
     });
     served.collect()
 }
@@ -161,9 +168,13 @@ impl View {
         }
     }
 
-    /// Takes note of whether the tables are what they should be, and if not, why.
-    pub(super) fn is_behind(&self, error: Option<String>) {
-        self.lock().behind = error;
+    /// Takes note of whether the tables are what they should be, and if not, why. Returns what there is to say
+    /// of it, if that is new.
+    pub(super) fn falls_behind(&self, error: Option<String>) -> Option<String> {
+        let behind = |error| format!("the tables can't be written, which is tried again: {error}");
+        let behind = error.map(behind);
+        let before = mem::replace(&mut self.lock().behind, behind.clone());
+        behind.filter(|now| before.as_ref() != Some(now))
     }
 
     /// Why the tables are not what they should be, if they are not.
@@ -396,17 +407,13 @@ impl Source for View {
             now: &now,
         };
         let pools = configured.config.pools.iter().enumerate();
-        let behind = |error| format!("the tables can't be written, which is tried again: {error}");
-        let behind = now.behind.as_ref().map(behind);
+        let warnings = now.behind.iter().chain(&configured.warnings);
         Snapshot {
             agent: AgentView {
                 uptime_seconds: self.started.elapsed().as_secs(),
                 generation: now.generation,
                 taken_unix_seconds: now.taken,
-                warnings: behind
-                    .into_iter()
-                    .chain(configured.warnings.clone())
-                    .collect(),
+                warnings: warnings.cloned().collect(),
                 reload_error: now.reload_error.clone(),
                 ..self.agent.clone()
             },

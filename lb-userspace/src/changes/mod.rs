@@ -109,7 +109,7 @@ impl Changes {
     }
 }
 
-/// Items by name: first what is new or different, in the order of the names, then what is gone.
+/// Items by name: first what is new or different, in the order of the configuration, then what is gone.
 fn changes(before: keys::Items, after: keys::Items) -> Vec<Change> {
     let mut before: BTreeMap<String, keys::Keys> = before.into_iter().collect();
     let mut changes = Vec::new();

@@ -23,7 +23,7 @@ pub struct SlotsMoved {
     pub service: String,
     /// Of which of its addresses.
     pub family: Family,
-    /// Whether its flows are recorded, so that those that are there stay where they are.
+    /// Whether its flows are recorded, and were before, so that those that are there stay where they are.
     pub tracked: bool,
     /// The share of its hash space that goes to another backend.
     pub share: f64,

@@ -33,6 +33,9 @@ pub(super) fn show(
     format: Format,
 ) -> Result<ExitCode> {
     let planned = answered.map_err(refused)?;
+    for warning in &planned.warnings {
+        eprintln!("warning: {warning}");
+    }
     match format {
         Format::Json => print_json(&Body::new(planned))?,
         Format::Table => print(&text(&planned.changes, tense, Look::of_stdout()))?,

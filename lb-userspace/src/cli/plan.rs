@@ -40,7 +40,8 @@ pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<ExitCode> {
         Some(file) => std::path::absolute(file).context("finding the configuration")?,
         None => wait(client.status())??.agent.config.into(),
     };
-    let (_, recorded) = config::record(&file, &Disk)?;
+    let (loaded, recorded) = config::record(&file, &Disk);
+    loaded?;
     show(
         wait(client.plan(&recorded))?,
         Tense::Would,

@@ -26,8 +26,8 @@ pub struct Recorded {
     matches: BTreeMap<String, Vec<PathBuf>>,
 }
 
-/// Loads a configuration, and returns what it was made from.
-pub fn record(path: &Path, files: &impl Files) -> Result<(Loaded, Recorded), Report> {
+/// Loads a configuration, and returns what was read for it, whether or not it can be used.
+pub fn record(path: &Path, files: &impl Files) -> (Result<Loaded, Report>, Recorded) {
     let recording = Recording {
         files,
         seen: RefCell::new(Recorded {
@@ -35,8 +35,8 @@ pub fn record(path: &Path, files: &impl Files) -> Result<(Loaded, Recorded), Rep
             ..Recorded::default()
         }),
     };
-    let loaded = load(path, &recording)?;
-    Ok((loaded, recording.seen.into_inner()))
+    let loaded = load(path, &recording);
+    (loaded, recording.seen.into_inner())
 }
 
 impl Recorded {
@@ -110,12 +110,23 @@ mod tests {
         std::fs::create_dir(folder.path().join("pools.d")).unwrap();
         std::fs::write(&main, MAIN).unwrap();
         std::fs::write(folder.path().join("pools.d/web.toml"), POOL).unwrap();
-        let (loaded, recorded) = record(&main, &Disk).unwrap();
+        let (loaded, recorded) = record(&main, &Disk);
+        let loaded = loaded.unwrap();
         assert_eq!(loaded.config.pools[0].backends.len(), 1);
         drop(folder);
         let text = serde_json::to_string(&recorded).unwrap();
         let read: Recorded = serde_json::from_str(&text).unwrap();
         assert_eq!(read, recorded);
         assert_eq!((read.main(), read.load().unwrap()), (&*main, loaded));
+    }
+
+    #[test]
+    fn what_is_wrong_was_read_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("sluice.toml");
+        std::fs::write(&main, "include = [\"more/*.toml\"]\nwrong").unwrap();
+        let (loaded, recorded) = record(&main, &Disk);
+        assert!(loaded.is_err());
+        assert_eq!(recorded.paths().next(), Some(main));
     }
 }

@@ -3,8 +3,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::Refusal;
-use crate::{changes::Changes, config::Recorded};
+use super::api::{Planned, Refusal};
+use crate::config::Recorded;
 
 /// How many clients may wait to be heard; more are told to come back.
 const MOST_WAITING: usize = 16;
@@ -21,7 +21,7 @@ pub enum Action {
 }
 
 /// What came of it.
-pub type Done = Result<Changes, Refusal>;
+pub type Done = Result<Planned, Refusal>;
 
 /// An action, and who waits for it.
 pub type Request = (Action, Asker);

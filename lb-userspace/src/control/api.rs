@@ -175,6 +175,9 @@ impl From<Snapshot> for Pools {
 pub struct Planned {
     /// It.
     pub changes: Changes,
+    /// What the operator should know of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What a client asks for: something to read (GET), or something to be done (POST).

@@ -1,24 +1,26 @@
 //! The agent's end of the control socket.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use hyper::{Response, StatusCode, body::Bytes, http::HeaderValue};
 use serde::Serialize;
 
 use super::{
     actions::{Action, Actions},
-    api::{
-        self, Body, Planned, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER,
-    },
+    api::{self, Body, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER},
     socket::Socket,
 };
 use crate::{
-    http::{self, Method, Question},
+    http::{self, Limits, Method, Question, Unread},
     stats::Source,
 };
 
-/// Bytes of a request's body: the files of a configuration of a hundred thousand backends have some ten million.
-const MOST_BODY: usize = 64 << 20;
+const LIMITS: Limits = Limits {
+    // The files of a configuration of a hundred thousand backends have some ten million.
+    body: 16 << 20,
+    // Longer than the commands wait for what the agent has to do.
+    lifetime: Duration::from_secs(150),
+};
 
 /// Answers clients until `stop` is done; then removes the socket.
 pub async fn serve(
@@ -28,7 +30,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send,
 ) {
     let answer = move |question: &Question| answer(question, &*source, &actions);
-    http::serve(socket, MOST_BODY, answer, stop).await;
+    http::serve(socket, LIMITS, answer, stop).await;
 }
 
 fn answer(question: &Question, source: &dyn Source, actions: &Actions) -> Response<String> {
@@ -67,7 +69,11 @@ fn refused(methods: &'static str) -> Response<String> {
     http::allowing(refusal, methods)
 }
 
-fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
+fn plan(body: &Result<Bytes, Unread>, actions: &Actions) -> Response<String> {
+    let body = match body {
+        Ok(body) => body,
+        Err(unread) => return json(unread.status(), Refusal::from(unread.to_string())),
+    };
     match serde_json::from_slice(body) {
         Ok(recorded) => done(Action::Plan(Box::new(recorded)), actions),
         Err(error) => {
@@ -79,7 +85,7 @@ fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
 
 fn done(action: Action, actions: &Actions) -> Response<String> {
     match actions.ask(action) {
-        Ok(Ok(changes)) => json(StatusCode::OK, Planned { changes }),
+        Ok(Ok(planned)) => json(StatusCode::OK, planned),
         Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, refusal),
         Err(unheard) => {
             let refusal = Refusal::from(unheard.to_string());
@@ -111,7 +117,7 @@ mod tests {
         Question {
             path: path.into(),
             method,
-            body: body.to_owned().into(),
+            body: Ok(body.to_owned().into()),
         }
     }
 
@@ -178,7 +184,11 @@ mod tests {
             services: vec![added],
             ..Changes::default()
         };
-        let answers = [Ok(changes), Err("no".to_owned().into())];
+        let planned = api::Planned {
+            changes,
+            warnings: vec![],
+        };
+        let answers = [Ok(planned), Err("no".to_owned().into())];
         let agent = std::thread::spawn(move || {
             for answer in answers {
                 let (_, asker) = requests.blocking_recv().unwrap();
@@ -209,5 +219,10 @@ mod tests {
         let response = answer(&plan, &Fixed(sample::healthy()), &actions);
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert!(response.body().contains("no files of a configuration"));
+        let mut too_long = plan;
+        too_long.body = Err(Unread::TooLong(7));
+        let response = answer(&too_long, &Fixed(sample::healthy()), &actions);
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(response.body().starts_with("{\"api\":1,\"error\":"));
     }
 }

@@ -4,6 +4,8 @@
 mod listener;
 mod server;
 
+use std::time::Duration;
+
 use hyper::{Response, StatusCode, body::Bytes, header, http::HeaderValue};
 
 pub(crate) use listener::Listener;
@@ -20,7 +22,37 @@ pub(crate) struct Question {
     /// What it wants done there.
     pub(crate) method: Method,
     /// What it sends along: nothing, but with POST.
-    pub(crate) body: Bytes,
+    pub(crate) body: Result<Bytes, Unread>,
+}
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a body; of 0, none is read.
+    pub(crate) body: usize,
+    /// Of a connection. After that no further request is taken on it.
+    pub(crate) lifetime: Duration,
+}
+
+/// Why a body was not read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    /// It has more bytes than it may.
+    #[error("a body has {0} bytes at most")]
+    TooLong(usize),
+    /// The client broke off, or sent nonsense.
+    #[error("the body can't be read: {0}")]
+    Broken(String),
+}
+
+impl Unread {
+    /// What to answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken(_) => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 /// What a client wants done.

@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Listener, Method, Question, TEXT, response};
+use super::{Limits, Listener, Method, Question, TEXT, Unread, response};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -31,18 +31,16 @@ const MOST_HEADER: usize = 16 * 1024;
 const MOST_HEADER_LINES: usize = 64;
 /// From the first moment of waiting for a request to the end of its header.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// After that no further request is taken on a connection.
-const LIFETIME: Duration = Duration::from_secs(60);
 /// For what is under way when a connection's life or the server's ends.
 const GRACE: Duration = Duration::from_secs(2);
 /// Before another try when no connection can be accepted (such as with too many open files).
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is done; then finishes what is under way, within two seconds. `answer` may
-/// take its time: it runs on a thread for such work. Bodies have up to `most_body` bytes.
+/// take its time: it runs on a thread for such work.
 pub(crate) async fn serve<A>(
     listener: impl Listener,
-    most_body: usize,
+    limits: Limits,
     answer: A,
     stop: impl Future<Output = ()> + Send,
 ) where
@@ -66,7 +64,7 @@ pub(crate) async fn serve<A>(
                 Ok(stream) => {
                     let (answer, stopping) = (answer.clone(), stopping.clone());
                     connections.spawn(async move {
-                        connection(stream, most_body, answer, stopping).await;
+                        connection(stream, limits, answer, stopping).await;
                         drop(place);
                     });
                 }
@@ -86,14 +84,14 @@ pub(crate) async fn serve<A>(
 /// Serves one connection to its end. What goes wrong there is the client's affair.
 async fn connection<S, A>(
     stream: S,
-    most_body: usize,
+    limits: Limits,
     answer: Arc<A>,
     mut stopping: watch::Receiver<()>,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
 {
-    let service = service_fn(|request| handle(request, most_body, answer.clone()));
+    let service = service_fn(|request| handle(request, limits.body, answer.clone()));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
@@ -104,7 +102,7 @@ async fn connection<S, A>(
     tokio::select! {
         _ = served.as_mut() => return,
         _ = stopping.changed() => {}
-        () = sleep(LIFETIME) => {}
+        () = sleep(limits.lifetime) => {}
     }
     served.as_mut().graceful_shutdown();
     let _ = timeout(GRACE, served).await;
@@ -118,10 +116,7 @@ async fn handle<A>(
 where
     A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
 {
-    let question = match question(request, most_body).await {
-        Ok(question) => question,
-        Err(refusal) => return Ok(refusal),
-    };
+    let question = question(request, most_body).await;
     let answered = tokio::task::spawn_blocking(move || answer(&question)).await;
     Ok(answered.unwrap_or_else(|_| {
         let body = "this request failed inside the agent\n".to_owned();
@@ -129,11 +124,8 @@ where
     }))
 }
 
-/// What a request asks, or why it is not read.
-async fn question(
-    request: Request<Incoming>,
-    most_body: usize,
-) -> Result<Question, Response<String>> {
+/// What a request asks.
+async fn question(request: Request<Incoming>, most_body: usize) -> Question {
     let path = request.uri().path().to_owned();
     let method = match *request.method() {
         hyper::Method::GET | hyper::Method::HEAD => Method::Read,
@@ -142,29 +134,16 @@ async fn question(
     };
     let body = match method {
         Method::Post if most_body > 0 => {
-            let body = Limited::new(request.into_body(), most_body).collect();
-            body.await
-                .map_err(|error| unread(&*error, most_body))?
-                .to_bytes()
+            let body = Limited::new(request.into_body(), most_body).collect().await;
+            body.map(Collected::to_bytes)
+                .map_err(|error| match error.is::<LengthLimitError>() {
+                    true => Unread::TooLong(most_body),
+                    false => Unread::Broken(error.to_string()),
+                })
         }
-        Method::Read | Method::Post | Method::Other => Bytes::new(),
+        Method::Read | Method::Post | Method::Other => Ok(Bytes::new()),
     };
-    Ok(Question { path, method, body })
-}
-
-/// Says why a body was not read to its end.
-fn unread(error: &(dyn std::error::Error + 'static), most_body: usize) -> Response<String> {
-    let (status, why) = match error.is::<LengthLimitError>() {
-        true => (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body has {most_body} bytes at most\n"),
-        ),
-        false => (
-            StatusCode::BAD_REQUEST,
-            format!("the body can't be read: {error}\n"),
-        ),
-    };
-    response(status, TEXT, why)
+    Question { path, method, body }
 }
 
 #[cfg(test)]
@@ -184,18 +163,24 @@ mod tests {
         server: JoinHandle<()>,
     }
 
-    const MOST_BODY: usize = 20;
+    const LIMITS: Limits = Limits {
+        body: 20,
+        lifetime: Duration::from_secs(60),
+    };
 
     fn start() -> Running {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let echo = |question: &Question| {
-            let sent = String::from_utf8_lossy(&question.body);
+            let (status, sent) = match &question.body {
+                Ok(body) => (StatusCode::OK, String::from_utf8_lossy(body).into_owned()),
+                Err(unread) => (unread.status(), unread.to_string()),
+            };
             let body = format!("{} {:?} {sent}\n", question.path, question.method);
-            response(StatusCode::OK, TEXT, body)
+            response(status, TEXT, body)
         };
-        let server = tokio::spawn(serve(listener, MOST_BODY, echo, async {
+        let server = tokio::spawn(serve(listener, LIMITS, echo, async {
             drop(stopped.await);
         }));
         Running {
@@ -254,9 +239,9 @@ mod tests {
         };
         let text = server.exchange(&post("some words")).await;
         assert!(text.ends_with("\r\n\r\n/a Post some words\n"), "{text}");
-        let text = server.exchange(&post(&"x".repeat(MOST_BODY))).await;
+        let text = server.exchange(&post(&"x".repeat(LIMITS.body))).await;
         assert!(text.contains(" 200 OK"), "{text}");
-        let text = server.exchange(&post(&"x".repeat(MOST_BODY + 1))).await;
+        let text = server.exchange(&post(&"x".repeat(LIMITS.body + 1))).await;
         assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
     }
 
@@ -284,7 +269,7 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(started.elapsed() < 3 * LIFETIME);
+        assert!(started.elapsed() < 3 * LIMITS.lifetime);
     }
 
     #[tokio::test]

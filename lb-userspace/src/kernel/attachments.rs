@@ -46,12 +46,11 @@ impl Attachments {
         xdp: &mut Xdp,
         devices: impl IntoIterator<Item = (&'a str, u32)>,
     ) -> Result<Vec<Attachment>, Error> {
-        let mut devices = devices.into_iter().peekable();
+        let devices = devices.into_iter();
         let mut added = Self::default();
         let attached = match self.0.is_empty() {
-            true => added.first(xdp, devices.by_ref()),
+            true => added.first(xdp, devices),
             false => devices
-                .by_ref()
                 .filter(|(_, ifindex)| !self.0.contains_key(ifindex))
                 .try_for_each(|device| {
                     added.put(self.beside(xdp, device)?);

@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot};
+use super::snapshot::{
+    InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot,
+};
 use crate::{config::Severity, model::Forward};
 
 /// One thing that is wrong, or looks so.
@@ -135,11 +137,11 @@ fn next_hops(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
 }
 
 fn modes(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
-    let generic = snapshot
-        .interfaces
-        .iter()
-        // What is said of an interface holds for VLAN devices over it.
-        .filter(|interface| interface.mode == Mode::Generic && interface.lower.is_none());
+    // What is said of an interface holds for VLAN devices over it. What is counted for unknown ones
+    // (number 0) came by one that is on its way in or out of the configuration.
+    let is_one = |interface: &InterfaceView| interface.index != 0 && interface.lower.is_none();
+    let interfaces = snapshot.interfaces.iter();
+    let generic = interfaces.filter(move |one| is_one(one) && one.mode == Mode::Generic);
     generic.map(|interface| {
         let reason = interface
             .mode_reason
@@ -244,5 +246,15 @@ mod tests {
                 "service web: no backend of pool web answers for IPv6",
             ]
         );
+    }
+
+    #[test]
+    fn interfaces_that_nobody_knows_run_in_no_mode() {
+        let mut snapshot = sample::healthy();
+        snapshot.interfaces[0].mode = Mode::Generic;
+        let generic = |snapshot: &Snapshot| modes(snapshot).count();
+        assert_eq!(generic(&snapshot), 1);
+        snapshot.interfaces[0].index = 0;
+        assert_eq!(generic(&snapshot), 0);
     }
 }

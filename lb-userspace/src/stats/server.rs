@@ -1,6 +1,6 @@
 //! The stats endpoint: read-only, for monitoring.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use hyper::{Response, StatusCode};
 use tokio::net::TcpListener;
@@ -9,10 +9,13 @@ use super::{
     metrics,
     snapshot::{Readiness, Source},
 };
-use crate::http::{self, Method, Question};
+use crate::http::{self, Limits, Method, Question};
 
-/// Bytes of a request's body: nothing is to be said here.
-const NO_BODY: usize = 0;
+const LIMITS: Limits = Limits {
+    // Nothing is to be said here.
+    body: 0,
+    lifetime: Duration::from_secs(60),
+};
 
 /// Serves `/metrics`, `/healthz` and `/readyz` until `stop` is done.
 pub async fn serve(
@@ -21,7 +24,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send,
 ) {
     let answer = move |question: &Question| answer(question, &*source);
-    http::serve(listener, NO_BODY, answer, stop).await;
+    http::serve(listener, LIMITS, answer, stop).await;
 }
 
 fn answer(question: &Question, source: &dyn Source) -> Response<String> {
@@ -65,7 +68,7 @@ mod tests {
         Question {
             path: path.into(),
             method,
-            body: Bytes::new(),
+            body: Ok(Bytes::new()),
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use lb_userspace::{
     changes::Changes,
     config::{Disk, load},
-    control::{self, Action, Done, Refusal, Requests},
+    control::{self, Action, Done, Planned, Refusal, Requests},
     stats::{Snapshot, Source},
 };
 use tempfile::TempDir;
@@ -68,7 +68,10 @@ fn act(mut requests: Requests, config: &Path) {
         match action {
             Action::Reload => {
                 load(config, &Disk).map_err(refused)?;
-                Ok(Changes::default())
+                Ok(Planned {
+                    changes: Changes::default(),
+                    warnings: vec!["all is not well".into()],
+                })
             }
             Action::Rollback => Err("there is no configuration before this one"
                 .to_owned()
@@ -76,7 +79,10 @@ fn act(mut requests: Requests, config: &Path) {
             Action::Plan(next) => {
                 let used = load(config, &Disk).map_err(refused)?;
                 let next = next.load().map_err(refused)?;
-                Ok(Changes::between(&used.config, &next.config))
+                Ok(Planned {
+                    changes: Changes::between(&used.config, &next.config),
+                    warnings: vec![],
+                })
             }
         }
     };

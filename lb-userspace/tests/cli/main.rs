@@ -188,6 +188,7 @@ fn a_reload_that_the_agent_refuses_says_what_check_would() {
     fs::write(&file, GOOD).unwrap();
     let ended = sluice(agent.folder(), &["reload"]);
     assert_eq!((ended.code, &*ended.stdout), (0, "nothing has changed\n"));
+    assert_eq!(ended.stderr, "warning: all is not well\n");
     fs::write(&file, GOOD.to_owned() + "wieght = 50\n").unwrap();
     let ended = sluice(agent.folder(), &["reload"]);
     assert_eq!((ended.code, &*ended.stdout), (1, ""));

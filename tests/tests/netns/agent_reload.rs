@@ -1,6 +1,6 @@
 //! Configurations that follow each other while the agent runs, or over a restart.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 use sluice_tests::{
@@ -230,12 +230,10 @@ fn interfaces_come_and_go_by_reload() {
     site.write(&balancing);
     printed(&site, "reload");
     assert_eq!(attached(), before);
-    assert_eq!(
-        printed(&site, "status")["interfaces"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
+    assert!(
+        !printed(&site, "status")["interfaces"]
+            .to_string()
+            .contains("spare")
     );
     site.assert_answered("tunnel", 20);
 }
@@ -269,6 +267,9 @@ fn files_that_change_are_read_again_where_that_is_wanted() {
     // A rollback stays until the files say something new.
     assert_weight_changed(&printed(&site, "rollback"), "300", "100");
     watched(300);
+    // Longer than it takes to be read.
+    thread::sleep(Duration::from_secs(2));
+    taken(5);
     watched(200);
     taken(6);
     let shown = printed(&site, "backends").to_string();
