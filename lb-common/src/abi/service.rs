@@ -91,6 +91,21 @@ impl<A: Address> ServiceKey<A> {
         }
     }
 
+    /// The address that it is of.
+    pub fn address(&self) -> A {
+        self.address
+    }
+
+    /// The port, network order.
+    pub fn port(&self) -> [u8; 2] {
+        self.port
+    }
+
+    /// The protocol, with the upper bit set where it is what answers from a backend's port; 0 in marks.
+    pub fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
     /// Where an entry of this key may lie. `salt` is the agent's choice: it takes another if the
     /// entries do not fit. Not keyed against an attacker: only the agent writes here.
     #[inline(always)]

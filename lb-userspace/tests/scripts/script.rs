@@ -1,0 +1,107 @@
+//! The form of a script, in which files lie one after the other (Go's txtar): words of what it shows, then
+//! sections, each behind a line `-- NAME --`. The section `steps` says what happens:
+//!
+//! ```text
+//! load FILE             the section becomes the configuration, and is applied
+//! refuse FILE ERROR     it is refused, with the text of the section ERROR; nothing is written
+//! reach ADDRESS …       next hops towards these are resolved, and applied
+//! lose ADDRESS …        they are not any more
+//! fail after N          N more operations go well, and the next one fails; then all do again
+//! dump SECTION          the tables are as the section says
+//! operations SECTION    what was done since the last time, one a line
+//! ```
+
+use std::{fmt, net::IpAddr};
+
+/// A script.
+pub(crate) struct Script {
+    about: String,
+    sections: Vec<(String, String)>,
+}
+
+/// Something that happens, or is looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Load(String),
+    Refuse(String, String),
+    Reach(Vec<IpAddr>),
+    Lose(Vec<IpAddr>),
+    FailAfter(usize),
+    Dump(String),
+    Operations(String),
+}
+
+impl Script {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut script = Self {
+            about: String::new(),
+            sections: Vec::new(),
+        };
+        for line in text.split_inclusive('\n') {
+            let name = line.trim_end().strip_prefix("-- ");
+            let name = name.and_then(|rest| rest.strip_suffix(" --"));
+            match (name, script.sections.last_mut()) {
+                (Some(name), _) => script.sections.push((name.to_owned(), String::new())),
+                (None, Some((_, section))) => section.push_str(line),
+                (None, None) => script.about.push_str(line),
+            }
+        }
+        if script.about.trim().is_empty() {
+            return Err("it does not say what it shows".into());
+        }
+        Ok(script)
+    }
+
+    /// A section's text; none is as good as an empty one.
+    pub(crate) fn section(&self, name: &str) -> &str {
+        let section = self.sections.iter().find(|(known, _)| known == name);
+        section.map_or("", |(_, text)| text)
+    }
+
+    pub(crate) fn replace(&mut self, name: &str, text: String) {
+        match self.sections.iter_mut().find(|(known, _)| known == name) {
+            Some((_, section)) => *section = text,
+            None => self.sections.push((name.to_owned(), text)),
+        }
+    }
+
+    /// The steps, counted from 1.
+    pub(crate) fn steps(&self) -> Result<Vec<(usize, Step)>, String> {
+        let lines = self.section("steps").lines();
+        let steps = lines.enumerate().map(|(n, line)| {
+            let step = step(line).ok_or_else(|| format!("no step: {line:?}"))?;
+            Ok((n + 1, step))
+        });
+        let steps: Vec<_> = steps.collect::<Result<_, String>>()?;
+        match steps.iter().any(|(_, step)| matches!(step, Step::Dump(_))) {
+            true => Ok(steps),
+            false => Err("nothing is looked at".into()),
+        }
+    }
+}
+
+fn step(line: &str) -> Option<Step> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let addresses = |words: &[&str]| {
+        let addresses = words.iter().map(|word| word.parse().ok());
+        addresses.collect::<Option<Vec<IpAddr>>>()
+    };
+    Some(match words.as_slice() {
+        ["load", file] => Step::Load((*file).into()),
+        ["refuse", file, error] => Step::Refuse((*file).into(), (*error).into()),
+        ["reach", some @ ..] => Step::Reach(addresses(some)?),
+        ["lose", some @ ..] => Step::Lose(addresses(some)?),
+        ["fail", "after", operations] => Step::FailAfter(operations.parse().ok()?),
+        ["dump", section] => Step::Dump((*section).into()),
+        ["operations", section] => Step::Operations((*section).into()),
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.about)?;
+        let mut sections = self.sections.iter();
+        sections.try_for_each(|(name, text)| write!(f, "-- {name} --\n{text}"))
+    }
+}
