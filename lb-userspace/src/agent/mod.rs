@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use lb_common::abi::Seed;
 use tokio::{
     net::TcpListener,
@@ -155,6 +155,8 @@ struct Agent {
     /// What the configuration's files said when they were last read.
     seen: Recorded,
     files: Files,
+    /// Whether something is left to write, or to let go of that only the configuration before needed.
+    unfinished: bool,
 }
 
 impl Agent {
@@ -221,6 +223,7 @@ impl Agent {
             kept,
             seen: prepared.recorded,
             files: Files::default(),
+            unfinished: false,
         })
     }
 
@@ -360,7 +363,8 @@ impl Agent {
 
     /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
     fn tend(&mut self, program: &mut Program, time: bool) -> anyhow::Result<()> {
-        if self.view.behind().is_some() && self.catch_up(program).is_err() {
+        let catches_up = self.unfinished || self.view.behind().is_some();
+        if catches_up && self.catch_up(program).is_err() {
             return Ok(());
         }
         let exceptions = &self.exceptions;
@@ -407,7 +411,8 @@ impl Agent {
             &mut self.reconciler,
             &mut self.tables,
         );
-        self.up_to_date(swept.as_ref().map(drop).map_err(|error| anyhow!("{error}")))?;
+        // Words may be settled that are not stored.
+        self.unfinished |= swept.is_err();
         let swept = swept?;
         debug!(
             entries = swept.entries,
@@ -535,7 +540,8 @@ impl Agent {
                     if let Err(error) = self.tend(program, time) {
                         error!("tending the slots: {error:#}");
                     }
-                    if flows_swept.elapsed() >= FLOW_SWEEP {
+                    let due = flows_swept.elapsed() >= FLOW_SWEEP;
+                    if due && self.view.behind().is_none() {
                         flows_swept = Instant::now();
                         if let Err(error) = self.sweep_flows(program) {
                             error!("sweeping flows: {error:#}");

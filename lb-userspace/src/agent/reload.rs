@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     Agent, addresses,
+    files::Files,
     prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes, has_vlans},
     view::{self, Configured},
 };
@@ -76,10 +77,17 @@ impl Agent {
         drop(self.reload(program).await);
     }
 
-    /// Watches the files of the configuration, if it says so.
+    /// Watches the files of the configuration, if it says so. While they can't be used, what was watched before
+    /// stays so: that is where they may be put right.
     pub(super) fn follow_files(&mut self) {
-        let watched = self.view.configured().config.agent.watch;
-        self.files.follow(watched.then(|| self.seen.paths()));
+        if !self.view.configured().config.agent.watch {
+            self.files = Files::default();
+            return;
+        }
+        self.files.follow(self.seen.paths());
+        if !self.view.has_failed() {
+            self.files.leave_others(self.seen.paths());
+        }
     }
 
     /// Goes back to the configuration before, as its files were then.
@@ -161,6 +169,7 @@ impl Agent {
             generation,
         });
         self.keep(&recorded);
+        self.unfinished = true;
         if self.catch_up(program).is_err() {
             warnings.extend(self.view.behind());
         }
@@ -175,6 +184,7 @@ impl Agent {
         for table in &self.view.configured().ids.abandoned {
             self.registry.release_table(*table);
         }
+        self.unfinished = false;
         Ok(())
     }
 

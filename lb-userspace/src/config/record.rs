@@ -45,11 +45,17 @@ impl Recorded {
         &self.main
     }
 
-    /// All of them, and the patterns that named them, as paths.
+    /// All of them, and the patterns that named them, as paths. The main file is one of them also where
+    /// it can't be read.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
         let folder = self.main.parent().unwrap_or(Path::new("")).to_owned();
         let patterns = self.matches.keys().map(move |pattern| folder.join(pattern));
-        self.texts.keys().cloned().chain(patterns)
+        let others = self.texts.keys().filter(|file| **file != self.main);
+        [&self.main]
+            .into_iter()
+            .chain(others)
+            .cloned()
+            .chain(patterns)
     }
 
     /// Loads them as they were.
@@ -127,6 +133,10 @@ mod tests {
         std::fs::write(&main, "include = [\"more/*.toml\"]\nwrong").unwrap();
         let (loaded, recorded) = record(&main, &Disk);
         assert!(loaded.is_err());
-        assert_eq!(recorded.paths().next(), Some(main));
+        assert_eq!(recorded.texts.len(), 1);
+        std::fs::remove_file(&main).unwrap();
+        let (loaded, recorded) = record(&main, &Disk);
+        assert!(loaded.is_err());
+        assert_eq!(recorded.paths().collect::<Vec<_>>(), [main]);
     }
 }

@@ -11,7 +11,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    http::{self, Limits, Method, Question, Unread},
+    http::{self, Limits, Method, Question},
     stats::Source,
 };
 
@@ -49,6 +49,10 @@ fn asked(
     source: &dyn Source,
     actions: &Actions,
 ) -> Response<String> {
+    let body = match &question.body {
+        Ok(body) => body,
+        Err(unread) => return json(unread.status(), Refusal::from(unread.to_string())),
+    };
     match (resource, question.method) {
         (Resource::Status, Method::Read) => json(StatusCode::OK, Status::from(source.snapshot())),
         (Resource::Services, Method::Read) => {
@@ -58,7 +62,7 @@ fn asked(
         (Resource::Status | Resource::Services | Resource::Backends, _) => refused("GET, HEAD"),
         (Resource::Reload, Method::Post) => done(Action::Reload, actions),
         (Resource::Rollback, Method::Post) => done(Action::Rollback, actions),
-        (Resource::Plan, Method::Post) => plan(&question.body, actions),
+        (Resource::Plan, Method::Post) => plan(body, actions),
         (Resource::Reload | Resource::Rollback | Resource::Plan, _) => refused("POST"),
     }
 }
@@ -69,11 +73,7 @@ fn refused(methods: &'static str) -> Response<String> {
     http::allowing(refusal, methods)
 }
 
-fn plan(body: &Result<Bytes, Unread>, actions: &Actions) -> Response<String> {
-    let body = match body {
-        Ok(body) => body,
-        Err(unread) => return json(unread.status(), Refusal::from(unread.to_string())),
-    };
+fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
     match serde_json::from_slice(body) {
         Ok(recorded) => done(Action::Plan(Box::new(recorded)), actions),
         Err(error) => {
@@ -110,6 +110,7 @@ mod tests {
     use crate::{
         changes::{Change, Changes, Kind},
         control::actions,
+        http::Unread,
         stats::sample::{self, Fixed},
     };
 

@@ -45,12 +45,12 @@ fn run(file: &PathBuf) -> Option<String> {
                 continue;
             }
             Step::Refuse(section, expected) => {
-                let before = dump::text(&host);
+                let before = host.tables();
                 let refused = host.load(script.section(&section));
                 let error = refused
                     .err()
                     .unwrap_or_else(|| panic!("{place}: it was taken"));
-                assert_eq!(dump::text(&host), before, "{place}: something was written");
+                assert_eq!(host.tables(), before, "{place}: something was written");
                 (expected, error.trim_end().to_owned() + "\n")
             }
             Step::Reach(addresses) => {

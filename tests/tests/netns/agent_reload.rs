@@ -264,14 +264,22 @@ fn files_that_change_are_read_again_where_that_is_wanted() {
     });
     watched(300);
     taken(4);
+    // None at all for a while.
+    fs::remove_file(site.folder().join("sluice.toml")).unwrap();
+    site.wait_for("the refusal", |status| {
+        let error = status["agent"]["reload_error"].as_str()?;
+        error.contains("can't read").then_some(())
+    });
+    watched(300);
+    taken(5);
     // A rollback stays until the files say something new.
     assert_weight_changed(&printed(&site, "rollback"), "300", "100");
     watched(300);
     // Longer than it takes to be read.
     thread::sleep(Duration::from_secs(2));
-    taken(5);
-    watched(200);
     taken(6);
+    watched(200);
+    taken(7);
     let shown = printed(&site, "backends").to_string();
     assert!(shown.contains("\"weight\":200"), "{shown}");
     site.assert_answered("tunnel", 20);
