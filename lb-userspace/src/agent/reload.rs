@@ -201,8 +201,7 @@ impl Agent {
         let (registry, ids) = self.registry.assign(config)?;
         let links = prepare::links(&checked.network, config)?;
         let mut changes = Changes::between(&before.config, config);
-        let restart = needs_restart((&before.config, &self.links), (config, &links));
-        changes.restart = restart.map(str::to_owned).collect();
+        changes.restart = needs_restart(&changes, (&before.config, &self.links), (config, &links));
         changes.slots = self.slots_moved(&before, (config, &ids, &links));
         Ok(Next {
             registry,
@@ -302,45 +301,22 @@ fn lookup(
     Some((*ids.tables.get(&(pool, family))?, prefix))
 }
 
-/// What differs that is fixed when the agent starts.
+/// Keys of `[agent]`, and of the lists beside it, that a reload follows.
+const FOLLOWED: [&str; 4] = ["interfaces", "watch", "access.allow", "access.deny"];
+
+/// What differs that is fixed when the agent starts; `changes` are those of the configuration.
 fn needs_restart(
+    changes: &Changes,
     (before, links_before): (&Config, &Links),
     (after, links_after): (&Config, &Links),
-) -> impl Iterator<Item = &'static str> {
-    let model::Agent {
-        // Attached to and detached from by a reload.
-        interfaces: _,
-        control,
-        stats,
-        state,
-        pin,
-        seed,
-        flows,
-        exceptions,
-        exception_rate,
-        replies,
-        // Followed by a reload.
-        watch: _,
-        debug,
-    } = &before.agent;
-    let agent = &after.agent;
-    let keys = [
-        ("agent.control", *control != agent.control),
-        ("agent.stats", *stats != agent.stats),
-        ("agent.state", *state != agent.state),
-        ("agent.pin", *pin != agent.pin),
-        ("agent.seed", *seed != agent.seed),
-        ("agent.flows", *flows != agent.flows),
-        ("agent.exceptions", *exceptions != agent.exceptions),
-        (
-            "agent.exception_rate",
-            *exception_rate != agent.exception_rate,
-        ),
-        (
-            "the rates of ICMP errors and resets",
-            *replies != agent.replies,
-        ),
-        ("agent.debug", *debug != agent.debug),
+) -> Vec<String> {
+    let keys = changes
+        .agent
+        .iter()
+        .map(|difference| difference.key.as_str());
+    let keys = keys.filter(|key| !FOLLOWED.contains(key));
+    let keys = keys.map(|key| format!("agent.{key}"));
+    let rest = [
         (
             "the first or last VLAN device among agent.interfaces",
             has_vlans(links_before) != has_vlans(links_after),
@@ -358,6 +334,39 @@ fn needs_restart(
             has_prefixes(before) != has_prefixes(after),
         ),
     ];
-    let differing = keys.into_iter().filter(|(_, differs)| *differs);
-    differing.map(|(key, _)| key)
+    let rest = rest.into_iter().filter(|(_, differs)| *differs);
+    keys.chain(rest.map(|(what, _)| what.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::fixtures;
+
+    #[test]
+    fn what_is_fixed_at_the_start_needs_a_restart_and_nothing_else_does() {
+        let (before, links) = (fixtures::config(), fixtures::links());
+        let restart = |after: &Config| {
+            let changes = Changes::between(&before, after);
+            needs_restart(&changes, (&before, &links), (after, &links))
+        };
+        let mut after = before.clone();
+        after.agent.interfaces.pop();
+        after.agent.watch = true;
+        after.access = Some(model::Access {
+            allow: vec![],
+            deny: vec![("198.18.7.0".parse().unwrap(), 24)],
+        });
+        after.services.pop();
+        assert_eq!(restart(&after), [""; 0]);
+        after.agent.flows += 1;
+        after.agent.replies.errors += 1;
+        after.pools[1].forward = model::Forward::Nat;
+        let expected = [
+            "agent.flows",
+            "agent.icmp_rate",
+            "the first or last pool in nat mode",
+        ];
+        assert_eq!(restart(&after), expected);
+    }
 }

@@ -60,6 +60,14 @@ pub enum Kind {
     Removed,
 }
 
+impl Change {
+    /// Of an item by its name.
+    pub(crate) fn new(name: impl Into<String>, kind: Kind) -> Self {
+        let name = name.into();
+        Self { name, kind }
+    }
+}
+
 /// A key that says something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -68,6 +76,25 @@ pub struct Difference {
     /// What it says.
     #[serde(flatten)]
     pub said: Said,
+}
+
+impl Difference {
+    /// Of a key with one value.
+    pub(crate) fn of_value(key: &str, from: impl Into<String>, to: impl Into<String>) -> Self {
+        let said = Said::Value {
+            from: from.into(),
+            to: to.into(),
+        };
+        let key = key.into();
+        Self { key, said }
+    }
+
+    /// Of a list.
+    pub(crate) fn of_list(key: &str, added: Vec<String>, removed: Vec<String>) -> Self {
+        let said = Said::List { added, removed };
+        let key = key.into();
+        Self { key, said }
+    }
 }
 
 /// What a key said and says.
@@ -124,42 +151,30 @@ fn changes(before: keys::Items, after: keys::Items) -> Vec<Change> {
                 Kind::Changed { differences }
             }
         };
-        changes.push(Change { name, kind });
+        changes.push(Change::new(name, kind));
     }
     let gone = before.into_keys();
-    changes.extend(gone.map(|name| Change {
-        name,
-        kind: Kind::Removed,
-    }));
+    changes.extend(gone.map(|name| Change::new(name, Kind::Removed)));
     changes
 }
 
 /// Keys that differ. Both have the same ones.
 fn differences(before: keys::Keys, after: keys::Keys) -> Vec<Difference> {
     let pairs = before.into_iter().zip(after);
-    let differing = pairs.filter_map(|((key, was), (_, is))| {
-        let said = difference(was, is)?;
-        Some(Difference {
-            key: key.into(),
-            said,
-        })
-    });
+    let differing = pairs.filter_map(|((key, was), (_, is))| difference(key, was, is));
     differing.collect()
 }
 
-/// How a value differs, if it does.
-fn difference(was: keys::Value, is: keys::Value) -> Option<Said> {
+/// How a key differs, if it does.
+fn difference(key: &str, was: keys::Value, is: keys::Value) -> Option<Difference> {
     match (was, is) {
         (keys::Value::List(was), keys::Value::List(is)) => {
             let (added, removed) = (without(&is, &was), without(&was, &is));
             let differs = !added.is_empty() || !removed.is_empty();
-            differs.then_some(Said::List { added, removed })
+            differs.then(|| Difference::of_list(key, added, removed))
         }
         (was, is) if was == is => None,
-        (was, is) => Some(Said::Value {
-            from: was.text(),
-            to: is.text(),
-        }),
+        (was, is) => Some(Difference::of_value(key, was.text(), is.text())),
     }
 }
 
@@ -177,23 +192,6 @@ mod tests {
         model::{Forward, Scheduler, Weight},
         state::fixtures::{backend, config, pool, service},
     };
-
-    fn value(key: &str, from: &str, to: &str) -> Difference {
-        Difference {
-            key: key.into(),
-            said: Said::Value {
-                from: from.into(),
-                to: to.into(),
-            },
-        }
-    }
-
-    fn change(name: &str, kind: Kind) -> Change {
-        Change {
-            name: name.into(),
-            kind,
-        }
-    }
 
     #[test]
     fn a_configuration_changes_nothing_beside_itself() {
@@ -217,20 +215,13 @@ mod tests {
         after.services[0].mss_clamp = Some(1400);
         let added: Vec<String> = vec!["198.18.0.99:99/tcp".into()];
         after.services[0].listen.push(added[0].parse().unwrap());
-        let listen = Said::List {
-            added,
-            removed: vec![],
-        };
         let changes = Changes::between(&before, &after);
         let differences = vec![
-            Difference {
-                key: "listen".into(),
-                said: listen,
-            },
-            value("scheduler", "maglev", "least-connections"),
-            value("mss_clamp", "none", "1400"),
+            Difference::of_list("listen", added, vec![]),
+            Difference::of_value("scheduler", "maglev", "least-connections"),
+            Difference::of_value("mss_clamp", "none", "1400"),
         ];
-        let expected = [change(&name, Kind::Changed { differences })];
+        let expected = [Change::new(&name, Kind::Changed { differences })];
         assert_eq!(changes.services, expected);
         assert_eq!((changes.pools, changes.backends), (vec![], vec![]));
     }
@@ -248,11 +239,11 @@ mod tests {
         backends.push(backend("new", 100, &["198.18.1.77:80"]));
         let changes = Changes::between(&before, &after);
         let weight = before.pools[0].backends[0].weight.value().to_string();
-        let differences = vec![value("weight", &weight, "7")];
+        let differences = vec![Difference::of_value("weight", &weight, "7")];
         let expected = [
-            change(&names[0], Kind::Changed { differences }),
-            change(&format!("{pool_name}/new"), Kind::Added),
-            change(&names[1], Kind::Removed),
+            Change::new(&names[0], Kind::Changed { differences }),
+            Change::new(format!("{pool_name}/new"), Kind::Added),
+            Change::new(&names[1], Kind::Removed),
         ];
         assert_eq!(changes.backends, expected);
         assert_eq!((changes.pools, changes.services), (vec![], vec![]));
@@ -266,10 +257,10 @@ mod tests {
             .services
             .push(service("more", 2, &["198.18.0.30:80/tcp"]));
         let changes = Changes::between(&before, &after);
-        assert_eq!(changes.services, [change("more", Kind::Added)]);
-        assert_eq!(changes.pools, [change("more", Kind::Added)]);
+        assert_eq!(changes.services, [Change::new("more", Kind::Added)]);
+        assert_eq!(changes.pools, [Change::new("more", Kind::Added)]);
         let back = Changes::between(&after, &before);
-        assert_eq!(back.services, [change("more", Kind::Removed)]);
-        assert_eq!(back.pools, [change("more", Kind::Removed)]);
+        assert_eq!(back.services, [Change::new("more", Kind::Removed)]);
+        assert_eq!(back.pools, [Change::new("more", Kind::Removed)]);
     }
 }

@@ -141,23 +141,6 @@ mod tests {
     use super::*;
     use crate::{cli::tests::assert_text, model::Family};
 
-    fn value(key: &str, from: &str, to: &str) -> Difference {
-        Difference {
-            key: key.into(),
-            said: Said::Value {
-                from: from.into(),
-                to: to.into(),
-            },
-        }
-    }
-
-    fn change(name: &str, kind: Kind) -> Change {
-        Change {
-            name: name.into(),
-            kind,
-        }
-    }
-
     fn moved(family: Family, tracked: bool) -> SlotsMoved {
         SlotsMoved {
             service: "web".into(),
@@ -172,26 +155,23 @@ mod tests {
     fn changes_are_listed_by_what_they_are_of() {
         let list = |added: usize, removed: usize| {
             let entries = |n| (0..n).map(|n| format!("198.18.{n}.0/24")).collect();
-            Difference {
-                key: "access.deny".into(),
-                said: Said::List {
-                    added: entries(added),
-                    removed: entries(removed),
-                },
-            }
+            Difference::of_list("access.deny", entries(added), entries(removed))
         };
-        let differences = vec![value("scheduler", "maglev", "source-hash"), list(2, 1)];
+        let differences = vec![
+            Difference::of_value("scheduler", "maglev", "source-hash"),
+            list(2, 1),
+        ];
         let changes = Changes {
             agent: vec![list(5, 0)],
             services: vec![
-                change("web2", Kind::Added),
-                change("web", Kind::Changed { differences }),
+                Change::new("web2", Kind::Added),
+                Change::new("web", Kind::Changed { differences }),
             ],
-            pools: vec![change("old", Kind::Removed)],
-            backends: vec![change(
+            pools: vec![Change::new("old", Kind::Removed)],
+            backends: vec![Change::new(
                 "web/web1",
                 Kind::Changed {
-                    differences: vec![value("weight", "100", "50")],
+                    differences: vec![Difference::of_value("weight", "100", "50")],
                 },
             )],
             slots: vec![moved(Family::Ipv4, false), moved(Family::Ipv6, true)],
