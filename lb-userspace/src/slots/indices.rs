@@ -39,15 +39,23 @@ pub enum Error {
     #[error("all {CAPACITY} backend indices are in use or named by flows; remove backends")]
     Full,
     /// An adopted index is 0 or above the capacity.
-    #[error("backend index {0} is not between 1 and {CAPACITY}; remove the file of assignments")]
+    #[error("backend index {0} is not between 1 and {CAPACITY}; remove the record of numbers")]
     OutOfRange(u32),
     /// An adopted index or identity comes twice.
-    #[error("backend index {0} is assigned twice; remove the file of assignments")]
+    #[error("backend index {0} is assigned twice; remove the record of numbers")]
     Twice(u32),
 }
 
 /// Who has which index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "Recorded<K>",
+    into = "Recorded<K>",
+    bound(
+        serialize = "K: Clone + Ord + Serialize",
+        deserialize = "K: Clone + Ord + Deserialize<'de>"
+    )
+)]
 pub struct Indices<K> {
     /// In use or released.
     assigned: BTreeMap<K, u32>,
@@ -58,6 +66,13 @@ pub struct Indices<K> {
     free: BTreeSet<u32>,
     /// The lowest index that never was.
     fresh: u32,
+}
+
+/// What is kept on disk: all that is not free, and the generation of what is.
+#[derive(Serialize, Deserialize)]
+struct Recorded<K> {
+    assignments: Vec<Assignment<K>>,
+    free: Vec<(u32, u8)>,
 }
 
 /// How far a released index is from being free.
@@ -84,8 +99,8 @@ impl<K: Clone + Ord> Default for Indices<K> {
 }
 
 impl<K: Clone + Ord> Indices<K> {
-    /// Takes over the assignments of a former run. All are held until [`Indices::release`].
-    pub fn adopt(assignments: impl IntoIterator<Item = Assignment<K>>) -> Result<Self, Error> {
+    /// Takes over what a former run left. All that is not free is held until [`Indices::release`].
+    fn adopt(Recorded { assignments, free }: Recorded<K>) -> Result<Self, Error> {
         let mut indices = Self::default();
         for held in assignments {
             let index = held.index;
@@ -97,14 +112,20 @@ impl<K: Clone + Ord> Indices<K> {
                 return Err(Error::Twice(index));
             }
         }
-        let last = indices.generations.last_key_value().map_or(0, |(&n, _)| n);
-        let unused = |index: &u32| !indices.generations.contains_key(index);
-        indices.free = (1..last).filter(unused).collect();
-        indices.fresh = last + 1;
+        for (index, generation) in free {
+            if !(1..=CAPACITY).contains(&index) {
+                return Err(Error::OutOfRange(index));
+            }
+            if indices.generations.insert(index, generation).is_some() {
+                return Err(Error::Twice(index));
+            }
+            indices.free.insert(index);
+        }
+        indices.fresh = indices.generations.last_key_value().map_or(0, |(&n, _)| n) + 1;
         Ok(indices)
     }
 
-    /// What [`Indices::adopt`] takes, released indices included.
+    /// Whose each index is, or was, that is not free.
     pub fn assignments(&self) -> impl Iterator<Item = Assignment<K>> {
         self.assigned.iter().map(|(identity, &index)| Assignment {
             identity: identity.clone(),
@@ -202,6 +223,24 @@ impl<K: Clone + Ord> Indices<K> {
 
     fn reference(&self, index: u32) -> BackendRef {
         BackendRef::new(index, self.generation(index))
+    }
+}
+
+impl<K: Clone + Ord> TryFrom<Recorded<K>> for Indices<K> {
+    type Error = Error;
+
+    fn try_from(recorded: Recorded<K>) -> Result<Self, Error> {
+        Self::adopt(recorded)
+    }
+}
+
+impl<K: Clone + Ord> From<Indices<K>> for Recorded<K> {
+    fn from(indices: Indices<K>) -> Self {
+        let free = indices.free.iter();
+        Self {
+            assignments: indices.assignments().collect(),
+            free: free.map(|&n| (n, indices.generation(n))).collect(),
+        }
     }
 }
 

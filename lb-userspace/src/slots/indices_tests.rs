@@ -108,45 +108,57 @@ fn a_restart_raises_the_generation() {
 }
 
 #[test]
-fn assignments_are_adopted() {
+fn what_a_former_run_left_is_adopted() {
     let mut indices = three();
     indices.release(&"b");
     indices.restarted(&"c");
     round(&mut indices, &[], &[]);
     round(&mut indices, &[], &[]);
-    let kept: Vec<_> = indices.assignments().collect();
-    let mut adopted = Indices::adopt(kept.clone()).unwrap();
-    assert_eq!(adopted.assignments().collect::<Vec<_>>(), kept);
+    let mut adopted = Indices::adopt(indices.clone().into()).unwrap();
+    assert!(adopted.assignments().eq(indices.assignments()));
     assert_eq!(backend(&mut adopted, "c"), (3, 1));
-    assert_eq!(backend(&mut adopted, "d"), (2, 0), "nothing names it");
+    assert_eq!(
+        backend(&mut adopted, "d"),
+        (2, 1),
+        "flows may name its first"
+    );
     assert_eq!(backend(&mut adopted, "e"), (4, 0));
 }
 
 #[test]
-fn assignments_that_can_not_be_are_refused() {
-    let held = |identity, index| Assignment {
-        identity,
-        index,
-        generation: 0,
+fn released_ones_are_held_by_who_adopts_them() {
+    let mut indices = three();
+    indices.release(&"b");
+    let mut adopted = Indices::adopt(indices.clone().into()).unwrap();
+    assert_eq!(backend(&mut adopted, "d"), (4, 0));
+    assert_eq!(backend(&mut adopted, "b"), (2, 0));
+}
+
+#[test]
+fn what_can_not_be_is_refused() {
+    let refused = |assigned: &[(&'static str, u32)], free: &[(u32, u8)]| {
+        let held = assigned.iter().map(|&(identity, index)| Assignment {
+            identity,
+            index,
+            generation: 0,
+        });
+        let recorded = Recorded {
+            assignments: held.collect(),
+            free: free.to_vec(),
+        };
+        Indices::adopt(recorded).err()
     };
-    let refused = |assignments: &[Assignment<&'static str>]| {
-        Indices::adopt(assignments.iter().cloned()).err()
-    };
-    assert_eq!(refused(&[held("a", 0)]), Some(Error::OutOfRange(0)));
     let beyond = CAPACITY + 1;
+    assert_eq!(refused(&[("a", 0)], &[]), Some(Error::OutOfRange(0)));
     assert_eq!(
-        refused(&[held("a", beyond)]),
+        refused(&[("a", beyond)], &[]),
         Some(Error::OutOfRange(beyond))
     );
-    assert_eq!(
-        refused(&[held("a", 1), held("b", 1)]),
-        Some(Error::Twice(1))
-    );
-    assert_eq!(
-        refused(&[held("a", 1), held("a", 2)]),
-        Some(Error::Twice(2))
-    );
-    assert_eq!(refused(&[held("a", CAPACITY)]), None);
+    assert_eq!(refused(&[], &[(0, 1)]), Some(Error::OutOfRange(0)));
+    assert_eq!(refused(&[("a", 1), ("b", 1)], &[]), Some(Error::Twice(1)));
+    assert_eq!(refused(&[("a", 1), ("a", 2)], &[]), Some(Error::Twice(2)));
+    assert_eq!(refused(&[("a", 1)], &[(1, 0)]), Some(Error::Twice(1)));
+    assert_eq!(refused(&[("a", CAPACITY)], &[]), None);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::{
 use lb_common::abi::{
     Address, Ipv6Address, MAPPED_SOURCE, Service, ServiceSpec, ServiceTraits, mapped_position,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{self, Config, Family, Forward, Pool, PoolIndex},
@@ -31,19 +32,21 @@ use crate::{
 use super::{
     desired::{Inputs, Specs},
     ids::Ids,
+    pairs,
 };
 
 /// What crossed in the configurations that the agent has had.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Past {
     /// Whether their flows did, when they were last there.
+    #[serde(with = "pairs")]
     crossed: BTreeMap<Named, bool>,
     /// Whether some may be recorded without mapped addresses that cross now.
     unmapped: bool,
 }
 
 /// Whose flows they are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Named {
     Pool(String),
     Service(String),

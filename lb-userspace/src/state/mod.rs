@@ -30,6 +30,7 @@ mod ids;
 mod named;
 mod numbers;
 mod owners;
+mod pairs;
 mod place;
 mod ports;
 mod ranges;

@@ -2,11 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
+use super::pairs;
+
 /// Numbers of one kind of thing. A name keeps its number; one that went away and comes back gets it
 /// back if nobody else has it by then. Numbers given up are not used again until all have been used
 /// once, and then the oldest first: what may still name one has long gone by then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Deserialize<'de> + Ord"))]
 pub(super) struct Numbers<K> {
+    #[serde(with = "pairs")]
     used: BTreeMap<K, u32>,
     /// Names that are no more, in the order that they went.
     given_up: VecDeque<(K, u32)>,
@@ -55,6 +61,11 @@ impl<K: Ord + Clone> Numbers<K> {
         idle.extend(gone);
         self.given_up = idle;
         Some(&self.used)
+    }
+
+    /// All that have a number.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&K, u32)> {
+        self.used.iter().map(|(name, &number)| (name, number))
     }
 
     fn next(&mut self, idle: &mut VecDeque<(K, u32)>) -> Option<u32> {

@@ -6,10 +6,13 @@ use std::{
     net::IpAddr,
 };
 
+use serde::{Deserialize, Serialize};
+
+use super::pairs;
 use crate::model::Family;
 
 /// A pool and its source addresses of one family, in the order of the file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Sources {
     pub(super) pool: String,
     pub(super) family: Family,
@@ -17,8 +20,8 @@ pub(super) struct Sources {
 }
 
 /// Which piece each has.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ranges(BTreeMap<Sources, u32>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ranges(#[serde(with = "pairs")] BTreeMap<Sources, u32>);
 
 impl Ranges {
     /// Gives each of `wanted` its piece: the one that it has, else the first that is free. `kept`

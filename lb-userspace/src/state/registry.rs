@@ -18,18 +18,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use lb_common::abi::{
-    BackendRef, Ipv4Address, Ipv6Address, MAX_ACCESS, MAX_BACKENDS, MAX_DEVICES, MAX_GROUPS,
-    MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES,
-    MAX_TABLES, TableId, TableSize,
+    Address, BackendRef, Ipv4Address, Ipv6Address, MAX_ACCESS, MAX_BACKENDS, MAX_DEVICES,
+    MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES,
+    MAX_SOURCES, MAX_TABLES, NextHop, Service, TableId, TableSize,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{Config, Forward, Listen, Network, Pool, PoolIndex, ReplyEnd},
-    plan::Families,
+    plan::{Families, Tables},
     slots::Indices,
 };
 
@@ -46,8 +48,8 @@ use super::{
 };
 
 /// Who has which number. A configuration is assigned on a copy, so that one that does not fit
-/// leaves all as it was.
-#[derive(Clone, Debug)]
+/// leaves all as it was. On disk it outlives the agent, as the tables do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
     services: Numbers<String>,
     devices: Numbers<String>,
@@ -62,15 +64,20 @@ pub struct Registry {
     own: BTreeSet<IpAddr>,
     /// What the kernel would send from, by backends' addresses.
     outer: BTreeMap<IpAddr, IpAddr>,
-    /// The salt, once there is one, and the positions.
+    /// Once there is one.
     service_table: Option<ServiceTable>,
 }
 
-/// The salt, and where everything lies under it.
-type ServiceTable = (
-    u64,
-    Families<Placement<Ipv4Address>, Placement<Ipv6Address>>,
-);
+/// Where everything lies in the service tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ServiceTable {
+    salt: u64,
+    /// The tables themselves say that.
+    #[serde(skip)]
+    positions: Positions,
+}
+
+type Positions = Families<Placement<Ipv4Address>, Placement<Ipv6Address>>;
 
 impl Default for Registry {
     fn default() -> Self {
@@ -131,7 +138,10 @@ impl Registry {
         ids.old_tables = next.old_tables(config);
         ids.abandoned = next.abandoned();
         ids.replies = next.replies(config, &ids)?;
-        (ids.salt, ids.positions) = next.place(config, &ids)?;
+        ServiceTable {
+            salt: ids.salt,
+            positions: ids.positions,
+        } = next.place(config, &ids)?;
         Ok((next, ids))
     }
 
@@ -150,6 +160,25 @@ impl Registry {
     /// What [`Registry::sends_from`] was told last.
     pub fn outer_sources(&self) -> &BTreeMap<IpAddr, IpAddr> {
         &self.outer
+    }
+
+    /// Everything lies in the service tables where these say, which a former run left.
+    pub fn finds(&mut self, tables: &Tables) {
+        if let Some(found) = &mut self.service_table {
+            found.positions = Families {
+                ipv4: positions(&tables.services.ipv4),
+                ipv6: positions(&tables.services.ipv6),
+            };
+        }
+    }
+
+    /// The next hops of destinations, as tables say that a former run left.
+    pub fn next_hops_in<'a>(
+        &'a self,
+        tables: &'a Tables,
+    ) -> impl Iterator<Item = (IpAddr, NextHop)> + 'a {
+        let held = self.next_hops.held();
+        held.filter_map(|(address, number)| Some((*address, *tables.next_hops.get(&number)?)))
     }
 
     /// Nothing refers to a table in [`Ids::old_tables`] or [`Ids::abandoned`] any more: another pool
@@ -364,25 +393,36 @@ impl Registry {
     fn place(&mut self, config: &Config, ids: &Ids) -> Result<ServiceTable, Error> {
         let keys = named::service_keys(config, ids);
         let placed = match &self.service_table {
-            None => place::find(&keys.ipv4, &keys.ipv6).ok_or(Error::Unplaceable {
-                count: keys.ipv4.len().max(keys.ipv6.len()),
-            })?,
-            Some((salt, before)) => {
+            None => {
+                let found = place::find(&keys.ipv4, &keys.ipv6).ok_or(Error::Unplaceable {
+                    count: keys.ipv4.len().max(keys.ipv6.len()),
+                })?;
+                let (salt, positions) = found;
+                ServiceTable { salt, positions }
+            }
+            Some(ServiceTable { salt, positions }) => {
                 let no_position = |what| Error::NoPosition { what };
                 let (ipv4, ipv6) = (
-                    place::place(&before.ipv4, &keys.ipv4, *salt),
-                    place::place(&before.ipv6, &keys.ipv6, *salt),
+                    place::place(&positions.ipv4, &keys.ipv4, *salt),
+                    place::place(&positions.ipv6, &keys.ipv6, *salt),
                 );
                 let positions = Families {
                     ipv4: ipv4.map_err(|key| no_position(named::of_ipv4_key(config, key)))?,
                     ipv6: ipv6.map_err(|key| no_position(named::of_ipv6_key(config, key)))?,
                 };
-                (*salt, positions)
+                let salt = *salt;
+                ServiceTable { salt, positions }
             }
         };
         self.service_table = Some(placed.clone());
         Ok(placed)
     }
+}
+
+/// Where each key lies.
+fn positions<A: Address + Hash>(services: &BTreeMap<u32, Service<A>>) -> Placement<A> {
+    let services = services.iter();
+    services.map(|(&at, service)| (service.key(), at)).collect()
 }
 
 /// Limits that no configuration may exceed, whatever went before.

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::{MAX_TABLES, TableId, TableSize};
+use serde::{Deserialize, Serialize};
 
 use crate::model::Family;
 
 /// Whose a table is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Owner {
     /// The pool's name.
     pub(super) pool: String,
@@ -19,7 +20,7 @@ pub(super) struct Owner {
 }
 
 /// What chooses a new flow's slot in a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Choice {
     /// The flow's hash.
     Hash,
@@ -58,10 +59,38 @@ pub(super) enum NoTable {
 }
 
 /// The slot tables there are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Recorded>", into = "Vec<Recorded>")]
 pub(super) struct SlotTables {
     used: BTreeMap<Owner, Used>,
     retiring: BTreeMap<TableId, Retiring>,
+}
+
+/// A table as it is kept on disk.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    owner: Owner,
+    table: Place,
+    role: Role,
+}
+
+/// What a table is there for.
+#[derive(Serialize, Deserialize)]
+enum Role {
+    Used {
+        prefix: u8,
+        prefixes: BTreeMap<String, u8>,
+    },
+    Retiring {
+        replaced_by: Option<Place>,
+    },
+}
+
+/// A [`TableId`] on disk.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Place {
+    slots: u32,
+    index: u32,
 }
 
 /// A table that no service leads to.
@@ -177,6 +206,68 @@ impl SlotTables {
         (0..MAX_TABLES)
             .map(|index| TableId { size, index })
             .find(|table| !taken.contains(table))
+    }
+}
+
+impl From<Vec<Recorded>> for SlotTables {
+    fn from(recorded: Vec<Recorded>) -> Self {
+        let mut tables = Self::default();
+        for Recorded { owner, table, role } in recorded {
+            let id = table.id();
+            match role {
+                Role::Used { prefix, prefixes } => {
+                    let used = Used {
+                        id,
+                        prefix,
+                        prefixes,
+                    };
+                    tables.used.insert(owner, used);
+                }
+                Role::Retiring { replaced_by } => {
+                    let replaced_by = replaced_by.map(Place::id);
+                    let was = Retiring { owner, replaced_by };
+                    tables.retiring.insert(id, was);
+                }
+            }
+        }
+        tables
+    }
+}
+
+impl From<SlotTables> for Vec<Recorded> {
+    fn from(tables: SlotTables) -> Self {
+        let used = tables.used.into_iter().map(|(owner, used)| Recorded {
+            owner,
+            table: Place::of(used.id),
+            role: Role::Used {
+                prefix: used.prefix,
+                prefixes: used.prefixes,
+            },
+        });
+        let retiring = tables.retiring.into_iter().map(|(id, was)| Recorded {
+            owner: was.owner,
+            table: Place::of(id),
+            role: Role::Retiring {
+                replaced_by: was.replaced_by.map(Place::of),
+            },
+        });
+        used.chain(retiring).collect()
+    }
+}
+
+impl Place {
+    fn of(TableId { size, index }: TableId) -> Self {
+        let slots = size.slots();
+        Self { slots, index }
+    }
+
+    fn id(self) -> TableId {
+        let of_slots = |size: &TableSize| size.slots() == self.slots;
+        let size = TableSize::ALL.into_iter().find(of_slots);
+        TableId {
+            size: size.unwrap_or_default(),
+            index: self.index,
+        }
     }
 }
 
