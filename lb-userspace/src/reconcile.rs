@@ -21,6 +21,11 @@ impl<K: KernelTables> Reconciler<K> {
         }
     }
 
+    /// Starts from tables that hold this.
+    pub fn with(kernel: K, applied: Tables) -> Self {
+        Self { kernel, applied }
+    }
+
     /// Waits until no packet is handled any more that may have seen the tables before this call.
     pub fn wait_for_readers(&mut self) -> Result<(), Error> {
         self.kernel.wait_for_readers()

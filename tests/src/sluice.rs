@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
+    command,
     http::{self, Request, Response},
     metrics::Metrics,
     namespace::Namespace,
@@ -168,6 +169,12 @@ impl Sluice {
         };
         self.process.explain(refused)
     }
+}
+
+/// Ends the data plane that is pinned in a folder, where no agent runs; returns what that prints.
+pub fn detach(binary: &Path, namespace: &Namespace, pin: &Path) -> Result<String> {
+    let mut command = namespace.command(binary)?;
+    command::read(command.args(["detach", "--yes", "--pin"]).arg(pin))
 }
 
 /// What the agent in `namespace` counts.

@@ -64,6 +64,11 @@ impl Stage {
     pub fn bpf(&self) -> PathBuf {
         self.folder.join("bpf")
     }
+
+    /// Where the agent of this run pins.
+    pub fn pin(&self) -> PathBuf {
+        self.bpf().join("sluice")
+    }
 }
 
 impl Drop for Stage {

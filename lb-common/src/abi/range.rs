@@ -82,6 +82,15 @@ impl PrefixKey {
         PrefixData([scope, a, b, c, d])
     }
 
+    /// The key that a trie holds as these words: its length, then what is compared.
+    pub fn from_words([length, scope, a, b, c, d]: [u32; 6]) -> Self {
+        Self {
+            head: pair(length, scope),
+            low: pair(a, b),
+            high: pair(c, d),
+        }
+    }
+
     /// Whether an address that is looked up by `other` begins like this.
     pub fn covers(&self, other: &Self) -> bool {
         let pairs = self.data().0.into_iter().zip(other.data().0);
@@ -175,6 +184,14 @@ impl PortKey {
         PortData([halves(self.head).1, halves(self.tail).0])
     }
 
+    /// The key that a trie holds as these words: its length, then what is compared.
+    pub fn from_words([length, group, end]: [u32; 3]) -> Self {
+        Self {
+            head: pair(length, group),
+            tail: pair(end, 0),
+        }
+    }
+
     /// Whether a port that is looked up by `other` is in this block.
     pub fn covers(&self, other: &Self) -> bool {
         let (PortData([group, end]), PortData([other_group, other_end])) =
@@ -203,6 +220,21 @@ pub fn port_blocks(first: u16, last: u16) -> impl Iterator<Item = (u16, u8)> {
 #[cfg(test)]
 mod tests {
     use super::{super::address::Ipv4Address, *};
+
+    #[test]
+    fn keys_come_back_from_the_words_of_a_trie() {
+        let prefix = PrefixKey::new(
+            7,
+            Ipv4Address::from(core::net::Ipv4Addr::new(198, 18, 4, 0)),
+            24,
+        );
+        let PrefixData([scope, a, b, c, d]) = prefix.data();
+        let words = [prefix.length(), scope, a, b, c, d];
+        assert_eq!(PrefixKey::from_words(words), prefix);
+        let ports = PortKey::new(3, 17, [0x1f, 0x40], 12);
+        let PortData([group, end]) = ports.data();
+        assert_eq!(PortKey::from_words([ports.length(), group, end]), ports);
+    }
 
     #[test]
     fn blocks_are_the_range() {

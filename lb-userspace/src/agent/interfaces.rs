@@ -3,28 +3,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use tracing::{info, warn};
 
 use crate::{
-    kernel::{Attachment, Mode, Program},
-    net::{offload, offload::Offload},
+    kernel::{Attachment, DataPlane, Mode},
+    net::{Host, offload, offload::Offload},
     state::Link,
 };
 
 use super::{
-    Agent,
+    Agent, prepare,
     view::{self, Served},
 };
 
 impl Agent {
+    /// Has the interfaces that an agent before this one left run this one's program.
+    pub(super) fn hand_over(plane: &mut DataPlane) -> anyhow::Result<()> {
+        for Attachment { name, .. } in plane.hand_over()? {
+            warn!("{name} is no more, and the program was attached to it");
+        }
+        for Attachment { name, .. } in plane.attachments() {
+            info!("{name}: still attached to, by this agent's program now");
+        }
+        Ok(())
+    }
+
     /// Attaches the program to those of these interfaces that it is not attached to, but for VLAN devices: it
     /// finds their packets on those that they lie over.
     pub(super) fn attach(
-        program: &mut Program,
+        plane: &mut DataPlane,
         links: &BTreeMap<String, Link>,
     ) -> anyhow::Result<()> {
-        let before: BTreeSet<u32> = program.attachments().iter().map(|a| a.ifindex).collect();
+        let before: BTreeSet<u32> = plane.attachments().iter().map(|a| a.ifindex).collect();
         let devices = || {
             let devices = links.iter().filter(|(_, link)| link.vlan.is_none());
             devices.map(|(name, link)| (name.as_str(), link.ifindex))
@@ -32,23 +43,57 @@ impl Agent {
         for (name, _) in devices().filter(|(_, ifindex)| !before.contains(ifindex)) {
             turn_offloads_off(name)?;
         }
-        let attached = program.attach(devices())?;
+        let attached = plane.attach(devices())?;
         if let Err(error) = attached.iter().try_for_each(settle_in) {
-            program.detach_all_but(|ifindex| before.contains(&ifindex))?;
+            plane.detach_all_but(|ifindex| before.contains(&ifindex))?;
             return Err(error);
         }
         Ok(())
     }
 
+    /// Follows our interfaces as they are now: one that is gone is waited for, one that has come back, as another
+    /// device perhaps, is attached to again.
+    pub(super) async fn links_changed(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        let network = Host::read().await.context("reading this host's network")?;
+        let configured = self.view.configured();
+        let mut there = BTreeMap::new();
+        for name in &configured.config.agent.interfaces {
+            if let Some(link) = prepare::link(&network, name)? {
+                there.insert(name.clone(), link);
+            }
+        }
+        // A device may have gone and come back as the same number, without the program.
+        let gone = plane.hand_over()?;
+        if there == self.links && gone.is_empty() {
+            return Ok(());
+        }
+        for name in self.links.keys().filter(|name| !there.contains_key(*name)) {
+            warn!("interface {name} is gone; it is attached to again once it is back");
+        }
+        for (name, link) in &there {
+            match self.links.get(name) {
+                None => info!("interface {name} is there again"),
+                Some(before) if before != link => info!("interface {name} has changed"),
+                Some(_) => {}
+            }
+        }
+        // What is gone first: its number may be another's.
+        self.links = there;
+        self.detach_others(plane)?;
+        Self::attach(plane, &self.links)?;
+        self.reconcile(plane)?;
+        self.detach_others(plane)
+    }
+
     /// Detaches the program from interfaces that are none of ours any more, and has the view show the others.
-    pub(super) fn detach_others(&self, program: &mut Program) -> anyhow::Result<()> {
+    pub(super) fn detach_others(&self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let is_ours = |ifindex| self.links.values().any(|link| link.ifindex == ifindex);
-        let others = program.attachments().into_iter();
+        let others = plane.attachments().into_iter();
         for Attachment { name, .. } in others.filter(|a| !is_ours(a.ifindex)) {
             info!("detached from {name}");
         }
-        program.detach_all_but(is_ours)?;
-        let served = view::served(program.attachments(), &self.links);
+        plane.detach_all_but(is_ours)?;
+        let served = view::served(plane.attachments(), &self.links);
         for Served { attachment, lower } in &served {
             if let Some(lower) = lower {
                 info!("{}: a VLAN device over {lower}", attachment.name);

@@ -8,16 +8,19 @@
 //!                                └──► view ──► control socket, stats endpoint
 //! ```
 //!
-//! Start: everything that can fail is tried before the program is attached; a start that fails
-//! leaves nothing behind but offloads that were turned off, if it came that far. Stop: the program
-//! is detached, and what it recorded goes; offloads stay off. SIGHUP and the control socket: the
+//! Start: everything that can fail is tried before the program is attached; a start that fails leaves what
+//! there was before it, but for offloads that were turned off, if it came that far. What an agent before it left
+//! in the kernel is gone on with (`inherited`), by what is known of it (`record`). Stop: the data plane goes on
+//! as it is, whether the agent is told to stop or killed. SIGHUP and the control socket: the
 //! configuration is read again, or the one before (`kept`) comes back (`reload`); one that fails leaves
 //! everything as it is. Here are its start, its stop and the loop that hears what happens.
 
 mod files;
+mod inherited;
 mod interfaces;
 mod kept;
 mod prepare;
+mod record;
 mod reload;
 mod steering;
 mod tending;
@@ -44,9 +47,12 @@ use tracing::{error, info};
 use crate::{
     config::Recorded,
     control,
-    kernel::{ExceptionTables, FlowTables, MapTables, Program, ProgramLog, WantedNeighbours},
+    kernel::{
+        Constants, DataPlane, ExceptionTables, Features, FlowTables, MapTables, ProgramLog,
+        WantedNeighbours,
+    },
     model::Config,
-    net::{IfIndex, Resolver, Snapshot as NextHops},
+    net::{IfIndex, LinkChanges, Resolver, Snapshot as NextHops},
     plan::Tables,
     reconcile::Reconciler,
     slots,
@@ -55,8 +61,10 @@ use crate::{
 };
 
 use files::Files;
+use inherited::Found;
 use kept::KeptConfigurations;
 use prepare::Prepared;
+use record::Records;
 use steering::Answering;
 use view::{Configured, Now, View};
 
@@ -68,6 +76,9 @@ const FLOW_SWEEP: Duration = Duration::from_secs(10);
 
 /// How long a start waits for next hops before it begins with those that are there.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it waits where packets go on being forwarded meanwhile.
+const LEISURE: Duration = Duration::from_secs(5);
 
 /// What `sluice run` was asked for.
 #[derive(Clone, Debug)]
@@ -101,16 +112,25 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on the stats address {stats}"))?;
 
-    let mut program = Program::load(&prepared.constants)?;
-    let mut agent = Agent::new(&mut program, prepared, &config, &control)?;
+    let (mut agent, mut plane) = Agent::new(prepared, &config, &control)?;
     let sockets = Sockets {
         control: socket,
         stats,
     };
-    let result = agent.serve(&mut program, signals, sockets).await;
-    // Also after a start that failed: the kernel would keep the neighbours for nobody.
+    let result = match agent.begin(&mut plane).await {
+        Ok(()) => agent.serve(&mut plane, signals, sockets).await,
+        Err(error) => {
+            if agent.begins {
+                plane.end()?;
+            }
+            Err(error)
+        }
+    };
+    // The kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
-    result.inspect(|()| info!("stopped"))
+    result.inspect(|()| {
+        info!("stopped; packets are forwarded as before until the next start, or `sluice detach`");
+    })
 }
 
 /// What the agent is told by signals.
@@ -126,7 +146,7 @@ struct Sockets {
     stats: TcpListener,
 }
 
-/// A running agent, but for the program and the servers.
+/// A running agent, but for the data plane and the servers.
 struct Agent {
     view: Arc<View>,
     registry: Registry,
@@ -145,6 +165,7 @@ struct Agent {
     ways: Ways,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
+    link_changes: watch::Receiver<LinkChanges>,
     reconciler: Reconciler<MapTables>,
     /// Who owns which slot, while nothing changes it.
     owners: state::Memo,
@@ -156,15 +177,46 @@ struct Agent {
     files: Files,
     /// Whether something is left to write, or to let go of that only the configuration before needed.
     unfinished: bool,
+    records: Records,
+    /// What the configuration in use needs of the program.
+    features: Features,
+    /// What the program was loaded with.
+    constants: Constants,
+    /// Whether there was nothing in the kernel before.
+    begins: bool,
 }
 
 impl Agent {
-    fn new(
-        program: &mut Program,
-        prepared: Prepared,
-        config: &Path,
-        control: &Path,
-    ) -> anyhow::Result<Self> {
+    fn new(prepared: Prepared, config: &Path, control: &Path) -> anyhow::Result<(Self, DataPlane)> {
+        let constants = prepared.constants;
+        let state = &prepared.config.agent.state;
+        let begins = matches!(prepared.found, Found::Nothing);
+        let inherited = match prepared.found {
+            Found::Usable(inherited) => Some(inherited),
+            Found::Nothing | Found::Unusable(_) => None,
+        };
+        let (mut plane, records) = match &inherited {
+            Some(inherited) => {
+                let (set, hertz) = (inherited.set.clone(), inherited.record.hertz);
+                let plane = DataPlane::adopt(prepared.pins, set, &constants, hertz)?;
+                (plane, Records::of(state, inherited.identity))
+            }
+            None => {
+                let plane = DataPlane::begin(prepared.pins, &constants)?;
+                (plane, Records::begin(state)?)
+            }
+        };
+        let program = plane.program();
+        let mut maps = program.take_tables()?;
+        let mut ways = Ways::default();
+        let applied = match inherited {
+            Some(inherited) => {
+                maps.adopt(&inherited.tables)?;
+                ways.follow(inherited.hops(), |_| Duration::ZERO, Instant::now());
+                inherited.tables
+            }
+            None => Tables::default(),
+        };
         let resolver = Resolver::start()?;
         resolver.want(addresses(&prepared.config));
         let agent = AgentView {
@@ -184,8 +236,10 @@ impl Agent {
             reload_error: None,
         };
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
-        let seed = prepared.constants.seed;
-        let runner = slots::Runner::new(prepared.config.agent.state.join("slots"));
+        let seed = constants.seed;
+        let features = prepare::features_of(&prepared.config, &prepared.links);
+        let folder = prepared.config.agent.state.join("slots");
+        let runner = slots::Runner::new(folder, applied.slots.clone());
         let configured = Configured {
             config: prepared.config,
             ids: prepared.ids,
@@ -194,13 +248,13 @@ impl Agent {
         };
         let view = View {
             configured: Mutex::new(Arc::new(configured)),
-            limit: prepared.constants.limits.capacity.into(),
+            limit: constants.limits.capacity.into(),
             agent,
             started: Instant::now(),
             counters: program.take_counters()?,
             now: Mutex::new(Now::first()),
         };
-        Ok(Self {
+        let agent = Self {
             view: Arc::new(view),
             registry: prepared.registry,
             runner,
@@ -212,10 +266,11 @@ impl Agent {
             answering: Answering::new(),
             links: prepared.links,
             hops: resolver.snapshots(),
-            ways: Ways::default(),
+            ways,
             addresses: resolver.addresses(),
+            link_changes: resolver.link_changes(),
             resolver,
-            reconciler: Reconciler::new(program.take_tables()?),
+            reconciler: Reconciler::with(maps, applied),
             owners: state::Memo::default(),
             wanted: program.take_wanted()?,
             log: program.take_log()?,
@@ -223,19 +278,37 @@ impl Agent {
             seen: prepared.recorded,
             files: Files::default(),
             unfinished: false,
-        })
+            records,
+            features,
+            constants,
+            begins,
+        };
+        Ok((agent, plane))
     }
 
-    /// Attaches the program once the tables are written, and works until a signal comes.
+    /// Writes the tables and has the program run over them. Over tables that there were it runs before they are
+    /// written: they may come to hold what the one before does not know.
+    async fn begin(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        if self.records.is_complete() {
+            Self::hand_over(plane)?;
+            self.reconcile_first(plane, LEISURE).await?;
+        } else {
+            self.reconcile_first(plane, PATIENCE).await?;
+            self.records.complete(plane)?;
+            Self::hand_over(plane)?;
+        }
+        self.records.forget_others();
+        Self::attach(plane, &self.links)?;
+        self.detach_others(plane)
+    }
+
+    /// Works until a signal comes.
     async fn serve(
         &mut self,
-        program: &mut Program,
+        plane: &mut DataPlane,
         signals: Signals,
         Sockets { control, stats }: Sockets,
     ) -> anyhow::Result<()> {
-        self.reconcile_first().await?;
-        Self::attach(program, &self.links)?;
-        self.detach_others(program)?;
         self.keep(&self.seen);
         self.follow_files();
         let (stop, stopped) = watch::channel(());
@@ -249,7 +322,7 @@ impl Agent {
             )),
             tokio::spawn(control::serve(control, source, actions, until(stopped))),
         ];
-        let result = self.work(program, signals, requests).await;
+        let result = self.work(plane, signals, requests).await;
         drop(stop);
         for server in servers {
             server.await.context("a server")?;
@@ -258,20 +331,24 @@ impl Agent {
     }
 
     /// Waits a while until every backend's next hop is known, then writes the tables.
-    async fn reconcile_first(&mut self) -> anyhow::Result<()> {
+    async fn reconcile_first(
+        &mut self,
+        plane: &mut DataPlane,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
         let expected = self.view.configured().ids.next_hops.len();
         let complete = |hops: &NextHops| {
             hops.values().filter(|hop| hop.next_hop().is_some()).count() == expected
         };
         // Too late is as good: the rest enters as it is resolved.
-        let _ = tokio::time::timeout(PATIENCE, self.hops.wait_for(complete)).await;
-        self.reconcile()
+        let _ = tokio::time::timeout(patience, self.hops.wait_for(complete)).await;
+        self.reconcile(plane)
     }
 
     /// Follows the network, and does what is asked of it, until a signal comes.
     async fn work(
         &mut self,
-        program: &mut Program,
+        plane: &mut DataPlane,
         signals: Signals,
         mut requests: control::Requests,
     ) -> anyhow::Result<()> {
@@ -293,35 +370,41 @@ impl Agent {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 // Log and view tell how it ended.
-                _ = hangup.recv() => drop(self.reload(program).await),
-                () = self.files.changed() => self.files_changed(program).await,
-                Some((action, asker)) = requests.recv() => asker.tell(self.act(program, action).await),
+                _ = hangup.recv() => drop(self.reload(plane).await),
+                () = self.files.changed() => self.files_changed(plane).await,
+                Some((action, asker)) = requests.recv() => asker.tell(self.act(plane, action).await),
                 _ = tick.tick() => {
                     let time = swept.elapsed() >= steering::SWEEP;
                     if time {
                         swept = Instant::now();
                     }
-                    if let Err(error) = self.tend(program, time) {
+                    if let Err(error) = self.tend(plane, time) {
                         error!("tending the slots: {error:#}");
                     }
                     let due = flows_swept.elapsed() >= FLOW_SWEEP;
                     if due && self.view.behind().is_none() {
                         flows_swept = Instant::now();
-                        if let Err(error) = self.sweep_flows(program) {
+                        if let Err(error) = self.sweep_flows(plane) {
                             error!("sweeping flows: {error:#}");
                         }
                     }
                 }
                 changed = self.hops.changed() => {
                     changed.context("the watch of next hops ended")?;
-                    if let Err(error) = self.reconcile() {
+                    if let Err(error) = self.reconcile(plane) {
                         error!("writing the tables: {error:#}");
                     }
                 }
                 changed = self.addresses.changed() => {
                     changed.context("the watch of this host's addresses ended")?;
-                    if let Err(error) = self.host_changed() {
+                    if let Err(error) = self.host_changed(plane) {
                         error!("marking this host's addresses: {error:#}");
+                    }
+                }
+                changed = self.link_changes.changed() => {
+                    changed.context("the watch of this host's devices ended")?;
+                    if let Err(error) = self.links_changed(plane).await {
+                        error!("following this host's interfaces: {error:#}");
                     }
                 }
                 wanted = self.wanted.next() => {

@@ -10,12 +10,14 @@ use tracing::warn;
 use crate::{
     config::{self, Diagnostic, Disk, Loaded, Recorded, Report, Severity},
     host_facts,
-    kernel::{self, Constants},
+    kernel::{self, Constants, Features, Pins, Sizes},
     model::{Config, Forward, Listen, PoolIndex},
     net::{Host, VlanStack, VlanTag},
     seed,
     state::{self, Ids, Link, Registry, Vlan},
 };
+
+use super::inherited::Found;
 
 /// What a start works with.
 pub(super) struct Prepared {
@@ -26,6 +28,10 @@ pub(super) struct Prepared {
     pub(super) links: BTreeMap<String, Link>,
     pub(super) constants: Constants,
     pub(super) seed_fingerprint: String,
+    /// What is pinned, held.
+    pub(super) pins: Pins,
+    /// The tables that are there.
+    pub(super) found: Found,
     /// What the operator should know, though it does not keep the agent from running.
     pub(super) warnings: Vec<String>,
     /// The files that the configuration is from.
@@ -78,37 +84,51 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     let (loaded, recorded) = config::record(path, &Disk);
     let Checked {
         config,
-        warnings,
+        mut warnings,
         network,
         recorded,
     } = check(loaded?, recorded).await?;
-    warnings.iter().for_each(|text| warn!("{text}"));
-    let mut registry = Registry::default();
-    registry.host_has(network.own_addresses());
-    let (registry, ids) = registry.assign(&config)?;
-    let links = links(&network, &config)?;
-    let ports = source_ports(&network)?;
     let seed = match config.agent.seed {
         Some(seed) => seed,
         None => seed::load_or_make(&config.agent.state)?,
     };
+    let seed_fingerprint = seed::fingerprint(&seed);
+    let pins = Pins::open(&config.agent.pin)?;
+    let found = Found::look(&pins, &config.agent.state, &seed_fingerprint)?;
+    let mut sizes = Sizes {
+        flows: config.agent.flows,
+        exceptions: config.agent.exceptions,
+    };
+    let (mut registry, mut features) = <(Registry, Features)>::default();
+    match &found {
+        Found::Usable(inherited) => {
+            registry = inherited.record.registry.clone();
+            features = inherited.record.features;
+            warnings.extend(other_sizes(sizes, inherited.sizes));
+            sizes = inherited.sizes;
+        }
+        Found::Unusable(why) => warnings.push(format!(
+            "the tables of the agent before can't be gone on with, so connections that they keep may end: {why:#}"
+        )),
+        Found::Nothing => {}
+    }
+    warnings.iter().for_each(|text| warn!("{text}"));
+    registry.host_has(network.own_addresses());
+    let (registry, ids) = registry.assign(&config)?;
+    let links = links(&network, &config)?;
     let constants = Constants {
         seed: Seed::from(seed.0),
         salt: ids.salt,
-        ports,
-        flows: config.agent.flows,
+        ports: source_ports(&network)?,
+        flows: sizes.flows,
         limits: RecordLimits {
-            capacity: config.agent.exceptions,
+            capacity: sizes.exceptions,
             rate: config.agent.exception_rate,
         },
         replies: config.agent.replies,
-        nat: has_nat(&config),
-        nat_ranges: has_nat_ranges(&config),
-        prefixes: has_prefixes(&config),
-        vlans: has_vlans(&links),
+        features: features.and(features_of(&config, &links)),
         debug: config.agent.debug,
     };
-    let seed_fingerprint = seed::fingerprint(&seed);
     Ok(Prepared {
         config,
         registry,
@@ -116,59 +136,81 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         links,
         constants,
         seed_fingerprint,
+        pins,
+        found,
         warnings,
         recorded,
     })
 }
 
+/// That tables go on in other sizes than a configuration says.
+fn other_sizes(wanted: Sizes, are: Sizes) -> Option<String> {
+    (wanted != are).then(|| {
+        format!(
+            "the tables go on with flows = {} and exceptions = {} under [agent]: other sizes need \
+             `sluice detach` before a start, which ends the connections that they keep",
+            are.flows, are.exceptions
+        )
+    })
+}
+
+/// What the program has to know of.
+pub(super) fn features_of(config: &Config, links: &BTreeMap<String, Link>) -> Features {
+    Features {
+        nat: has_nat(config),
+        nat_ranges: has_nat_ranges(config),
+        prefixes: has_prefixes(config),
+        vlans: links.values().any(|link| link.vlan.is_some()),
+    }
+}
+
 /// Whether any pool is in `nat` mode.
-pub(super) fn has_nat(config: &Config) -> bool {
+fn has_nat(config: &Config) -> bool {
     config.pools.iter().any(|pool| pool.forward == Forward::Nat)
 }
 
 /// Whether any service in `nat` mode listens on more than single ports.
-pub(super) fn has_nat_ranges(config: &Config) -> bool {
+fn has_nat_ranges(config: &Config) -> bool {
     let nat = |pool: PoolIndex| config.pools[pool].forward == Forward::Nat;
     let mut services = config.services.iter();
     services.any(|service| !service.listen.iter().all(Listen::is_exact) && service.pools().any(nat))
 }
 
 /// Whether any service listens on a whole prefix.
-pub(super) fn has_prefixes(config: &Config) -> bool {
+fn has_prefixes(config: &Config) -> bool {
     let mut listens = config.services.iter().flat_map(|service| &service.listen);
     listens.any(Listen::is_prefix)
-}
-
-/// Whether any of our devices is a VLAN device.
-pub(super) fn has_vlans(links: &BTreeMap<String, Link>) -> bool {
-    links.values().any(|link| link.vlan.is_some())
 }
 
 /// The configured interfaces.
 pub(super) fn links(network: &Host, config: &Config) -> anyhow::Result<BTreeMap<String, Link>> {
     let mut links = BTreeMap::new();
     for name in &config.agent.interfaces {
-        let interface = network
-            .interface(name)
-            .with_context(|| format!("no interface {name}"))?;
-        let Some(mac) = interface.mac else {
-            bail!("interface {name} is no Ethernet device: packets there have no MAC addresses");
-        };
-        kernel::check_number(name, interface.index.0)?;
-        let stack = network.vlan_stack(interface);
-        let mtu = stack.as_ref().map_or(interface.mtu, |stack| stack.mtu);
-        let vlan = stack.map(|stack| vlan(name, &stack)).transpose()?;
-        links.insert(
-            name.clone(),
-            Link {
-                ifindex: interface.index.0,
-                mac,
-                mtu,
-                vlan,
-            },
-        );
+        let link = link(network, name)?.with_context(|| format!("no interface {name}"))?;
+        links.insert(name.clone(), link);
     }
     Ok(links)
+}
+
+/// An interface; none if there is none of this name.
+pub(super) fn link(network: &Host, name: &str) -> anyhow::Result<Option<Link>> {
+    let Some(interface) = network.interface(name) else {
+        return Ok(None);
+    };
+    let Some(mac) = interface.mac else {
+        bail!("interface {name} is no Ethernet device: packets there have no MAC addresses");
+    };
+    kernel::check_number(name, interface.index.0)?;
+    let stack = network.vlan_stack(interface);
+    let mtu = stack.as_ref().map_or(interface.mtu, |stack| stack.mtu);
+    let vlan = stack.map(|stack| vlan(name, &stack)).transpose()?;
+    let ifindex = interface.index.0;
+    Ok(Some(Link {
+        ifindex,
+        mac,
+        mtu,
+        vlan,
+    }))
 }
 
 /// Where the frames of a VLAN device are found. What can't be has been refused by `check`, with its place.

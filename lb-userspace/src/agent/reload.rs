@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::bail;
-use lb_common::abi::TableId;
+use lb_common::abi::{RecordLimits, TableId};
 use tracing::{error, info, warn};
 
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
     control::{Action, Done, Planned, Refusal},
-    kernel::Program,
+    kernel::{Constants, DataPlane, Features},
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
 };
@@ -24,7 +24,7 @@ use crate::{
 use super::{
     Agent, addresses,
     files::Files,
-    prepare::{self, Checked, has_nat, has_nat_ranges, has_prefixes, has_vlans},
+    prepare::{self, Checked},
     view::{self, Configured},
 };
 
@@ -41,17 +41,17 @@ type Links = BTreeMap<String, Link>;
 
 impl Agent {
     /// Does what a client of the control socket asks for.
-    pub(super) async fn act(&mut self, program: &mut Program, action: Action) -> Done {
+    pub(super) async fn act(&mut self, plane: &mut DataPlane, action: Action) -> Done {
         let ended = match action {
-            Action::Reload => self.reload(program).await,
-            Action::Rollback => self.roll_back(program).await,
+            Action::Reload => self.reload(plane).await,
+            Action::Rollback => self.roll_back(plane).await,
             Action::Plan(files) => self.plan(*files).await,
         };
         ended.map_err(|error| Refusal::from(&error))
     }
 
     /// Reads the configuration again; how that ends goes to the log and the view as well.
-    pub(super) async fn reload(&mut self, program: &mut Program) -> anyhow::Result<Planned> {
+    pub(super) async fn reload(&mut self, plane: &mut DataPlane) -> anyhow::Result<Planned> {
         let path = self.view.agent.config.clone();
         let (loaded, recorded) = config::record(path.as_ref(), &Disk);
         self.seen = recorded.clone();
@@ -59,13 +59,13 @@ impl Agent {
             Ok(loaded) => prepare::check(loaded, recorded).await,
             Err(report) => Err(report.into()),
         };
-        let taken = checked.and_then(|checked| self.take(program, checked));
+        let taken = checked.and_then(|checked| self.take(plane, checked));
         self.told(taken, "reload")
     }
 
     /// Reads the configuration again if its files say something else than when they were last read, or if
     /// that did not go well.
-    pub(super) async fn files_changed(&mut self, program: &mut Program) {
+    pub(super) async fn files_changed(&mut self, plane: &mut DataPlane) {
         let path = &self.view.agent.config;
         let (_, said) = config::record(path.as_ref(), &Disk);
         if said == self.seen && !self.view.has_failed() {
@@ -74,7 +74,7 @@ impl Agent {
         }
         info!("the files of the configuration have changed");
         // Log and view tell how it ended.
-        drop(self.reload(program).await);
+        drop(self.reload(plane).await);
     }
 
     /// Watches the files of the configuration, if it says so. While they can't be used, what was watched before
@@ -91,7 +91,7 @@ impl Agent {
     }
 
     /// Goes back to the configuration before, as its files were then.
-    async fn roll_back(&mut self, program: &mut Program) -> anyhow::Result<Planned> {
+    async fn roll_back(&mut self, plane: &mut DataPlane) -> anyhow::Result<Planned> {
         let Some(previous) = self.kept.previous()? else {
             bail!("there is no configuration before this one");
         };
@@ -105,7 +105,7 @@ impl Agent {
         };
         let taken = checked.and_then(|mut checked| {
             checked.warnings.push(warning);
-            self.take(program, checked)
+            self.take(plane, checked)
         });
         self.told(taken, "rollback")
     }
@@ -139,7 +139,7 @@ impl Agent {
     /// Has a configuration take the place of the one in use. Interfaces that are new are attached to before
     /// anything else, since that may fail; their packets pass until the tables know them. After that nothing
     /// is refused any more: what can't be written is tried again.
-    fn take(&mut self, program: &mut Program, checked: Checked) -> anyhow::Result<Planned> {
+    fn take(&mut self, plane: &mut DataPlane, checked: Checked) -> anyhow::Result<Planned> {
         let Next {
             registry,
             ids,
@@ -149,10 +149,12 @@ impl Agent {
         if let Some(key) = changes.restart.first() {
             bail!("{key} differs: that needs a restart of the agent");
         }
-        Self::attach(program, &links)?;
+        let features = prepare::features_of(&checked.config, &links);
+        self.have_program_for(plane, &checked.config, features)?;
+        Self::attach(plane, &links)?;
         let all = self.links.iter().chain(&links);
         let all = all.map(|(name, link)| (name.clone(), *link)).collect();
-        self.view.serves(view::served(program.attachments(), &all));
+        self.view.serves(view::served(plane.attachments(), &all));
         let Checked {
             config,
             mut warnings,
@@ -161,7 +163,7 @@ impl Agent {
         } = checked;
         self.resolver.want(addresses(&config));
         let generation = self.view.configured().generation + 1;
-        (self.registry, self.links) = (registry, links);
+        (self.registry, self.links, self.features) = (registry, links, features);
         self.view.configure(Configured {
             config,
             ids,
@@ -170,16 +172,45 @@ impl Agent {
         });
         self.keep(&recorded);
         self.unfinished = true;
-        if self.catch_up(program).is_err() {
+        if self.catch_up(plane).is_err() {
             warnings.extend(self.view.behind());
         }
         Ok(Planned { changes, warnings })
     }
 
+    /// Has a program run that knows of what a configuration needs, and of what the one in use does. It takes the
+    /// place of the one that runs, between two packets.
+    fn have_program_for(
+        &mut self,
+        plane: &mut DataPlane,
+        config: &Config,
+        features: Features,
+    ) -> anyhow::Result<()> {
+        let constants = Constants {
+            limits: RecordLimits {
+                rate: config.agent.exception_rate,
+                ..self.constants.limits
+            },
+            replies: config.agent.replies,
+            features: features.and(self.features),
+            debug: config.agent.debug,
+            ..self.constants
+        };
+        if constants == self.constants {
+            return Ok(());
+        }
+        plane.replace_program(&constants)?;
+        self.constants = constants;
+        let program = plane.program();
+        (self.wanted, self.log) = (program.take_wanted()?, program.take_log()?);
+        info!("another program runs over the same tables");
+        Ok(())
+    }
+
     /// Brings the tables to the configuration in use, and lets go of what only the one before needed.
-    pub(super) fn catch_up(&mut self, program: &mut Program) -> anyhow::Result<()> {
-        self.reconcile()?;
-        let detached = self.detach_others(program);
+    pub(super) fn catch_up(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        self.reconcile(plane)?;
+        let detached = self.detach_others(plane);
         self.up_to_date(detached)?;
         for table in &self.view.configured().ids.abandoned {
             self.registry.release_table(*table);
@@ -201,7 +232,7 @@ impl Agent {
         let (registry, ids) = self.registry.assign(config)?;
         let links = prepare::links(&checked.network, config)?;
         let mut changes = Changes::between(&before.config, config);
-        changes.restart = needs_restart(&changes, (&before.config, &self.links), (config, &links));
+        changes.restart = needs_restart(&changes);
         changes.slots = self.slots_moved(&before, (config, &ids, &links));
         Ok(Next {
             registry,
@@ -302,40 +333,27 @@ fn lookup(
 }
 
 /// Keys of `[agent]`, and of the lists beside it, that a reload follows.
-const FOLLOWED: [&str; 4] = ["interfaces", "watch", "access.allow", "access.deny"];
+const FOLLOWED: [&str; 10] = [
+    "interfaces",
+    "watch",
+    "debug",
+    "exception_rate",
+    "icmp_rate",
+    "icmp_rate_per_source",
+    "reset_rate",
+    "reset_rate_per_source",
+    "access.allow",
+    "access.deny",
+];
 
-/// What differs that is fixed when the agent starts; `changes` are those of the configuration.
-fn needs_restart(
-    changes: &Changes,
-    (before, links_before): (&Config, &Links),
-    (after, links_after): (&Config, &Links),
-) -> Vec<String> {
+/// What differs that is fixed when the agent starts.
+fn needs_restart(changes: &Changes) -> Vec<String> {
     let keys = changes
         .agent
         .iter()
         .map(|difference| difference.key.as_str());
     let keys = keys.filter(|key| !FOLLOWED.contains(key));
-    let keys = keys.map(|key| format!("agent.{key}"));
-    let rest = [
-        (
-            "the first or last VLAN device among agent.interfaces",
-            has_vlans(links_before) != has_vlans(links_after),
-        ),
-        (
-            "the first or last pool in nat mode",
-            has_nat(before) != has_nat(after),
-        ),
-        (
-            "the first or last range of ports or prefix of a service in nat mode",
-            has_nat_ranges(before) != has_nat_ranges(after),
-        ),
-        (
-            "the first or last prefix that a service listens on",
-            has_prefixes(before) != has_prefixes(after),
-        ),
-    ];
-    let rest = rest.into_iter().filter(|(_, differs)| *differs);
-    keys.chain(rest.map(|(what, _)| what.to_owned())).collect()
+    keys.map(|key| format!("agent.{key}")).collect()
 }
 
 #[cfg(test)]
@@ -345,11 +363,8 @@ mod tests {
 
     #[test]
     fn what_is_fixed_at_the_start_needs_a_restart_and_nothing_else_does() {
-        let (before, links) = (fixtures::config(), fixtures::links());
-        let restart = |after: &Config| {
-            let changes = Changes::between(&before, after);
-            needs_restart(&changes, (&before, &links), (after, &links))
-        };
+        let before = fixtures::config();
+        let restart = |after: &Config| needs_restart(&Changes::between(&before, after));
         let mut after = before.clone();
         after.agent.interfaces.pop();
         after.agent.watch = true;
@@ -358,15 +373,10 @@ mod tests {
             deny: vec![("198.18.7.0".parse().unwrap(), 24)],
         });
         after.services.pop();
-        assert_eq!(restart(&after), [""; 0]);
-        after.agent.flows += 1;
         after.agent.replies.errors += 1;
         after.pools[1].forward = model::Forward::Nat;
-        let expected = [
-            "agent.flows",
-            "agent.icmp_rate",
-            "the first or last pool in nat mode",
-        ];
-        assert_eq!(restart(&after), expected);
+        assert_eq!(restart(&after), [""; 0]);
+        after.agent.flows += 1;
+        assert_eq!(restart(&after), ["agent.flows"]);
     }
 }

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     flows,
-    kernel::{self, Program},
+    kernel::DataPlane,
     net::Snapshot as NextHops,
     slots::Jiffies,
     state::{self, Hop, Inputs, Registry},
@@ -21,8 +21,8 @@ use super::{
 
 impl Agent {
     /// Brings the tables to what configuration and next hops ask for now.
-    pub(super) fn reconcile(&mut self) -> anyhow::Result<()> {
-        let written = self.try_reconcile();
+    pub(super) fn reconcile(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        let written = self.try_reconcile(plane);
         self.up_to_date(written)
     }
 
@@ -36,7 +36,7 @@ impl Agent {
         written
     }
 
-    fn try_reconcile(&mut self) -> anyhow::Result<()> {
+    fn try_reconcile(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let snapshot = self.hops.borrow_and_update().clone();
         self.follow_sources(&snapshot);
         let configured = self.view.configured();
@@ -55,7 +55,7 @@ impl Agent {
         let wanted = steering::wanted(&configured.config, &configured.ids, &desired);
         self.runner.change(wanted, steering::clock());
         (self.tables, self.answering) = (desired.tables, desired.answering);
-        let operations = self.write()?;
+        let operations = self.write(plane)?;
         info!(
             operations,
             backends = self.tables.backends.len(),
@@ -69,44 +69,47 @@ impl Agent {
     }
 
     /// Writes the tables with the slots as they are now; returns how many operations that took.
-    fn write(&mut self) -> Result<usize, kernel::Error> {
+    fn write(&mut self, plane: &mut DataPlane) -> anyhow::Result<usize> {
+        let fingerprint = &self.view.agent.seed_fingerprint;
+        self.records
+            .keep(plane, &self.registry, self.features, fingerprint)?;
         self.tables.slots.extend(self.runner.slots());
         self.tables.old_tables = self.runner.old_tables([self.seed.k0, self.seed.k1]);
-        self.reconciler.reconcile(&self.tables)
+        Ok(self.reconciler.reconcile(&self.tables)?)
     }
 
     /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
-    pub(super) fn tend(&mut self, program: &mut Program, time: bool) -> anyhow::Result<()> {
+    pub(super) fn tend(&mut self, plane: &mut DataPlane, time: bool) -> anyhow::Result<()> {
         let catches_up = self.unfinished || self.view.behind().is_some();
-        if catches_up && self.catch_up(program).is_err() {
+        if catches_up && self.catch_up(plane).is_err() {
             return Ok(());
         }
         let exceptions = &self.exceptions;
         let now = Instant::now();
         if self.runner.advance(now, |id| exceptions.unrecorded(id))? {
-            let written = self.write().map(drop).map_err(Into::into);
+            let written = self.write(plane).map(drop);
             self.up_to_date(written)?;
         }
         if time && (self.runner.is_moving() || self.exceptions.used()? != [0, 0]) {
-            self.sweep(program)?;
+            self.sweep(plane)?;
         }
         let done = self.runner.done_with();
         if !done.is_empty() {
             self.reconciler.wait_for_readers()?;
             done.into_iter()
                 .for_each(|table| self.registry.release_table(table));
-            self.renumber(&self.registry.clone())?;
+            self.renumber(plane, &self.registry.clone())?;
         }
         let configured = self.view.configured();
         let grace = |address| configured.config.grace_at(address);
         if self.ways.is_due(grace, now) {
-            self.reconcile()?;
+            self.reconcile(plane)?;
         }
         self.show_slots();
         Ok(())
     }
 
-    fn sweep(&mut self, program: &mut Program) -> anyhow::Result<()> {
+    fn sweep(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let configured = self.view.configured();
         let sweeper = Sweeper {
             config: &configured.config,
@@ -114,8 +117,8 @@ impl Agent {
             answering: &self.answering,
             seed: self.seed,
             clock: Jiffies {
-                now: program.jiffies()?,
-                hertz: program.hertz(),
+                now: plane.program().jiffies()?,
+                hertz: self.hertz,
             },
         };
         self.registry.indices_mut().begin(&self.runner.named());
@@ -142,9 +145,9 @@ impl Agent {
 
     /// Deletes flows that have been silent for too long, and counts the others. Once none is left from
     /// before its pool began to cross families, none is looked for.
-    pub(super) fn sweep_flows(&mut self, program: &mut Program) -> anyhow::Result<()> {
+    pub(super) fn sweep_flows(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let clock = flows::Clock {
-            now: program.jiffies()?,
+            now: plane.program().jiffies()?,
             hertz: self.hertz,
             timeouts: &self.tables.timeouts,
         };
@@ -154,15 +157,15 @@ impl Agent {
         let swept = self.flows.sweep(clock, is_unmapped)?;
         debug!(entries = ?swept.entries, deleted = swept.deleted, "flows swept");
         if ids.looks_for_unmapped() && !swept.unmapped {
-            self.renumber(&self.registry.without_unmapped())?;
+            self.renumber(plane, &self.registry.without_unmapped())?;
         }
         Ok(())
     }
 
     /// Gives numbers anew to the same configuration, out of `registry`, and has the tables follow.
-    fn renumber(&mut self, registry: &Registry) -> anyhow::Result<()> {
+    fn renumber(&mut self, plane: &mut DataPlane, registry: &Registry) -> anyhow::Result<()> {
         self.number(registry)?;
-        self.reconcile()
+        self.reconcile(plane)
     }
 
     /// Takes note of the addresses that the kernel would send from. The last one known stays while
@@ -198,11 +201,11 @@ impl Agent {
 
     /// Takes note of this host's addresses. Where they have no room beside the rest, those before
     /// stay in use.
-    pub(super) fn host_changed(&mut self) -> anyhow::Result<()> {
+    pub(super) fn host_changed(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let addresses = self.addresses.borrow_and_update().as_ref().clone();
         let mut registry = self.registry.clone();
         registry.host_has(addresses);
-        self.renumber(&registry)
+        self.renumber(plane, &registry)
     }
 
     /// Has the view show the slots as they are now.

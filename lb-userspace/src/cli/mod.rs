@@ -6,6 +6,7 @@
 mod backends;
 mod changes;
 mod check;
+mod detach;
 mod docs;
 mod figures;
 mod logging;
@@ -74,6 +75,7 @@ enum Verb {
     Status(status::Arguments),
     Services(services::Arguments),
     Backends(backends::Arguments),
+    Detach(detach::Arguments),
     Docs(docs::Arguments),
 }
 
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(arguments, &client(control)),
         Verb::Services(arguments) => services::run(arguments, &client(control)),
         Verb::Backends(arguments) => backends::run(arguments, &client(control)),
+        Verb::Detach(arguments) => detach::run(arguments),
         Verb::Docs(arguments) => docs::run(arguments),
     };
     ended.unwrap_or_else(|error| {

@@ -19,8 +19,8 @@ use super::{
     value::{AbsolutePath, Down, FlowsASecond, Interface, Name, Pattern, Prefix, SocketPath},
 };
 use crate::model::{
-    BackendAddress, DEFAULT_CONTROL, Forward, Listen, NoBackend, Scheduler, Seed, ServerId, Source,
-    TableSize, Tracking, Weight,
+    BackendAddress, DEFAULT_CONTROL, DEFAULT_PIN, Forward, Listen, NoBackend, Scheduler, Seed,
+    ServerId, Source, TableSize, Tracking, Weight,
 };
 
 /// The main file.
@@ -196,7 +196,7 @@ impl Table for Agent {
             control: fields.or("control", SocketPath(DEFAULT_CONTROL.into())),
             stats: fields.or("stats", stats),
             state: fields.or("state", AbsolutePath("/var/lib/sluice".into())),
-            pin: fields.or("pin", AbsolutePath("/sys/fs/bpf/sluice".into())),
+            pin: fields.or("pin", AbsolutePath(DEFAULT_PIN.into())),
             seed: fields.optional("seed"),
             flows: fields.or("flows", Flows(262_144)),
             exceptions: fields.or("exceptions", Exceptions(65_536)),

@@ -2,11 +2,21 @@
 //! all of them. No driver passes frames on to a device without driver support (`__xdp_enqueue`,
 //! kernel/bpf/devmap.c): they would vanish there, uncounted. The stack passes them on to any.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use aya::programs::{ProgramError, Xdp, XdpMode, xdp::XdpLinkId};
+use aya::programs::{
+    ProgramError, Xdp, XdpMode,
+    links::{FdLink, LinkError, PinnedLink},
+    xdp::{XdpLink, XdpLinkId},
+};
 
-use super::error::Error;
+use super::{
+    error::Error,
+    pins::{names, pinning, unpin},
+};
 
 /// How the program runs on a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +27,7 @@ pub enum Mode {
     Generic(String),
 }
 
-/// A device that the program is attached to, until the program is dropped.
+/// A device that the program is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// Its name.
@@ -28,15 +38,58 @@ pub struct Attachment {
     pub mode: Mode,
 }
 
-/// All devices that the program is attached to, by the kernel's number.
-#[derive(Default)]
-pub(super) struct Attachments(BTreeMap<u32, (Attachment, XdpLinkId)>);
+/// All devices that the program is attached to. Each attachment is pinned in a folder, and lasts as long as
+/// the pin and the device.
+pub(super) struct Attachments {
+    folder: PathBuf,
+    /// By the kernel's number.
+    devices: BTreeMap<u32, Attachment>,
+}
 
 impl Attachments {
+    /// Those that are pinned in a folder, of devices that there are.
+    pub(super) fn open(folder: PathBuf) -> Result<Self, Error> {
+        let mut devices = BTreeMap::new();
+        for file in names(&folder)? {
+            match Attachment::of_pin(&file) {
+                Some(attachment) => drop(devices.insert(attachment.ifindex, attachment)),
+                None => unpin(&folder.join(file))?,
+            }
+        }
+        Ok(Self { folder, devices })
+    }
+
     /// All of them.
     pub(super) fn list(&self) -> Vec<Attachment> {
-        let all = self.0.values();
-        all.map(|(attachment, _)| attachment.clone()).collect()
+        self.devices.values().cloned().collect()
+    }
+
+    /// Has all devices run this program from now on: each goes over to it between two packets. Returns those
+    /// that are no more: their attachments are forgotten.
+    pub(super) fn hand_over(&mut self, xdp: &mut Xdp) -> Result<Vec<Attachment>, Error> {
+        let mut gone = Vec::new();
+        for attachment in self.list() {
+            if !self.hand_over_one(xdp, &attachment)? {
+                self.remove(&attachment)?;
+                gone.push(attachment);
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether the device was there.
+    fn hand_over_one(&self, xdp: &mut Xdp, attachment: &Attachment) -> Result<bool, Error> {
+        let path = self.pin_of(attachment);
+        let link = PinnedLink::from_pin(&path).map_err(|error| linking(&path, error))?;
+        let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| linking(&path, error))?;
+        match xdp.attach_to_link(link) {
+            // The pin holds it, and nothing else should.
+            Ok(id) => xdp.take_link(id).map(drop)?,
+            // The kernel's word for a link whose device is gone (`bpf_xdp_link_update`, net/core/dev.c).
+            Err(error) if has_errno(&error, libc::ENOLINK) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
     }
 
     /// Attaches the program to those of `devices` (name and the kernel's number) that it is not attached to,
@@ -47,39 +100,55 @@ impl Attachments {
         devices: impl IntoIterator<Item = (&'a str, u32)>,
     ) -> Result<Vec<Attachment>, Error> {
         let devices = devices.into_iter();
-        let mut added = Self::default();
-        let attached = match self.0.is_empty() {
+        let mut added = Self {
+            folder: self.folder.clone(),
+            devices: BTreeMap::new(),
+        };
+        let attached = match self.devices.is_empty() {
             true => added.first(xdp, devices),
             false => devices
-                .filter(|(_, ifindex)| !self.0.contains_key(ifindex))
+                .filter(|(_, ifindex)| !self.devices.contains_key(ifindex))
                 .try_for_each(|device| {
-                    added.put(self.beside(xdp, device)?);
-                    Ok(())
+                    let (attachment, link) = self.beside(xdp, device)?;
+                    added.put(xdp, attachment, link)
                 }),
         };
         if let Err(error) = attached {
-            added.remove_all_but(xdp, |_| false)?;
+            added.remove_all_but(|_| false)?;
             return Err(error);
         }
         let list = added.list();
-        self.0.append(&mut added.0);
+        self.devices.append(&mut added.devices);
         Ok(list)
     }
 
     /// Detaches the program from all devices but those that are wanted.
-    pub(super) fn remove_all_but(
-        &mut self,
-        xdp: &mut Xdp,
-        is_wanted: impl Fn(u32) -> bool,
-    ) -> Result<(), Error> {
-        for (_, (_, link)) in self.0.extract_if(.., |&ifindex, _| !is_wanted(ifindex)) {
-            xdp.detach(link)?;
-        }
+    pub(super) fn remove_all_but(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<(), Error> {
+        let unwanted = self.list().into_iter().filter(|a| !is_wanted(a.ifindex));
+        unwanted.into_iter().try_for_each(|a| self.remove(&a))
+    }
+
+    fn remove(&mut self, attachment: &Attachment) -> Result<(), Error> {
+        let path = self.pin_of(attachment);
+        let link = PinnedLink::from_pin(&path).map_err(|error| linking(&path, error))?;
+        // Only closing it waits until it is detached.
+        let link = link.unpin().map_err(|error| pinning(&path, error))?;
+        drop(link);
+        self.devices.remove(&attachment.ifindex);
         Ok(())
     }
 
-    fn put(&mut self, (attachment, link): (Attachment, XdpLinkId)) {
-        self.0.insert(attachment.ifindex, (attachment, link));
+    fn put(&mut self, xdp: &mut Xdp, attachment: Attachment, link: XdpLinkId) -> Result<(), Error> {
+        let path = self.pin_of(&attachment);
+        let link = FdLink::try_from(xdp.take_link(link)?).map_err(|error| linking(&path, error))?;
+        let pinned = link.pin(&path);
+        pinned.map_err(|error| pinning(&path, error))?;
+        self.devices.insert(attachment.ifindex, attachment);
+        Ok(())
+    }
+
+    fn pin_of(&self, attachment: &Attachment) -> PathBuf {
+        self.folder.join(attachment.pin())
     }
 
     /// The first devices: in their drivers if all can.
@@ -89,39 +158,36 @@ impl Attachments {
         devices: impl Iterator<Item = (&'a str, u32)>,
     ) -> Result<(), Error> {
         for device in devices {
-            self.put(attach(xdp, device)?);
+            let (attachment, link) = attach(xdp, device)?;
+            self.put(xdp, attachment, link)?;
         }
-        let is_generic =
-            |(attachment, _): &&(Attachment, XdpLinkId)| attachment.mode != Mode::Native;
-        let Some((generic, _)) = self.0.values().find(is_generic) else {
+        let attached = self.list();
+        let Some(generic) = attached.iter().find(|a| a.mode != Mode::Native) else {
             return Ok(());
         };
         let reason = format!(
             "no driver passes packets on to {}, which has no driver support",
             generic.name
         );
-        let native = |_: &u32, (attachment, _): &mut (Attachment, XdpLinkId)| {
-            attachment.mode == Mode::Native
-        };
-        let native: Vec<_> = self.0.extract_if(.., native).collect();
-        for (ifindex, (Attachment { name, .. }, link)) in native {
-            xdp.detach(link)?;
-            self.put(attach_to_stack(xdp, (&name, ifindex), reason.clone())?);
+        for attachment in attached.iter().filter(|a| a.mode == Mode::Native) {
+            self.remove(attachment)?;
+            let device = (attachment.name.as_str(), attachment.ifindex);
+            let (attachment, link) = attach_to_stack(xdp, device, reason.clone())?;
+            self.put(xdp, attachment, link)?;
         }
         Ok(())
     }
 
     /// One more device, as the others are.
     fn beside(&self, xdp: &mut Xdp, device: (&str, u32)) -> Result<(Attachment, XdpLinkId), Error> {
-        let is_native = |(attachment, _): &(Attachment, XdpLinkId)| attachment.mode == Mode::Native;
-        if !self.0.values().all(is_native) {
+        if self.devices.values().any(|a| a.mode != Mode::Native) {
             let reason = "the program runs in the stack on the other interfaces".to_owned();
             return attach_to_stack(xdp, device, reason);
         }
         let (name, ifindex) = device;
         match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
             Ok(link) => Ok((Attachment::new(device, Mode::Native), link)),
-            Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
+            Err(error) if has_errno(&error, libc::EBUSY) => Err(Error::Busy { name: name.into() }),
             Err(error) => Err(Error::NoDriverSupport {
                 name: name.into(),
                 error: why(&error),
@@ -139,6 +205,38 @@ impl Attachment {
             mode,
         }
     }
+
+    /// The name of its pin: its number and how it runs.
+    fn pin(&self) -> String {
+        let mode = match self.mode {
+            Mode::Native => NATIVE,
+            Mode::Generic(_) => GENERIC,
+        };
+        format!("{}-{mode}", self.ifindex)
+    }
+
+    /// The attachment of a pin of this name; none if there is no such device.
+    fn of_pin(name: &str) -> Option<Self> {
+        let (ifindex, mode) = name.split_once('-')?;
+        let mode = match mode {
+            NATIVE => Mode::Native,
+            GENERIC => Mode::Generic("it did when this agent started".into()),
+            _ => return None,
+        };
+        let ifindex = ifindex.parse().ok()?;
+        let device = nix::net::if_::if_indextoname(ifindex).ok()?;
+        Some(Self::new((&device.to_string_lossy(), ifindex), mode))
+    }
+}
+
+/// What pins of attachments in drivers end with.
+const NATIVE: &str = "native";
+/// What pins of attachments in the stack end with.
+const GENERIC: &str = "generic";
+
+/// That an attachment at a path can't be used.
+fn linking(path: &Path, error: LinkError) -> Error {
+    pinning(path, error)
 }
 
 /// In the driver where that works, else in the stack.
@@ -146,7 +244,7 @@ fn attach(xdp: &mut Xdp, device: (&str, u32)) -> Result<(Attachment, XdpLinkId),
     let (name, ifindex) = device;
     match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
         Ok(link) => Ok((Attachment::new(device, Mode::Native), link)),
-        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
+        Err(error) if has_errno(&error, libc::EBUSY) => Err(Error::Busy { name: name.into() }),
         Err(error) => attach_to_stack(xdp, device, why(&error)),
     }
 }
@@ -160,7 +258,7 @@ fn attach_to_stack(
     let (name, ifindex) = device;
     match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
         Ok(link) => Ok((Attachment::new(device, Mode::Generic(reason)), link)),
-        Err(error) if is_busy(&error) => Err(Error::Busy { name: name.into() }),
+        Err(error) if has_errno(&error, libc::EBUSY) => Err(Error::Busy { name: name.into() }),
         Err(error) => Err(Error::Attach {
             name: name.into(),
             native: reason,
@@ -169,9 +267,9 @@ fn attach_to_stack(
     }
 }
 
-/// Another program holds the device.
-fn is_busy(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::SyscallError(e) if e.io_error.raw_os_error() == Some(libc::EBUSY))
+/// Whether that is what the kernel answered.
+fn has_errno(error: &ProgramError, errno: i32) -> bool {
+    matches!(error, ProgramError::SyscallError(e) if e.io_error.raw_os_error() == Some(errno))
 }
 
 /// The kernel's own words.

@@ -1,6 +1,6 @@
 //! What can go wrong between the agent and the kernel.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, maps::xdp::XdpMapError, programs::ProgramError};
 use lb_common::abi::TableId;
@@ -55,6 +55,43 @@ pub enum Error {
     /// Slots were written to a table that was never made.
     #[error("slot table {0:?} was never made: a fault of ours")]
     NoTable(TableId),
+    /// Something can't be pinned, or used that is.
+    #[error("{path}: {error}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// What went wrong, with its causes.
+        error: String,
+    },
+    /// A pinned map is not what this build makes.
+    #[error(
+        "{path} is of kind, key size, value size and entries {is:?}, and should be of {wanted:?}"
+    )]
+    Misfit {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        is: [u32; 4],
+        /// What this build makes.
+        wanted: [u32; 4],
+    },
+    /// Nothing can be pinned there.
+    #[error(
+        "{path} is in no BPF file system, where the tables and the program are kept while no agent runs: \
+         mount one (`mount -t bpf bpf /sys/fs/bpf`), or set `pin` under [agent] to a folder in one"
+    )]
+    NoBpfFileSystem {
+        /// Where something was to be.
+        path: PathBuf,
+    },
+    /// Another process holds the folder.
+    #[error("{path} is another agent's{}: one of them at a time", of(*holder))]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is, if known.
+        holder: Option<u32>,
+    },
     /// Two of one host's interfaces have numbers that the program can't tell apart.
     #[error("interface {name} has the number {ifindex}, above the {limit} that can be served")]
     InterfaceNumber {
@@ -77,8 +114,8 @@ pub enum Error {
     /// An interface that comes to others can't be as they are.
     #[error(
         "the driver of interface {name} does not take the program ({error}), and no driver of the others \
-         passes packets on to such a one: that needs a restart of the agent, which then runs the program in \
-         the stack on all of them"
+         passes packets on to such a one: `sluice detach` and a start of the agent have it run in the stack on \
+         all of them, and end the connections that it keeps"
     )]
     NoDriverSupport {
         /// The interface.
@@ -102,4 +139,9 @@ pub enum Error {
         /// Ticks a second as measured.
         measured: f64,
     },
+}
+
+/// Which process that is.
+fn of(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }

@@ -2,16 +2,21 @@
 //! packet program sees at once and never half.
 
 use std::{
+    io,
     os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
     ptr::{self, NonNull},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use aya::maps::MapData;
+use aya::maps::{MapData, MapError};
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use lb_common::abi::{Slot, TableSize};
 
-use super::error::Error;
+use super::{error::Error, pins::pinning};
+
+/// What they are called in the kernel.
+const MAP: &str = "slots";
 
 /// A slot table.
 pub(super) struct SlotTable {
@@ -33,12 +38,35 @@ impl SlotTable {
             size.slots(),
             BPF_F_MMAPABLE,
         );
-        let map = MapData::create(definition, "slots", None).map_err(|error| Error::Map {
-            map: "slots",
-            error,
-        })?;
+        let map = MapData::create(definition, MAP, None).map_err(failed)?;
         let slots = map_memory(&map, size)?;
         Ok(Self { map, slots, size })
+    }
+
+    /// The one that is pinned there; of this size, or it is refused.
+    pub(super) fn open(size: TableSize, path: &Path) -> Result<Self, Error> {
+        let map = MapData::from_pin(path).map_err(failed)?;
+        if map.info().map_err(failed)?.max_entries() != size.slots() {
+            return Err(Error::Missing(MAP));
+        }
+        let slots = map_memory(&map, size)?;
+        Ok(Self { map, slots, size })
+    }
+
+    /// Has it outlive this process.
+    pub(super) fn pin(&self, path: &Path) -> Result<(), Error> {
+        let pinned = self.map.pin(path);
+        pinned.map_err(|error| pinning(path, error))
+    }
+
+    /// All of its slots as they are.
+    pub(super) fn words(&self) -> Vec<Slot> {
+        let word = |slot| {
+            // SAFETY: the mapping holds this many aligned words and lives as long as `self`.
+            let word = unsafe { self.slots.add(slot as usize).as_ref() };
+            zerocopy::transmute!(word.load(Ordering::Acquire))
+        };
+        (0..self.size.slots()).map(word).collect()
     }
 
     /// The map itself.
@@ -65,6 +93,10 @@ impl Drop for SlotTable {
     }
 }
 
+fn failed(error: MapError) -> Error {
+    Error::Map { map: MAP, error }
+}
+
 fn length(size: TableSize) -> usize {
     size.slots() as usize * size_of::<Slot>()
 }
@@ -72,7 +104,7 @@ fn length(size: TableSize) -> usize {
 fn map_memory(map: &MapData, size: TableSize) -> Result<NonNull<AtomicU64>, Error> {
     let failed = || Error::Mmap {
         slots: size.slots(),
-        error: std::io::Error::last_os_error(),
+        error: io::Error::last_os_error(),
     };
     // SAFETY: a new shared mapping of the array's values, at a place of the kernel's choice; the
     // kernel rounds the length up to whole pages.

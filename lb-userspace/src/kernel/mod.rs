@@ -1,8 +1,9 @@
 //! The kernel's side: the packet program, its maps, and the devices that it runs on.
 //!
-//! - `program` loads it, `attachments` says where it runs;
+//! - `program` loads it, `attachments` says where it runs, `pins` what outlives the agent; `plane` is all of
+//!   this together;
 //! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
-//!   without a kernel;
+//!   without a kernel; `read` has what is in them;
 //! - `exceptions` dumps and sweeps the flows that a change of slots recorded; `elements` has the
 //!   system calls for that;
 //! - `counters` reads what it counted, `rings` what it asks for and logs;
@@ -17,7 +18,10 @@ mod exceptions;
 mod fake;
 mod flows;
 mod mapped;
+mod pins;
+mod plane;
 mod program;
+mod read;
 mod rings;
 mod tables;
 mod wire;
@@ -28,7 +32,10 @@ pub use error::Error;
 pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
-pub use program::{Constants, OBJECT, Program, check_number, link_programs};
+pub use pins::{Identity, Pins, Sizes, TableSet};
+pub use plane::{DataPlane, detach};
+pub use program::{Constants, Features, OBJECT, Program, check_number, link_programs};
+pub use read::read;
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};
 pub use wire::Wire;

@@ -1,24 +1,30 @@
-//! Loading the packet program, and what it is loaded with.
+//! Loading the packet program, and what it is loaded with: alone, or over tables that outlive it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, ProgramArray, RingBuf},
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_log::EbpfLogger;
+use aya_obj::{EbpfSectionKind, Object};
 use lb_common::abi::{
     ASIDE, CROSSING, ERRORS, MAX_IFINDEX, PACKET, RecordLimits, ReplyLimits, Seed, SourcePorts,
     TAGGED, UNCOMMON,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
-    attachments::{Attachment, Attachments},
     counters::CounterReader,
     error::Error,
     exceptions::ExceptionTables,
     flows::FlowTables,
+    pins::{TableSet, pinning},
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
@@ -27,7 +33,7 @@ use super::{
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
 
 /// What is fixed when the program is loaded: the verifier removes what they rule out.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Constants {
     /// Key of the flow hash.
     pub seed: Seed,
@@ -41,6 +47,15 @@ pub struct Constants {
     pub limits: RecordLimits,
     /// Frames that may be made here.
     pub replies: ReplyLimits,
+    /// What there is at all.
+    pub features: Features,
+    /// Whether every packet's outcome is logged.
+    pub debug: bool,
+}
+
+/// What costs nothing where there is none of it. A program that knows of more than there is does the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
     /// Whether any service is in `nat` mode.
     pub nat: bool,
     /// Whether any service in `nat` mode listens on more than single ports.
@@ -49,8 +64,19 @@ pub struct Constants {
     pub prefixes: bool,
     /// Whether any of our devices is a VLAN device.
     pub vlans: bool,
-    /// Whether every packet's outcome is logged.
-    pub debug: bool,
+}
+
+impl Features {
+    /// What there is of either.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            nat: self.nat || other.nat,
+            nat_ranges: self.nat_ranges || other.nat_ranges,
+            prefixes: self.prefixes || other.prefixes,
+            vlans: self.vlans || other.vlans,
+        }
+    }
 }
 
 impl Constants {
@@ -65,37 +91,85 @@ impl Constants {
     }
 }
 
-/// The loaded program. Dropped, it is detached from all devices.
+/// The maps that no other program shares: what it needs for a packet at hand, and what it tells this process.
+const OF_ONE_PROGRAM: [&str; 9] = [
+    "PROGRAMS",
+    "TAGGED",
+    "SCRATCH_V4",
+    "SCRATCH_V6",
+    "ASKED",
+    "WINDOW",
+    "FIB",
+    "WANTED",
+    "AYA_LOGS",
+];
+
+/// The maps whose sizes a configuration says.
+pub(super) const SIZED: [&str; 8] = [
+    "EXCEPTIONS_V4",
+    "EXCEPTIONS_V6",
+    "FLOWS_V4",
+    "FLOWS_V6",
+    "YOUNG_V4",
+    "YOUNG_V6",
+    "AFFINITIES_V4",
+    "AFFINITIES_V6",
+];
+
+/// The loaded program.
 pub struct Program {
     ebpf: Ebpf,
     hertz: u32,
-    attachments: Attachments,
+    /// The tables that it works on, if they outlive it, and where it is pinned itself.
+    pinned: Option<(TableSet, PathBuf)>,
 }
 
 impl Program {
-    /// Loads the object that this binary carries. The maps are empty, and nothing is attached.
+    /// Loads the object that this binary carries, with tables of its own that are empty.
     pub fn load(constants: &Constants) -> Result<Self, Error> {
-        // HZ can't be asked for: a first copy, with small flow tables, serves as a clock.
-        let hertz = measure_hertz(&mut load(
-            &Constants {
-                flows: 1024,
-                ..*constants
-            },
-            1,
-        )?)?;
-        let mut ebpf = load(constants, hertz)?;
-        program(&mut ebpf, "clock")?.load()?;
-        link_programs(&mut ebpf)?;
+        let hertz = measured_hertz(constants)?;
+        let mut ebpf = load(constants, hertz, None)?;
+        load_programs(&mut ebpf)?;
         Ok(Self {
             ebpf,
             hertz,
-            attachments: Attachments::default(),
+            pinned: None,
         })
+    }
+
+    /// The same with tables that outlive it: those of a set, or new ones in it. `hertz` are the jiffies in a
+    /// second, if they are known.
+    pub(super) fn load_over(
+        set: &TableSet,
+        constants: &Constants,
+        hertz: Option<u32>,
+    ) -> Result<Self, Error> {
+        let hertz = hertz.map_or_else(|| measured_hertz(constants), Ok)?;
+        let mut ebpf = load(constants, hertz, Some(set))?;
+        load_programs(&mut ebpf)?;
+        let folder = set.new_program()?;
+        pin(&mut ebpf, &folder)?;
+        Ok(Self {
+            ebpf,
+            hertz,
+            pinned: Some((set.clone(), folder)),
+        })
+    }
+
+    /// Where it is pinned, if it outlives this process.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.pinned.as_ref().map(|(_, folder)| folder.as_path())
+    }
+
+    /// The program that packets meet first.
+    pub(super) fn xdp(&mut self) -> Result<&mut Xdp, Error> {
+        program(&mut self.ebpf, "sluice")
     }
 
     /// Takes the tables out. They can be taken once.
     pub fn take_tables(&mut self) -> Result<MapTables, Error> {
-        MapTables::take(&mut self.ebpf)
+        let set = self.pinned.as_ref().map(|(set, _)| set.clone());
+        MapTables::take(&mut self.ebpf, set)
     }
 
     /// Takes the counters out. They can be taken once.
@@ -135,27 +209,6 @@ impl Program {
         ProgramLog::new(log)
     }
 
-    /// Attaches the program to those of `devices` (name and the kernel's number) that it is not attached to,
-    /// to all or to none; returns those. Where it runs, the first ones decide: see [`Attachment`].
-    pub fn attach<'a>(
-        &mut self,
-        devices: impl IntoIterator<Item = (&'a str, u32)>,
-    ) -> Result<Vec<Attachment>, Error> {
-        let xdp = program(&mut self.ebpf, "sluice")?;
-        self.attachments.add(xdp, devices)
-    }
-
-    /// Detaches the program from all devices but those that are wanted, by the kernel's number.
-    pub fn detach_all_but(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<(), Error> {
-        let xdp = program(&mut self.ebpf, "sluice")?;
-        self.attachments.remove_all_but(xdp, is_wanted)
-    }
-
-    /// The devices that the program is attached to.
-    pub fn attachments(&self) -> Vec<Attachment> {
-        self.attachments.list()
-    }
-
     /// Runs the program once on a frame, as `BPF_PROG_TEST_RUN` does.
     pub fn test_run(
         &self,
@@ -189,9 +242,21 @@ pub fn check_number(name: &str, ifindex: u32) -> Result<(), Error> {
     })
 }
 
-fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
-    let (nat, debug) = (u8::from(constants.nat), u8::from(constants.debug));
-    Ok(EbpfLoader::new()
+fn load(constants: &Constants, hertz: u32, set: Option<&TableSet>) -> Result<Ebpf, Error> {
+    let Features {
+        nat,
+        nat_ranges,
+        prefixes,
+        vlans,
+    } = constants.features;
+    let switches = [nat, nat_ranges, prefixes, vlans, constants.debug].map(u8::from);
+    let [nat, nat_ranges, prefixes, vlans, debug] = &switches;
+    let shared = set.map(|_| shared_maps()).transpose()?.unwrap_or_default();
+    let mut loader = EbpfLoader::new();
+    for ((name, _), set) in shared.iter().zip(std::iter::repeat(set).flatten()) {
+        loader.map_pin_path(name, set.map(name));
+    }
+    Ok(loader
         .override_global("SEED_0", &constants.seed.k0, true)
         .override_global("SEED_1", &constants.seed.k1, true)
         .override_global("SERVICE_SALT", &constants.salt, true)
@@ -212,11 +277,11 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
             &constants.replies.resets_per_source,
             true,
         )
-        .override_global("HAS_NAT", &nat, true)
-        .override_global("HAS_NAT_RANGES", &u8::from(constants.nat_ranges), true)
-        .override_global("HAS_PREFIXES", &u8::from(constants.prefixes), true)
-        .override_global("HAS_VLANS", &u8::from(constants.vlans), true)
-        .override_global("DEBUG", &debug, true)
+        .override_global("HAS_NAT", nat, true)
+        .override_global("HAS_NAT_RANGES", nat_ranges, true)
+        .override_global("HAS_PREFIXES", prefixes, true)
+        .override_global("HAS_VLANS", vlans, true)
+        .override_global("DEBUG", debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
         .map_max_entries("FLOWS_V4", constants.flows)
@@ -228,6 +293,32 @@ fn load(constants: &Constants, hertz: u32) -> Result<Ebpf, Error> {
         .load(OBJECT)?)
 }
 
+/// The maps that the programs of a set share, by name.
+pub(super) fn shared_maps() -> Result<BTreeMap<String, aya_obj::Map>, Error> {
+    let object = Object::parse(OBJECT).map_err(EbpfError::from)?;
+    // The others hold the object's constants.
+    let is_map = |map: &aya_obj::Map| map.section_kind() == EbpfSectionKind::BtfMaps;
+    let maps = object.maps.into_iter().filter(|(_, map)| is_map(map));
+    let is_shared = |name: &String| !OF_ONE_PROGRAM.contains(&name.as_str());
+    Ok(maps.filter(|(name, _)| is_shared(name)).collect())
+}
+
+/// Has what a program goes on to by tail call outlive this process: the kernel empties that map when neither a
+/// process nor a pin holds it.
+fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
+    const MAP: &str = "PROGRAMS";
+    let path = folder.join(MAP);
+    let map = ebpf.map(MAP).ok_or(Error::Missing(MAP))?;
+    let pinned = map.pin(&path);
+    pinned.map_err(|error| pinning(&path, error))
+}
+
+/// Loads all programs.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    program(ebpf, "clock")?.load()?;
+    link_programs(ebpf)
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     Ok(ebpf
         .program_mut(name)
@@ -236,7 +327,7 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
 }
 
 /// Loads the packet program and those that it goes on to, and tells each where the others are. They find
-/// them for as long as this process holds the map, which the kernel empties then
+/// them for as long as this process or a pin holds the map, which the kernel empties then
 /// (`prog_array_map_clear`, kernel/bpf/arraymap.c).
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     const MAP: &str = "PROGRAMS";
@@ -259,7 +350,16 @@ pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Jiffies in a second (HZ), from two readings of the kernel's counter: once more if something kept
+/// Jiffies in a second (HZ). They can't be asked for: a copy with small flow tables serves as a clock.
+fn measured_hertz(constants: &Constants) -> Result<u32, Error> {
+    let constants = Constants {
+        flows: 1024,
+        ..*constants
+    };
+    measure_hertz(&mut load(&constants, 1, None)?)
+}
+
+/// Jiffies in a second, from two readings of the kernel's counter: once more if something kept
 /// this process from running meanwhile.
 fn measure_hertz(ebpf: &mut Ebpf) -> Result<u32, Error> {
     const KNOWN: [u32; 4] = [100, 250, 300, 1000];

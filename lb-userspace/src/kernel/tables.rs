@@ -14,9 +14,14 @@ use lb_common::abi::{
     PrefixData, Reverse, Service, TableId, TableSize, Timeouts, VlanKey,
 };
 
-use crate::plan::{OfFamily, Operation};
+use crate::plan::{OfFamily, Operation, Tables};
 
-use super::{error::Error, mapped::SlotTable, wire::Wire};
+use super::{
+    error::Error,
+    mapped::SlotTable,
+    pins::{TableSet, unpin},
+    wire::Wire,
+};
 
 /// Where plans are applied.
 pub trait KernelTables {
@@ -60,11 +65,13 @@ pub struct MapTables {
     vacant: [Option<SlotTable>; TableSize::ALL.len()],
     /// The kernel's number of each device, to clear what it leaves.
     ifindexes: BTreeMap<u16, u32>,
+    /// Where slot tables are pinned, if they outlive this process.
+    set: Option<TableSet>,
 }
 
 impl MapTables {
-    /// Takes the maps out of a loaded object.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    /// Takes the maps out of a loaded object, whose set this is if they are pinned.
+    pub(super) fn take(ebpf: &mut Ebpf, set: Option<TableSet>) -> Result<Self, Error> {
         Ok(Self {
             ingress: take(ebpf, "INGRESS")?,
             devices: take(ebpf, "DEVICES")?,
@@ -96,7 +103,20 @@ impl MapTables {
             slots: BTreeMap::new(),
             vacant: [const { None }; TableSize::ALL.len()],
             ifindexes: BTreeMap::new(),
+            set,
         })
+    }
+
+    /// Takes over the tables of a set, which hold this. To be called before the first change.
+    pub fn adopt(&mut self, tables: &Tables) -> Result<(), Error> {
+        let set = self.set.as_ref().ok_or(Error::Missing("slots"))?;
+        for &id in tables.slots.keys() {
+            let table = SlotTable::open(id.size, &set.slot_table(id))?;
+            self.slots.insert(id, table);
+        }
+        let devices = tables.devices.iter();
+        self.ifindexes = devices.map(|(&n, device)| (n, device.ifindex)).collect();
+        Ok(())
     }
 
     /// The place that packets come from first, then the sender: nothing is forwarded to a device
@@ -128,13 +148,20 @@ impl MapTables {
     fn create_table(&mut self, id: TableId) -> Result<(), Error> {
         let table = SlotTable::new(id.size)?;
         place(&mut self.outer, id, &table)?;
+        if let Some(set) = &self.set {
+            table.pin(&set.slot_table(id))?;
+        }
         self.slots.insert(id, table);
         Ok(())
     }
 
     /// Puts a vacant table in its place, since the outer array would keep it alive. (The kernel could
-    /// delete the element, aya's arrays of maps can't.)
+    /// delete the element, aya's arrays of maps can't.) Its pin goes first and comes last, so that what is
+    /// pinned is in its place.
     fn remove_table(&mut self, id: TableId) -> Result<(), Error> {
+        if let Some(set) = &self.set {
+            unpin(&set.slot_table(id))?;
+        }
         let vacant = match self.vacant[id.size as usize].take() {
             Some(vacant) => vacant,
             None => SlotTable::new(id.size)?,

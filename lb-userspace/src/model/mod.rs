@@ -69,6 +69,9 @@ impl Config {
 /// The control socket where nothing else is said.
 pub const DEFAULT_CONTROL: &str = "/run/sluice/control.sock";
 
+/// The folder in the BPF file system where nothing else is said.
+pub const DEFAULT_PIN: &str = "/sys/fs/bpf/sluice";
+
 /// `[agent]`: where the agent attaches, listens and keeps things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {

@@ -27,6 +27,6 @@ pub use error::Error;
 pub use facts::{InterfaceAddress, LinkKind, Vlan, VlanTag};
 pub use host::{Delivery, Host, Interface, deliveries};
 pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
-pub use runner::Resolver;
+pub use runner::{LinkChanges, Resolver};
 pub use stack::VlanStack;
 pub use sysctl::PortRange;

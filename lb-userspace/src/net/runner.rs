@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 
 use super::{
     error::Error,
-    facts::{Event, Facts, Keeper, Neighbourhood, own_addresses},
+    facts::{Event, Facts, Keeper, Link, Neighbourhood, own_addresses},
     machine::{Machine, Request},
     netlink::{Kernel, Netlink},
     resolution::{IfIndex, Snapshot},
@@ -44,6 +44,10 @@ const STOP: Duration = Duration::from_secs(2);
 /// Probes that may wait; more are dropped.
 const PROBES: usize = 64;
 
+/// How often the network devices of this host were others, or otherwise, than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkChanges(u64);
+
 /// Keeps the next hops of wanted destinations resolved, in a task of its own.
 #[derive(Debug)]
 pub struct Resolver {
@@ -51,6 +55,7 @@ pub struct Resolver {
     probes: mpsc::Sender<Neighbourhood>,
     snapshots: watch::Receiver<Snapshot>,
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
+    links: watch::Receiver<LinkChanges>,
     task: JoinHandle<()>,
 }
 
@@ -65,6 +70,7 @@ impl Resolver {
         let (probes, probed) = mpsc::channel(PROBES);
         let (publisher, snapshots) = watch::channel(Snapshot::default());
         let (told, addresses) = watch::channel(Arc::default());
+        let (counted, links) = watch::channel(LinkChanges::default());
         let runner = Runner {
             netlink,
             machine: Machine::default(),
@@ -72,6 +78,8 @@ impl Resolver {
             probes: probed,
             snapshots: publisher,
             addresses: told,
+            links: counted,
+            seen: None,
             refused: BTreeMap::new(),
             deaf: false,
         };
@@ -80,6 +88,7 @@ impl Resolver {
             probes,
             snapshots,
             addresses,
+            links,
             task: tokio::spawn(runner.run()),
         }
     }
@@ -102,6 +111,11 @@ impl Resolver {
     /// all but the loopback ones. Before the first reading there are none.
     pub fn addresses(&self) -> watch::Receiver<Arc<BTreeSet<IpAddr>>> {
         self.addresses.clone()
+    }
+
+    /// Every change of this host's network devices.
+    pub fn link_changes(&self) -> watch::Receiver<LinkChanges> {
+        self.links.clone()
     }
 
     /// Has the kernel resolve one neighbour once, as if it had a packet for it. Nothing is said of
@@ -139,6 +153,9 @@ struct Runner<N> {
     probes: mpsc::Receiver<Neighbourhood>,
     snapshots: watch::Sender<Snapshot>,
     addresses: watch::Sender<Arc<BTreeSet<IpAddr>>>,
+    links: watch::Sender<LinkChanges>,
+    /// The devices of the last reading.
+    seen: Option<BTreeMap<IfIndex, Link>>,
     /// Requests that the kernel refused, with the error number, so that each is told once.
     refused: BTreeMap<Neighbourhood, Option<i32>>,
     /// Whether the kernel can't be read at present; told once.
@@ -197,6 +214,10 @@ impl<N: Netlink> Runner<N> {
         };
         self.deaf = false;
         publish(&self.addresses, Arc::new(own_addresses(&facts.addresses)));
+        let seen = self.seen.replace(facts.links.clone());
+        if seen.is_some_and(|seen| seen != facts.links) {
+            self.links.send_modify(|changes| changes.0 += 1);
+        }
         let step = self.machine.step(facts, now());
         publish(&self.snapshots, Arc::new(step.resolutions));
         for request in step.requests {

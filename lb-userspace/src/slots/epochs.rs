@@ -130,6 +130,18 @@ impl Epochs {
         self.running.insert(epoch.number, running);
     }
 
+    /// These are running; those that were not known began now.
+    pub(super) fn know(&mut self, numbers: impl Iterator<Item = u16>, now: Instant) {
+        for number in numbers {
+            let began = Running {
+                start: now,
+                moving: 0,
+                mixed: 0,
+            };
+            self.running.entry(number).or_insert(began);
+        }
+    }
+
     /// The number given last, for the log.
     pub(super) fn last(&self) -> u16 {
         self.last

@@ -69,6 +69,31 @@ impl History {
         }
     }
 
+    /// A table with these words, and those of the one that it replaces. Epochs that they name and that are
+    /// not known begin now.
+    pub(super) fn left(
+        slots: Vec<Slot>,
+        old: Option<Vec<Slot>>,
+        mut epochs: Epochs,
+        now: Instant,
+    ) -> Self {
+        let named = slots.iter().chain(old.iter().flatten());
+        epochs.know(
+            named.filter(|slot| !slot.is_settled()).map(|s| s.epoch()),
+            now,
+        );
+        let mut grace = Grace::default();
+        grace.all_stored(slots.len());
+        let mut history = Self {
+            slots,
+            old,
+            epochs,
+            grace,
+        };
+        history.finish(None);
+        history
+    }
+
     /// The words, as the data plane should have them.
     pub fn slots(&self) -> &[Slot] {
         &self.slots

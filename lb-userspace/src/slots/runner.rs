@@ -82,6 +82,8 @@ pub struct Runner {
     folder: PathBuf,
     tables: BTreeMap<TableId, Kept>,
     unrecorded: BTreeMap<u32, Stamps>,
+    /// What the data plane has from before, until a table follows from it.
+    left: BTreeMap<TableId, Vec<Slot>>,
 }
 
 /// A table, its log, and what it was last asked for.
@@ -103,12 +105,13 @@ struct Stamps {
 }
 
 impl Runner {
-    /// Keeps its logs in a folder.
-    pub fn new(folder: PathBuf) -> Self {
+    /// Keeps its logs in a folder. The data plane has these tables from before, if it went on meanwhile.
+    pub fn new(folder: PathBuf, left: BTreeMap<TableId, Vec<Slot>>) -> Self {
         Self {
             folder,
             tables: BTreeMap::new(),
             unrecorded: BTreeMap::new(),
+            left,
         }
     }
 
@@ -137,7 +140,7 @@ impl Runner {
         };
         let id = wanted.id;
         let (kept, result) = match before {
-            None => start(&self.folder, wanted, clock)?,
+            None => start(&self.folder, wanted, clock, &mut self.left)?,
             Some(mut kept) => {
                 kept.wanted = wanted;
                 let result = kept.change(clock);
@@ -363,34 +366,47 @@ impl Stamps {
     }
 }
 
-/// A table that was not kept yet: as its log says it was, if there is one, and then as it is wanted.
-fn start(folder: &Path, wanted: Wanted, clock: Clock) -> io::Result<(Kept, io::Result<()>)> {
+/// A table that was not kept yet: as the data plane has it or, if it has none, as its log says it was, if
+/// there is one; and then as it is wanted.
+fn start(
+    folder: &Path,
+    wanted: Wanted,
+    clock: Clock,
+    left: &mut BTreeMap<TableId, Vec<Slot>>,
+) -> io::Result<(Kept, io::Result<()>)> {
     let family = match wanted.family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",
     };
     let name = format!("{}-{family}", wanted.pool);
     let file = LogFile::of(folder, &name)?;
+    let left = Left::of(&wanted, left);
+    let absence = match left {
+        Some(_) => Absence::Forwarding,
+        None => Absence::Interrupted,
+    };
     let assigner = Assigner(&wanted);
     let told = file.read()?.and_then(|text| told(&file, &text));
     let folded = told.and_then(|log| {
-        let table = Table::fold(&log, &assigner, clock, Absence::Interrupted);
+        let table = Table::fold(&log, &assigner, clock, absence);
         let table = table.inspect_err(|error| warn!("{}: {error}", file.path().display()));
         Some((table.ok()?, log))
     });
-    let table = match folded {
-        Some((table, _)) => table,
-        None => Table::new(assigner.inputs(), &assigner),
+    let (table, log) = folded.unzip();
+    let table = table.unwrap_or_else(|| Table::new(assigner.inputs(), &assigner));
+    let table = match left {
+        Some(left) => left.table(table, wanted.prefix, clock),
+        None => table,
     };
-    let base = table.base(&assigner, clock);
-    let Some(base) =
-        base.or_else(|| Table::new(assigner.inputs(), &assigner).base(&assigner, clock))
-    else {
-        return Err(io::Error::other("a new table that replaces another"));
-    };
-    let log = Log {
-        base,
-        entries: Vec::new(),
+    // While a table replaces another, the log goes on that began before.
+    let log = match (table.base(&assigner, clock), log) {
+        (None, Some(log)) => log,
+        (base, _) => Log {
+            base: base
+                .or_else(|| Table::new(assigner.inputs(), &assigner).base(&assigner, clock))
+                .ok_or_else(|| io::Error::other("a new table that replaces another"))?,
+            entries: Vec::new(),
+        },
     };
     file.replace(&log.text()?)?;
     let mut kept = Kept {
@@ -402,6 +418,49 @@ fn start(folder: &Path, wanted: Wanted, clock: Clock) -> io::Result<(Kept, io::R
     };
     let result = kept.change(clock);
     Ok((kept, result))
+}
+
+/// What the data plane has of a table: its own words, and those of the table that it replaces. Of one that it
+/// was not given whole, those of the one to be replaced alone: nothing led to the new one yet.
+struct Left {
+    words: Vec<Slot>,
+    old: Option<Vec<Slot>>,
+}
+
+impl Left {
+    fn of(wanted: &Wanted, left: &mut BTreeMap<TableId, Vec<Slot>>) -> Option<Self> {
+        let words = left.remove(&wanted.id);
+        let old = wanted.old.and_then(|old| left.remove(&old));
+        let is_whole = |words: &Vec<Slot>| old.is_none() || !words.contains(&Slot::EMPTY);
+        match words.filter(is_whole) {
+            Some(words) => Some(Self { words, old }),
+            None => old.map(|words| Self { words, old: None }),
+        }
+    }
+
+    /// The table that has them; `folded` is what its log tells of it, and `prefix` the prefix if that is nothing.
+    fn table(self, folded: Table<Shape>, prefix: u8, clock: Clock) -> Table<Shape> {
+        let older = folded.old_shape().copied();
+        let newer = folded.inputs().shape;
+        let shape = |words: &Vec<Slot>, known: [Option<Shape>; 2]| {
+            let slots = words.len() as u32;
+            let mut known = known.into_iter().flatten();
+            let shape = known.find(|shape| shape.slots == slots);
+            shape.unwrap_or(Shape { slots, prefix })
+        };
+        match self.old {
+            Some(old) => {
+                let old_shape = shape(&old, [older, Some(newer)]);
+                let own_shape = shape(&self.words, [Some(newer), older]);
+                let own = (self.words, own_shape);
+                folded.left(own, Some((old, old_shape)), clock.now)
+            }
+            None => {
+                let own_shape = shape(&self.words, [older, Some(newer)]);
+                folded.left((self.words, own_shape), None, clock.now)
+            }
+        }
+    }
 }
 
 /// What a log tells, as far as it can be read.

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use lb_common::abi::Slot;
+
 use super::{
     epochs::{Epoch, Waits},
     grace::GraceMark,
@@ -38,6 +40,27 @@ impl<S: Clone + PartialEq> Table<S> {
             inputs,
             old: None,
         }
+    }
+
+    /// The table as the data plane has it, by its words and shape, and those of the table that it replaces.
+    /// Epochs of theirs that this one knows began when it says, the others now.
+    pub fn left(
+        self,
+        (words, shape): (Vec<Slot>, S),
+        old: Option<(Vec<Slot>, S)>,
+        now: Instant,
+    ) -> Self {
+        let (old_words, old_shape) = old.unzip();
+        let mut table = Self {
+            history: History::left(words, old_words, self.history.epochs, now),
+            inputs: Inputs {
+                shape,
+                ..self.inputs
+            },
+            old: old_shape,
+        };
+        table.forget_old();
+        table
     }
 
     /// Its words.

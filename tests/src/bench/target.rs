@@ -9,7 +9,7 @@ use lb_common::{
     datapath::{DropReason, Egress, Outcome, PassReason},
 };
 use lb_userspace::{
-    kernel::{Constants, CounterReader, KernelTables as _, MapTables, Program as Sluice},
+    kernel::{Constants, CounterReader, Features, KernelTables as _, MapTables, Program as Sluice},
     model::Config,
     plan::{self, Tables},
     state::{self, Ids, Inputs, Link, Memo},
@@ -172,10 +172,7 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
             rate: config.agent.exception_rate,
         },
         replies: config.agent.replies,
-        nat: false,
-        nat_ranges: false,
-        prefixes: false,
-        vlans: false,
+        features: Features::default(),
         debug: false,
     })
 }

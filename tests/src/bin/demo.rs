@@ -30,9 +30,9 @@ struct Arguments {
     /// Leave everything running afterwards, until Ctrl-C, and say what to try.
     #[arg(long)]
     keep: bool,
-    /// Stop sluice before the requests, to show that the demo notices.
+    /// End sluice and its data plane before the requests, to show that the demo notices.
     #[arg(long)]
-    kill_agent: bool,
+    detach: bool,
 }
 
 /// What namespaces and folder are called by.
@@ -62,9 +62,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     };
     let progress = Progress::new();
     let mut scenario = Scenario::set_up(TITLE, &binary, &progress)?;
-    if arguments.kill_agent {
-        progress.step("stopping sluice, as asked: everything from here on should fail");
+    if arguments.detach {
+        progress.step("detaching sluice, as asked: everything from here on should fail");
         scenario.sluice().stop()?;
+        let pin = scenario.stage().pin();
+        sluice::detach(&binary, &scenario.network().gateway, &pin)?;
     }
     let good = judge(&scenario, arguments.requests, &progress)?;
     if arguments.keep {
@@ -75,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     progress.step("cleaning up");
-    if !arguments.kill_agent {
+    if !arguments.detach {
         scenario.sluice().stop()?;
     }
     Ok(good)

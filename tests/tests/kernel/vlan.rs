@@ -13,7 +13,7 @@ use lb_common::{
     datapath::{Outcome, PassReason},
 };
 use lb_userspace::{
-    kernel::{Constants, CounterReader, KernelTables as _, Program},
+    kernel::{Constants, CounterReader, Features, KernelTables as _, Program},
     plan::{self, Tables},
 };
 
@@ -45,10 +45,10 @@ fn constants() -> Constants {
             resets: 0,
             resets_per_source: 0,
         },
-        nat: false,
-        nat_ranges: false,
-        prefixes: false,
-        vlans: true,
+        features: Features {
+            vlans: true,
+            ..Features::default()
+        },
         debug: false,
     }
 }

@@ -56,15 +56,22 @@ fn assert_tells(log: &str, parts: &[&str]) {
     }
 }
 
-/// Stops the agent by `stop`, looks at what is left, and starts another.
+/// Stops the agent by `stop`, looks whether packets go on without it, and starts another, which has nothing to
+/// write.
 fn stops_and_starts_again(test: &str, stop: impl FnOnce(&mut Sluice)) -> Scenario {
     let mut scenario = scenario(test);
     let configuration = configuration(scenario.stage());
     send(&scenario, 40);
-    assert_eq!(attached(&scenario.network().gateway), INTERFACES);
     stop(scenario.sluice());
-    assert_eq!(attached(&scenario.network().gateway), [""; 0]);
+    assert_eq!(attached(&scenario.network().gateway), INTERFACES);
+    send(&scenario, 40);
     scenario.restart(&binary(), &configuration).unwrap();
+    let log = scenario.sluice().log();
+    assert_tells(
+        &log,
+        &["eth0: still attached to", "eth1: still", "operations=0"],
+    );
+    assert!(!log.contains("WARN"), "{log}");
     send(&scenario, 40);
     scenario
 }
@@ -144,6 +151,7 @@ fn another_agents_control_socket_is_left_alone() {
     fs::create_dir(&folder).unwrap();
     let second = Configuration::new(&folder, &first.stage().bpf())
         .with("interfaces", "[\"eth0\"]")
+        .with("pin", format!("{:?}", first.stage().bpf().join("second")))
         .with("control", format!("{control:?}"));
     let log = refused(&elsewhere, &second);
     assert_tells(

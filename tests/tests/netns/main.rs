@@ -9,6 +9,7 @@ mod agent_icmp;
 mod agent_interfaces;
 mod agent_jumbo;
 mod agent_nat;
+mod agent_pins;
 mod agent_pools;
 mod agent_quic;
 mod agent_ranges;
@@ -122,9 +123,11 @@ fn uploads_arrive_whole_in_every_mode_and_family() {
 }
 
 #[test]
-fn without_the_agent_nothing_is_answered() {
+fn without_the_data_plane_nothing_is_answered() {
     let mut scenario = scenario("killed");
     scenario.sluice().stop().unwrap();
+    let pin = scenario.stage().pin();
+    sluice::detach(&binary(), &scenario.network().gateway, &pin).unwrap();
     let answers = scenario.send(200, &Progress::new()).unwrap();
     assert!(
         answers.iter().all(|answer| answer.result.is_err()),
@@ -141,9 +144,9 @@ fn without_the_agent_nothing_is_answered() {
 
 /// The demo as a user starts it, the agent killed before the requests: it must not end well.
 #[test]
-fn the_demo_fails_without_the_agent() {
+fn the_demo_fails_without_the_data_plane() {
     let ended = Command::new(env!("CARGO_BIN_EXE_demo"))
-        .args(["--requests", "200", "--kill-agent", "--sluice"])
+        .args(["--requests", "200", "--detach", "--sluice"])
         .arg(binary())
         .output()
         .unwrap();

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -55,7 +55,7 @@ impl Site {
     ) -> Self {
         let surroundings = surroundings(title);
         prepare(&surroundings.network);
-        let sluice = run(&surroundings, balancing);
+        let sluice = run(&surroundings, &text(&surroundings, balancing));
         let mut site = Self {
             sluice,
             surroundings,
@@ -88,9 +88,19 @@ impl Site {
         server.uploaded(service, name).unwrap()
     }
 
+    /// Where the agent pins.
+    pub(super) fn pin(&self) -> PathBuf {
+        self.surroundings.stage.pin()
+    }
+
     /// Starts another agent in place of the one that was stopped.
     pub(super) fn restart(&mut self, balancing: &str) {
-        self.sluice = run(&self.surroundings, balancing);
+        self.restart_with(&text(&self.surroundings, balancing));
+    }
+
+    /// The same with the whole text of its configuration.
+    pub(super) fn restart_with(&mut self, text: &str) {
+        self.sluice = run(&self.surroundings, text);
         self.wait_until_ready();
     }
 
@@ -224,9 +234,9 @@ pub(super) fn ask_over(connection: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-fn run(surroundings: &Surroundings, balancing: &str) -> Sluice {
+fn run(surroundings: &Surroundings, text: &str) -> Sluice {
     let (gateway, folder) = (&surroundings.network.gateway, surroundings.stage.folder());
-    Sluice::start_with(&binary(), gateway, folder, &text(surroundings, balancing)).unwrap()
+    Sluice::start_with(&binary(), gateway, folder, text).unwrap()
 }
 
 fn text(surroundings: &Surroundings, balancing: &str) -> String {

@@ -1,0 +1,385 @@
+//! The folder in the BPF file system that belongs to one agent: what is pinned there outlives it. One agent
+//! holds it at a time. What of it is used again, and when it goes, others decide.
+//!
+//! ```text
+//! /sys/fs/bpf/sluice/          locked while an agent runs
+//!   links/3-native             the program on device 3, in its driver
+//!   8-1/                       a set of tables: of layout 8, the first one
+//!     identity                 which set it is; pinned once all of it is there
+//!     maps/BACKENDS            what the programs of a set share
+//!     slots/65537-0            slot tables, by size and index
+//!     programs/1/PROGRAMS      what a program goes on to by tail call
+//! ```
+//!
+//! Names hold no dots: the kernel reserves those (`bpf_lookup`, kernel/bpf/inode.c).
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io, iter,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Array, Map, MapData, MapInfo};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use lb_common::abi::{LAYOUT, TableId, TableSize};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::{
+    error::Error,
+    program::{SIZED, shared_maps},
+};
+
+/// An agent's folder, held.
+#[derive(Debug)]
+pub struct Pins {
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// A set of tables that were made together, and what shares them.
+#[derive(Clone, Debug)]
+pub struct TableSet {
+    folder: PathBuf,
+    /// The version of `lb_common::abi` that it is of.
+    pub layout: u32,
+    number: u32,
+}
+
+/// Which set of tables it is, and how far what is known of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// No other set has this number.
+    pub instance: u64,
+    /// The last record of its numbers that the tables may be ahead of.
+    pub sequence: u64,
+}
+
+/// What a set's sizes are that a configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Entries of each family's flow table.
+    pub flows: u32,
+    /// Entries of each family's table of exceptions.
+    pub exceptions: u32,
+}
+
+impl Pins {
+    /// Makes the folder, if it is not there, and holds it until dropped.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let failed = |error: io::Error| pinning(root, error);
+        let existing = root.ancestors().find(|path| path.is_dir());
+        let existing = existing.unwrap_or(Path::new("/"));
+        let system = statfs(existing).map_err(|errno| failed(errno.into()))?;
+        if system.filesystem_type() != BPF_FS_MAGIC {
+            return Err(Error::NoBpfFileSystem { path: root.into() });
+        }
+        make(root)?;
+        let folder = File::open(root).map_err(failed)?;
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                let pins = Self {
+                    root: root.into(),
+                    _lock: lock,
+                };
+                make(&pins.links())?;
+                Ok(pins)
+            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::Held {
+                path: root.into(),
+                holder: holder(root),
+            }),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    /// The newest set that is whole, with what it is. Those that were never finished are removed.
+    pub fn set(&self) -> Result<Option<(TableSet, Identity)>, Error> {
+        let mut newest = None;
+        for set in self.sets()? {
+            match set.identity()? {
+                Some(identity) => newest = Some((set, identity)),
+                None => set.remove()?,
+            }
+        }
+        Ok(newest)
+    }
+
+    /// A new set, of this build's layout; nothing is in it yet.
+    pub fn new_set(&self) -> Result<TableSet, Error> {
+        let last = self.sets()?.last().map_or(0, |set| set.number);
+        let number = last + 1;
+        let set = TableSet {
+            folder: self.root.join(format!("{LAYOUT}-{number}")),
+            layout: LAYOUT,
+            number,
+        };
+        for folder in [&set.folder, &set.maps(), &set.slots(), &set.programs()] {
+            make(folder)?;
+        }
+        Ok(set)
+    }
+
+    /// Removes all sets but this one.
+    pub(super) fn keep_only(&self, kept: &TableSet) -> Result<(), Error> {
+        let others = self.sets()?.into_iter();
+        others
+            .filter(|set| set.folder != kept.folder)
+            .try_for_each(|set| set.remove())
+    }
+
+    /// Removes everything, the folder too. What runs on devices must be detached before.
+    pub(super) fn remove(self) -> Result<(), Error> {
+        remove_all(&self.root)
+    }
+
+    /// Where attachments are pinned.
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// All sets, from the oldest to the newest.
+    fn sets(&self) -> Result<Vec<TableSet>, Error> {
+        let mut sets = Vec::new();
+        for name in names(&self.root)? {
+            let parts = name.split_once('-');
+            let parts = parts.and_then(|(layout, n)| Some((layout.parse().ok()?, n.parse().ok()?)));
+            if let Some((layout, number)) = parts {
+                sets.push(TableSet {
+                    folder: self.root.join(name),
+                    layout,
+                    number,
+                });
+            }
+        }
+        sets.sort_by_key(|set| set.number);
+        Ok(sets)
+    }
+}
+
+impl TableSet {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where a map of it is pinned.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Where a slot table is pinned.
+    pub(super) fn slot_table(&self, id: TableId) -> PathBuf {
+        self.slots()
+            .join(format!("{}-{}", id.size.slots(), id.index))
+    }
+
+    /// The slot tables that are pinned.
+    pub(super) fn slot_tables(&self) -> Result<Vec<TableId>, Error> {
+        let of_slots = |slots: u32| {
+            let mut sizes = TableSize::ALL.into_iter();
+            sizes.find(|size| size.slots() == slots)
+        };
+        let id = |name: String| {
+            let (slots, index) = name.split_once('-')?;
+            let (size, index) = (of_slots(slots.parse().ok()?)?, index.parse().ok()?);
+            Some(TableId { size, index })
+        };
+        Ok(names(&self.slots())?.into_iter().filter_map(id).collect())
+    }
+
+    /// A folder for one more program of this set.
+    pub(super) fn new_program(&self) -> Result<PathBuf, Error> {
+        let taken = names(&self.programs())?.into_iter();
+        let last: u32 = taken
+            .filter_map(|name| name.parse().ok())
+            .max()
+            .unwrap_or(0);
+        let folder = self.programs().join((last + 1).to_string());
+        make(&folder)?;
+        Ok(folder)
+    }
+
+    /// Removes what all programs have pinned but that of this folder.
+    pub(super) fn keep_only_program(&self, kept: &Path) -> Result<(), Error> {
+        let programs = names(&self.programs())?.into_iter();
+        let programs = programs.map(|name| self.programs().join(name));
+        programs
+            .filter(|folder| folder != kept)
+            .try_for_each(|folder| remove_all(&folder))
+    }
+
+    /// Says that the set is whole, and which it is.
+    pub fn complete(&self, identity: Identity) -> Result<(), Error> {
+        let definition = aya_obj::Map::new_from_params(
+            BPF_MAP_TYPE_ARRAY as u32,
+            size_of::<u32>() as u32,
+            size_of::<u64>() as u32,
+            2,
+            0,
+        );
+        let failed = |error| Error::Map {
+            map: "identity",
+            error,
+        };
+        let map = MapData::create(definition, "identity", None).map_err(failed)?;
+        let path = self.folder.join("identity");
+        let mut array = words(map)?;
+        array.set(0, identity.instance, 0).map_err(failed)?;
+        array.set(1, identity.sequence, 0).map_err(failed)?;
+        let pinned = array.pin(&path);
+        pinned.map_err(|error| pinning(&path, error))
+    }
+
+    /// Says how far what is known of it has come.
+    pub fn advance(&self, sequence: u64) -> Result<(), Error> {
+        let path = self.folder.join("identity");
+        let failed = |error| Error::Map {
+            map: "identity",
+            error,
+        };
+        let mut array = words(MapData::from_pin(path).map_err(failed)?)?;
+        array.set(1, sequence, 0).map_err(failed)
+    }
+
+    /// Which set it is; `None` if it is not whole.
+    fn identity(&self) -> Result<Option<Identity>, Error> {
+        let path = self.folder.join("identity");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |error| Error::Map {
+            map: "identity",
+            error,
+        };
+        let array = words(MapData::from_pin(path).map_err(failed)?)?;
+        Ok(Some(Identity {
+            instance: array.get(&0, 0).map_err(failed)?,
+            sequence: array.get(&1, 0).map_err(failed)?,
+        }))
+    }
+
+    /// Whether its maps are what programs of this build work on, but for the sizes that a configuration says.
+    pub fn check(&self) -> Result<(), Error> {
+        for (name, map) in shared_maps()? {
+            let path = self.map(&name);
+            let info = MapInfo::from_pin(&path);
+            let info = info.map_err(|error| pinning(&path, error))?;
+            let kind = info.map_type().map_or(0, |kind| kind as u32);
+            let is = [kind, info.key_size(), info.value_size(), info.max_entries()];
+            let mut wanted = [
+                map.map_type(),
+                map.key_size(),
+                map.value_size(),
+                map.max_entries(),
+            ];
+            if SIZED.contains(&name.as_str()) {
+                wanted[3] = is[3];
+            }
+            if is != wanted {
+                let path = path.clone();
+                return Err(Error::Misfit { path, is, wanted });
+            }
+        }
+        Ok(())
+    }
+
+    /// Its sizes.
+    pub fn sizes(&self) -> Result<Sizes, Error> {
+        let entries = |name| {
+            let info = MapInfo::from_pin(self.map(name));
+            let info = info.map_err(|error| Error::Map { map: name, error })?;
+            Ok::<u32, Error>(info.max_entries())
+        };
+        Ok(Sizes {
+            flows: entries("FLOWS_V4")?,
+            exceptions: entries("EXCEPTIONS_V4")?,
+        })
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.folder.join("maps")
+    }
+
+    fn slots(&self) -> PathBuf {
+        self.folder.join("slots")
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.folder.join("programs")
+    }
+
+    /// Its identity first: what is left of it is none.
+    fn remove(&self) -> Result<(), Error> {
+        unpin(&self.folder.join("identity"))?;
+        remove_all(&self.folder)
+    }
+}
+
+/// An array of words.
+fn words(map: MapData) -> Result<Array<MapData, u64>, Error> {
+    let array = Map::from_map_data(map).and_then(Array::try_from);
+    array.map_err(|error| Error::Map {
+        map: "identity",
+        error,
+    })
+}
+
+/// That something at a path in the folder did not work.
+pub(super) fn pinning(path: &Path, error: impl std::error::Error + 'static) -> Error {
+    let first: &dyn std::error::Error = &error;
+    let causes = iter::successors(Some(first), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    Error::Pin {
+        path: path.into(),
+        error: causes.join(": "),
+    }
+}
+
+/// Makes a folder for its owner alone, unless it is there.
+fn make(path: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| pinning(path, error))
+}
+
+/// What is in a folder; a folder that is not there has nothing in it.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let failed = |error: io::Error| pinning(folder, error);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.map_err(failed)?.file_name();
+        Ok(name.to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
+/// Takes a pin away, if it is there.
+pub(super) fn unpin(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pinning(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_all(folder: &Path) -> Result<(), Error> {
+    fs::remove_dir_all(folder).map_err(|error| pinning(folder, error))
+}
+
+/// The process that holds a folder, if the kernel says so (proc_locks(5)).
+fn holder(folder: &Path) -> Option<u32> {
+    let inode = fs::metadata(folder).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let held = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (kind, pid, file) = (fields.next()?, fields.nth(2)?, fields.next()?);
+        let is_it = kind == "FLOCK" && file.rsplit(':').next() == Some(&inode);
+        is_it.then(|| pid.parse().ok()).flatten()
+    };
+    locks.lines().find_map(held)
+}

@@ -1,0 +1,124 @@
+//! The data plane: a program over tables, on devices, all of it pinned, so that it outlives the agent. An agent
+//! begins one, or takes over the one that another left; nothing in between is without a program.
+//!
+//! ```text
+//!  nothing there        begin:  new tables ──► (written) ──► complete ──► hand over, attach
+//!  tables of use        adopt:  a program of this build over them ──► hand over ──► (written), attach
+//!  tables of no use     begin, beside them ──► (written) ──► complete ──► hand over, and they are gone
+//! ```
+
+use super::{
+    attachments::{Attachment, Attachments},
+    error::Error,
+    pins::{Identity, Pins, TableSet},
+    program::{Constants, Program},
+};
+
+/// A program over tables, on devices.
+pub struct DataPlane {
+    pins: Pins,
+    set: TableSet,
+    program: Program,
+    attachments: Attachments,
+}
+
+impl DataPlane {
+    /// New tables, with a program that runs nowhere yet.
+    pub fn begin(pins: Pins, constants: &Constants) -> Result<Self, Error> {
+        let set = pins.new_set()?;
+        Self::over(pins, set, constants, None)
+    }
+
+    /// The tables of a set as they are, with a program that runs nowhere yet. `hertz` are the jiffies in a
+    /// second.
+    pub fn adopt(
+        pins: Pins,
+        set: TableSet,
+        constants: &Constants,
+        hertz: u32,
+    ) -> Result<Self, Error> {
+        Self::over(pins, set, constants, Some(hertz))
+    }
+
+    fn over(
+        pins: Pins,
+        set: TableSet,
+        constants: &Constants,
+        hertz: Option<u32>,
+    ) -> Result<Self, Error> {
+        let attachments = Attachments::open(pins.links())?;
+        let program = Program::load_over(&set, constants, hertz)?;
+        Ok(Self {
+            pins,
+            set,
+            program,
+            attachments,
+        })
+    }
+
+    /// The program.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// The tables are written, and are these from now on.
+    pub fn complete(&self, identity: Identity) -> Result<(), Error> {
+        self.set.complete(identity)
+    }
+
+    /// What is known of the tables has come this far.
+    pub fn advance(&self, sequence: u64) -> Result<(), Error> {
+        self.set.advance(sequence)
+    }
+
+    /// Has all devices that run another program go over to this one. Other programs and tables are gone then.
+    /// Returns devices that are no more.
+    pub fn hand_over(&mut self) -> Result<Vec<Attachment>, Error> {
+        let gone = self.attachments.hand_over(self.program.xdp()?)?;
+        if let Some(folder) = self.program.folder() {
+            self.set.keep_only_program(folder)?;
+        }
+        self.pins.keep_only(&self.set)?;
+        Ok(gone)
+    }
+
+    /// Puts another program over the same tables in the place of the one that runs.
+    pub fn replace_program(&mut self, constants: &Constants) -> Result<Vec<Attachment>, Error> {
+        let hertz = Some(self.program.hertz());
+        self.program = Program::load_over(&self.set, constants, hertz)?;
+        self.hand_over()
+    }
+
+    /// Attaches the program to those of `devices` (name and the kernel's number) that it is not attached to,
+    /// to all or to none; returns those. Where it runs, the first ones decide: see [`Attachment`].
+    pub fn attach<'a>(
+        &mut self,
+        devices: impl IntoIterator<Item = (&'a str, u32)>,
+    ) -> Result<Vec<Attachment>, Error> {
+        self.attachments.add(self.program.xdp()?, devices)
+    }
+
+    /// Detaches the program from all devices but those that are wanted, by the kernel's number.
+    pub fn detach_all_but(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<(), Error> {
+        self.attachments.remove_all_but(is_wanted)
+    }
+
+    /// The devices that the program is attached to.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        self.attachments.list()
+    }
+
+    /// Ends it: nothing is attached or pinned any more.
+    pub fn end(self) -> Result<(), Error> {
+        detach(self.pins).map(drop)
+    }
+}
+
+/// Ends what an agent left: detaches its program from all devices, which are returned, and removes what is pinned.
+pub fn detach(pins: Pins) -> Result<Vec<Attachment>, Error> {
+    let mut attachments = Attachments::open(pins.links())?;
+    let detached = attachments.list();
+    attachments.remove_all_but(|_| false)?;
+    pins.remove()?;
+    Ok(detached)
+}
