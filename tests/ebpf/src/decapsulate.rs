@@ -67,8 +67,13 @@ const GUE_PORT: [u8; 2] = 6080_u16.to_be_bytes();
 
 #[xdp(frags)]
 fn decapsulate(context: XdpContext) -> u32 {
-    let mut frame = Frame::new(&context);
-    let outcome = judge(&mut frame);
+    unpack(&mut Frame::new(&context))
+}
+
+/// Takes a frame out of its outer header, if it is in one, and counts; what is to become of it.
+#[inline(always)]
+pub(crate) fn unpack(frame: &mut Frame<'_>) -> u32 {
+    let outcome = judge(frame);
     if let Some(count) = OUTCOMES.get_ptr_mut(outcome as u32) {
         // SAFETY: the element belongs to this CPU, and this program is not interrupted by itself.
         unsafe { *count += 1 };

@@ -4,6 +4,7 @@
 //! builds to an empty program, so that the whole workspace builds with one command.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 // On the host nothing calls the programs.
 #![cfg_attr(not(target_arch = "bpf"), allow(dead_code))]
 
@@ -12,6 +13,7 @@ mod flood;
 mod floor;
 mod frame;
 mod pass;
+mod receipt;
 
 /// The kernel's helpers that packet programs need are for GPL-compatible programs.
 #[cfg(target_arch = "bpf")]
