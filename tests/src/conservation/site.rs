@@ -14,7 +14,7 @@ use crate::{
     addresses::{BACKENDS, CLIENTS, Dual, GATEWAY_BACK, GATEWAY_FRONT, ROUTER_FRONT, SOURCE},
     cases::places::Mac,
     command,
-    link::{End, connect, route},
+    link::{End, connect, print_mac, route},
     namespace::Namespace,
     offload,
     programs::Pass,
@@ -226,7 +226,7 @@ impl Site {
                 namespace,
                 interface,
             } = end;
-            let mac = text(mac);
+            let mac = print_mac(mac);
             namespace.ip(&format!("link set {interface} address {mac}"))?;
             // Merged packets would be counted once.
             offload::disable_merging(namespace, interface)?;
@@ -272,17 +272,13 @@ impl Site {
 
     fn introduce(&self, to: Dual, mac: Mac, interface: &str) -> Result<()> {
         for ip in to.both() {
-            let mac = text(mac);
+            let mac = print_mac(mac);
             self.gateway.ip(&format!(
                 "neigh replace {ip} lladdr {mac} dev {interface} nud permanent"
             ))?;
         }
         Ok(())
     }
-}
-
-fn text(mac: Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// The agent's configuration, with its files in `folder` and its pins in `bpf`.

@@ -57,6 +57,14 @@ pub struct Order {
     pub outcome: PathBuf,
 }
 
+impl Order {
+    /// How long the first connections take to open.
+    pub(super) fn opening_time(&self) -> Duration {
+        let (count, rate) = self.connections;
+        Duration::from_secs(1) * count / rate
+    }
+}
+
 /// One connection to be opened.
 struct Call {
     number: u32,

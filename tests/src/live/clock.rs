@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 
 /// How long the machine has been up.
-pub(super) fn now() -> Result<Duration> {
+pub(crate) fn now() -> Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).context("could not read the clock")?;
     Ok(time.into())
 }

@@ -42,7 +42,7 @@ pub(super) fn read(answer: &[u8; ANSWER]) -> Result<(u64, String)> {
 
 /// What the client found: all that it knows of each connection.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Through Sluice.
     pub(super) connections: Vec<Connection>,
     /// Beside it.
@@ -51,7 +51,7 @@ pub(super) struct Outcome {
 
 /// A connection's life. Times are of [`super::clock`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// Its place among its kind.
     pub(super) number: u32,
     /// When it was open.
@@ -74,7 +74,7 @@ pub(super) struct Connection {
 
 /// A wait for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
     /// How long it took, from when the question was due.
     pub(super) took: Duration,
     /// When it was due.
@@ -83,7 +83,7 @@ pub(super) struct Wait {
 
 /// How a connection was at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum End {
+pub(crate) enum End {
     /// Alive, every question answered.
     Alive,
     /// Open, but the last question was not answered in a fair time.

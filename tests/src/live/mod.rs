@@ -15,26 +15,30 @@
 //! pool      the pool as it is now, and the agent's configuration
 //! script    the changes, and when          plan      sizes, times and script of a run
 //! site      the namespaces                 messages  what the processes say to each other
-//! echo, client   the two processes         clock     one clock for all of them
+//! echo, client   the two processes         ends      starts and ends them
+//! clock     one clock for all of them
 //! flood     a process that sends what nobody asked for, if a plan says so
 //! reload    has the agent take a change    run       all of it, in order
 //! verdict   what broke; pure               summary   what a run found, for a reader
 //! ```
 //!
+//! `restart` runs the same ends and the same network with other mishaps.
+//!
 //! Both ends are processes of their own, since each of 10,000 connections is a file in both.
 
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod echo;
+pub(crate) mod ends;
 mod flood;
 mod messages;
 mod mode;
 mod plan;
-mod pool;
-mod reload;
+pub(crate) mod pool;
+pub(crate) mod reload;
 mod run;
 mod script;
-mod site;
+pub(crate) mod site;
 mod summary;
 mod verdict;
 

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result};
 
+use crate::decapsulator::Tunnel;
+
 /// A pool's `forward`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
@@ -28,6 +30,15 @@ impl Forward {
             Self::Dsr => "dsr",
             Self::Nat => "nat",
             Self::FullNat => "full-nat",
+        }
+    }
+
+    /// What packets to the backends travel in, if in anything.
+    pub(crate) fn tunnel(self) -> Option<Tunnel> {
+        match self {
+            Self::Ipip => Some(Tunnel::Ip),
+            Self::Gue => Some(Tunnel::Gue),
+            Self::Dsr | Self::Nat | Self::FullNat => None,
         }
     }
 }

@@ -92,7 +92,7 @@ impl Plan {
     }
 
     /// How long opening takes.
-    pub(super) fn opening_time(&self) -> Duration {
+    fn opening_time(&self) -> Duration {
         Duration::from_secs(1) * self.connections / self.opening
     }
 

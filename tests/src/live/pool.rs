@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    path::Path,
+    net::SocketAddr,
+    time::Duration,
 };
 
 use crate::{
@@ -14,25 +15,24 @@ use crate::{
 
 use super::{
     mode::{Forward, Mode},
-    plan::Plan,
     script::{Backend, Change},
 };
 
 /// The file of the pool, beside the main one.
-pub(super) const FILE: &str = "pool.toml";
+pub(crate) const FILE: &str = "pool.toml";
 /// The address of the service, on port 80.
-pub(super) const SERVICE: Dual = TUNNEL;
+pub(crate) const SERVICE: Dual = TUNNEL;
 
 /// Backends by weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     mode: Mode,
     members: BTreeMap<Backend, u16>,
 }
 
 impl Pool {
     /// The first `count` backends, of equal weight.
-    pub(super) fn new(mode: Mode, count: usize) -> Self {
+    pub(crate) fn new(mode: Mode, count: usize) -> Self {
         let members = (0..count).map(|index| (Backend(index), Backend::WEIGHT));
         Self {
             mode,
@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// What is left of it after a change. A kill changes nothing that is configured.
-    pub(super) fn apply(&mut self, change: Change) {
+    pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Add(backend) => {
                 self.members.insert(backend, Backend::WEIGHT);
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Weights by name.
-    pub(super) fn weights(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn weights(&self) -> BTreeMap<String, u64> {
         let named = self.members.iter();
         named
             .map(|(backend, weight)| (backend.to_string(), u64::from(*weight)))
@@ -95,19 +95,27 @@ impl fmt::Display for Pool {
     }
 }
 
-/// The main file: the agent with its files in `folder` and its pins in `bpf`, and one service.
-pub(super) fn main_file(mode: Mode, plan: &Plan, folder: &Path, bpf: &Path) -> String {
-    let agent = Configuration::new(folder, bpf).agent();
-    let mut text = format!("include = [{FILE:?}]\n\n{agent}");
-    let Dual { v4, v6 } = SERVICE;
+/// The main file: the agent as it is `configured`, and one service for `protocols` (`tcp`).
+pub(crate) fn main_file(
+    mode: Mode,
+    protocols: &[&str],
+    settle: Duration,
+    configured: &Configuration,
+) -> String {
+    let mut text = format!("include = [{FILE:?}]\n\n{}", configured.agent());
+    let listen = protocols.iter().flat_map(|protocol| {
+        let ends = SERVICE.both().map(|ip| SocketAddr::new(ip, PORT));
+        ends.map(|end| format!("{end}/{protocol}"))
+    });
+    let listen: Vec<_> = listen.collect();
     let tracking = if mode.tracked { "full" } else { "auto" };
     let _ = writeln!(
         text,
-        "\n[[service]]\nname = \"live\"\nlisten = [\"{v4}:{PORT}/tcp\", \"[{v6}]:{PORT}/tcp\"]\n\
-         pool = \"live\"\ntracking = \"{tracking}\""
+        "\n[[service]]\nname = \"live\"\nlisten = {listen:?}\npool = \"live\"\n\
+         tracking = \"{tracking}\""
     );
     if !mode.tracked {
-        let settle = plan.settle.as_millis();
+        let settle = settle.as_millis();
         for key in ["settle", "entry_timeout"] {
             let _ = writeln!(text, "{key} = \"{settle}ms\"");
         }

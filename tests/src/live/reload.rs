@@ -1,7 +1,7 @@
 //! Has the agent take a change: the pool's file, a SIGHUP, and the wait until it shows the new
 //! weights. And the numbers that a run asks it for.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -22,7 +22,7 @@ use super::pool::{self, Pool};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes the pool's file whole or not at all: the agent may read it at any time.
-pub(super) fn write(folder: &Path, pool: &Pool) -> Result<()> {
+pub(crate) fn write(folder: &Path, pool: &impl Display) -> Result<()> {
     let (new, file) = (folder.join("pool.new"), folder.join(pool::FILE));
     fs::write(&new, pool.to_string())
         .and_then(|()| fs::rename(&new, &file))
@@ -32,8 +32,18 @@ pub(super) fn write(folder: &Path, pool: &Pool) -> Result<()> {
 /// Writes `pool`, and waits until the agent shows it.
 pub(super) fn reload(sluice: &Sluice, folder: &Path, pool: &Pool) -> Result<()> {
     write(folder, pool)?;
+    ask(sluice)?;
+    wait_until_shown(sluice, pool)
+}
+
+/// Has the agent read its files.
+pub(crate) fn ask(sluice: &Sluice) -> Result<()> {
     let pid = Pid::from_raw(i32::try_from(sluice.id())?);
-    kill(pid, Signal::SIGHUP).context("could not send SIGHUP to sluice")?;
+    kill(pid, Signal::SIGHUP).context("could not send SIGHUP to sluice")
+}
+
+/// Waits until the agent shows `pool`.
+pub(crate) fn wait_until_shown(sluice: &Sluice, pool: &Pool) -> Result<()> {
     let wanted = pool.weights();
     wait::until("sluice to show the new weights", PATIENCE, || {
         Ok((weights(&sluice.ask("/api/v1/backends")?) == wanted).then_some(()))

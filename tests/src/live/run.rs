@@ -2,9 +2,7 @@
 //! dropping what it owns ends all that it started.
 
 use std::{
-    fs,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -12,14 +10,15 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    addresses::Dual, interrupt, namespace::Namespace, process::Process, progress::Progress,
-    services::PORT, sluice::Sluice, stage::Stage, wait,
+    interrupt, link::End, namespace::Namespace, process::Process, progress::Progress,
+    services::Configuration, sluice::Sluice, stage::Stage,
 };
 
 use super::{
     client::Order,
-    clock, flood,
-    messages::{OPENED, Outcome},
+    clock,
+    ends::{Clients, addresses, serve},
+    flood,
     mode::Mode,
     plan::Plan,
     pool::{self, Pool},
@@ -32,8 +31,6 @@ use super::{
 
 /// Between two looks at the processes and at the number of exceptions.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long after the planned time all connections may take to open.
-const LATE: Duration = Duration::from_secs(30);
 
 /// The programs that a run starts.
 pub struct Programs {
@@ -48,7 +45,7 @@ struct Live<'a> {
     flood: Option<Process>,
     /// When that began.
     flooded: Option<Duration>,
-    client: Option<Process>,
+    clients: Option<Clients>,
     sluice: Sluice,
     /// By backend; nothing where it was killed.
     servers: Vec<Option<Process>>,
@@ -93,7 +90,8 @@ pub fn run(
     }
     live.pass(plan.tail)?;
     let flood = live.end_flood()?;
-    let outcome = live.finish()?;
+    let clients = live.clients.take().context("no client was started")?;
+    let outcome = clients.end()?;
     let reasons = reload::reasons(&live.site.gateway)?;
     live.sluice.stop()?;
     Ok(Summary {
@@ -118,7 +116,8 @@ fn configured(plan: &Plan) -> usize {
 impl<'a> Live<'a> {
     fn set_up(title: &str, mode: Mode, plan: &'a Plan, programs: &Programs) -> Result<Self> {
         let stage = Stage::set_up(title)?;
-        let site = Site::set_up(&stage, mode, plan.backends)?;
+        let mut site = Site::set_up(&stage, mode, plan.backends)?;
+        site.decapsulate(mode)?;
         let serve = |namespace: &Namespace, name: &str| {
             serve(&programs.soak, namespace, name, stage.folder())
         };
@@ -129,14 +128,15 @@ impl<'a> Live<'a> {
         let control = serve(&site.control, "control")?;
         let pool = Pool::new(mode, plan.members);
         reload::write(stage.folder(), &pool)?;
-        let text = pool::main_file(mode, plan, stage.folder(), &stage.bpf());
+        let configured = Configuration::new(stage.folder(), &stage.bpf());
+        let text = pool::main_file(mode, &["tcp"], plan.settle, &configured);
         let mut sluice =
             Sluice::start_with(&programs.sluice, &site.gateway, stage.folder(), &text)?;
         sluice.wait_until_ready(&site.gateway)?;
         Ok(Self {
             flood: None,
             flooded: None,
-            client: None,
+            clients: None,
             sluice,
             servers,
             control,
@@ -163,34 +163,31 @@ impl<'a> Live<'a> {
             connections: (plan.connections, plan.opening),
             late: (plan.late, late_rate.max(1)),
             controls: plan.controls,
-            outcome: self.outcome_file(),
+            outcome: self.stage.folder().join("outcome.json"),
         };
-        let folder = self.stage.folder();
-        let file = folder.join("client.json");
-        fs::write(&file, serde_json::to_vec(&order)?)
-            .with_context(|| format!("could not write {}", file.display()))?;
-        let mut command = self.site.client.command(&programs.soak)?;
-        command.arg("client").arg(&file);
-        let mut client = Process::start("client", command, &folder.join("client.log"))?;
-        self.start = clock::now()?;
-        let limit = plan.opening_time() + LATE;
-        let opened = wait::until("all connections to be open", limit, || {
-            client.expect_running()?;
-            Ok(client.log().contains(OPENED).then_some(()))
-        });
-        client.explain(opened)?;
-        self.client = Some(client);
+        let clients = Clients::open(&self.site.client, &programs.soak, order)?;
+        self.start = clients.start;
+        self.clients = Some(clients);
         Ok(())
     }
 
     /// Starts the flood.
     fn flood(&mut self, programs: &Programs) -> Result<()> {
-        let from = mac(&self.site.client)?;
-        let to = mac(&self.site.gateway)?;
+        let Site {
+            client, gateway, ..
+        } = &self.site;
+        let macs = [(client, "eth0"), (gateway, "eth0")].map(|(namespace, interface)| {
+            let end = End {
+                namespace,
+                interface,
+            };
+            end.mac()
+        });
+        let [from, to] = macs;
         let service = addresses(pool::SERVICE);
         let mut command = self.site.client.command(&programs.soak)?;
         command.arg("flood");
-        command.args(flood::Orders::arguments("eth0", [&from, &to], &service));
+        command.args(flood::Orders::arguments("eth0", [from?, to?], &service));
         let log = self.stage.folder().join("flood.log");
         self.flooded = Some(clock::now()?);
         self.flood = Some(Process::start("flood", command, &log)?);
@@ -256,7 +253,8 @@ impl<'a> Live<'a> {
 
     fn look(&mut self) -> Result<()> {
         let servers = self.servers.iter_mut().flatten();
-        let clients = self.client.iter_mut().chain(&mut self.flood);
+        let clients = self.clients.iter_mut().map(Clients::process);
+        let clients = clients.chain(&mut self.flood);
         for process in servers.chain(clients).chain([&mut self.control]) {
             let running = process.expect_running();
             process.explain(running)?;
@@ -270,62 +268,4 @@ impl<'a> Live<'a> {
         };
         Ok(())
     }
-
-    /// Ends the client process and reads what it found.
-    fn finish(&mut self) -> Result<Outcome> {
-        let mut client = self.client.take().context("no client was started")?;
-        let ended = client.stop().and_then(|status| {
-            anyhow::ensure!(status.success(), "it ended with {status}");
-            Ok(())
-        });
-        client.explain(ended)?;
-        let file = self.outcome_file();
-        let text = fs::read(&file).with_context(|| format!("could not read {}", file.display()))?;
-        Ok(serde_json::from_slice(&text)?)
-    }
-
-    fn outcome_file(&self) -> PathBuf {
-        self.stage.folder().join("outcome.json")
-    }
-}
-
-/// Starts the server of a namespace, for any of its addresses, and waits until it listens.
-fn serve(soak: &Path, namespace: &Namespace, name: &str, folder: &Path) -> Result<Process> {
-    let any = Dual {
-        v4: Ipv4Addr::UNSPECIFIED,
-        v6: Ipv6Addr::UNSPECIFIED,
-    };
-    let mut command = namespace.command(soak)?;
-    command.arg("echo").arg(name);
-    command.args(addresses(any).iter().map(SocketAddr::to_string));
-    let mut server = Process::start(name, command, &folder.join(format!("{name}.log")))?;
-    let listening = wait::until(
-        &format!("{name} to listen"),
-        Duration::from_secs(10),
-        || {
-            server.expect_running()?;
-            let sockets =
-                namespace.run(|| Ok(fs::read_to_string("/proc/thread-self/net/tcp6")?))?;
-            // Of the two it is the second that it listens on.
-            let listening = format!(":{PORT:04X} {:032X}:0000 0A", 0);
-            Ok(sockets.contains(&listening).then_some(()))
-        },
-    );
-    server.explain(listening)?;
-    Ok(server)
-}
-
-/// The MAC address of a namespace's eth0.
-fn mac(namespace: &Namespace) -> Result<String> {
-    // "2: eth0@if3: <…> … link/ether 02:00:00:00:00:01 brd …"
-    let text = namespace.read_ip("-oneline link show eth0")?;
-    let mut words = text.split_whitespace();
-    let mac = words.find(|word| *word == "link/ether").and(words.next());
-    Ok(mac
-        .with_context(|| format!("odd line {text:?}"))?
-        .to_owned())
-}
-
-fn addresses(host: Dual) -> Vec<SocketAddr> {
-    host.both().map(|ip| SocketAddr::new(ip, PORT)).into()
 }

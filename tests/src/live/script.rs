@@ -13,7 +13,7 @@ impl Backend {
     pub const WEIGHT: u16 = 100;
 
     /// Its addresses in the back network.
-    pub(super) fn address(self) -> Dual {
+    pub(crate) fn address(self) -> Dual {
         let host = 11 + self.0 as u16;
         Dual {
             v4: Ipv4Addr::new(198, 18, 1, host as u8),

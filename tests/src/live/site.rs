@@ -19,7 +19,7 @@ use crate::{
     addresses::{
         CLIENTS, Dual, GATEWAY_BACK, GATEWAY_FRONT, ROUTER_BACK, ROUTER_FRONT, SERVICES, SOURCE,
     },
-    decapsulator::{Decapsulator, Tunnel},
+    decapsulator::Decapsulator,
     link::{End, connect, route},
     namespace::Namespace,
     programs::Pass,
@@ -38,30 +38,32 @@ const MTU: u16 = 1600;
 const CLIENT_FRONT: Dual = ROUTER_FRONT;
 const CLIENT_BACK: Dual = ROUTER_BACK;
 /// The server beside Sluice.
-pub(super) const CONTROL: Dual = Dual {
+pub(crate) const CONTROL: Dual = Dual {
     v4: Ipv4Addr::new(198, 18, 1, 9),
     v6: Ipv6Addr::new(0xfd00, 0x181, 0, 0, 0, 0, 0, 9),
 };
 
 /// The namespaces, taken down with it.
-pub(super) struct Site {
+pub(crate) struct Site {
     // Programs first: they are detached before their interfaces go.
     pass: Pass,
     decapsulators: Vec<Decapsulator>,
     /// Where connections come from.
-    pub(super) client: Namespace,
+    pub(crate) client: Namespace,
     /// Where Sluice runs.
-    pub(super) gateway: Namespace,
+    pub(crate) gateway: Namespace,
     /// Where servers run.
-    pub(super) backends: Vec<Namespace>,
+    pub(crate) backends: Vec<Namespace>,
     /// Where the server beside Sluice runs.
-    pub(super) control: Namespace,
-    switch: Namespace,
+    pub(crate) control: Namespace,
+    /// Between the gateway and all of them.
+    pub(crate) switch: Namespace,
 }
 
 impl Site {
-    /// Makes everything, for `backends` backends of `mode`.
-    pub(super) fn set_up(stage: &Stage, mode: Mode, backends: usize) -> Result<Self> {
+    /// Makes everything, for `backends` backends of `mode`. Those of tunnels can't take packets out of
+    /// them yet.
+    pub(crate) fn set_up(stage: &Stage, mode: Mode, backends: usize) -> Result<Self> {
         let create = |part: &str| Namespace::create(&stage.name(part));
         let names = (0..backends).map(|index| Backend(index).to_string());
         let mut site = Self {
@@ -91,8 +93,22 @@ impl Site {
         Ok(site)
     }
 
+    /// Gives the backends of tunnels what takes packets out of them.
+    pub(super) fn decapsulate(&mut self, mode: Mode) -> Result<()> {
+        let Some(tunnel) = mode.forward.tunnel() else {
+            return Ok(());
+        };
+        for (index, namespace) in self.backends.iter().enumerate() {
+            let own = Backend(index).address().both();
+            let mut decapsulator = Decapsulator::load_for(tunnel, &own, &SERVICE.both())?;
+            decapsulator.attach(end(namespace, "eth0"))?;
+            self.decapsulators.push(decapsulator);
+        }
+        Ok(())
+    }
+
     /// A backend's link goes down, at both ends.
-    pub(super) fn cut(&self, backend: Backend) -> Result<()> {
+    pub(crate) fn cut(&self, backend: Backend) -> Result<()> {
         self.switch.ip(&format!("link set {backend} down"))
     }
 
@@ -150,22 +166,16 @@ impl Site {
             Forward::Ipip | Forward::Gue | Forward::Dsr | Forward::FullNat => CLIENT_BACK,
         };
         route(namespace, CLIENTS, back)?;
-        let tunnel = match mode.forward {
-            Forward::Ipip => Tunnel::Ip,
-            Forward::Gue => Tunnel::Gue,
+        match mode.forward {
+            Forward::Ipip | Forward::Gue => {}
             Forward::Dsr => {
                 // The service's address is answered for, but not by ARP.
                 namespace.sysctl("ipv4/conf/all/arp_ignore", "1")?;
                 namespace.sysctl("ipv4/conf/all/arp_announce", "2")?;
-                return end(namespace, "lo").add_addresses(SERVICE, (32, 128));
             }
             Forward::Nat | Forward::FullNat => return Ok(()),
-        };
-        end(namespace, "lo").add_addresses(SERVICE, (32, 128))?;
-        let mut decapsulator = Decapsulator::load_for(tunnel, &own.both(), &SERVICE.both())?;
-        decapsulator.attach(end(namespace, "eth0"))?;
-        self.decapsulators.push(decapsulator);
-        Ok(())
+        }
+        end(namespace, "lo").add_addresses(SERVICE, (32, 128))
     }
 }
 

@@ -14,11 +14,11 @@ const TOLD: usize = 10;
 
 /// A backend's death.
 #[derive(Clone, Debug)]
-pub(super) struct Death {
+pub(crate) struct Death {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// When it came, by [`super::clock`].
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
 }
 
 /// What broke, in numbers.
@@ -64,7 +64,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Judges what the client found. `start` is when the run's times begin, `flood` when a flood did.
-    pub(super) fn on(
+    pub(crate) fn on(
         outcome: &Outcome,
         deaths: &[Death],
         start: Duration,
