@@ -58,18 +58,8 @@ impl Decapsulator {
 
     /// The same for a tunnel of another kind.
     pub fn load_for(tunnel: Tunnel, own: &[IpAddr], services: &[IpAddr]) -> Result<Self> {
-        let own_role = match tunnel {
-            Tunnel::Ip => OWN,
-            Tunnel::Gue => OWN_GUE,
-        };
         let mut object = object()?;
-        let map = object.map_mut("ROLES").context("no map ROLES")?;
-        let mut roles = HashMap::<_, [u8; 16], u32>::try_from(map)?;
-        for (addresses, role) in [(own, own_role), (services, SERVICE)] {
-            for address in addresses {
-                roles.insert(key(*address), role, 0)?;
-            }
-        }
+        assign(&mut object, tunnel, own, services)?;
         program(&mut object, NAME)?
             .load()
             .context("could not load program decapsulate")?;
@@ -109,6 +99,27 @@ impl Decapsulator {
             other: sum(3)?,
         })
     }
+}
+
+/// Tells the object what addresses are to the backend.
+pub(crate) fn assign(
+    object: &mut Ebpf,
+    tunnel: Tunnel,
+    own: &[IpAddr],
+    services: &[IpAddr],
+) -> Result<()> {
+    let own_role = match tunnel {
+        Tunnel::Ip => OWN,
+        Tunnel::Gue => OWN_GUE,
+    };
+    let map = object.map_mut("ROLES").context("no map ROLES")?;
+    let mut roles = HashMap::<_, [u8; 16], u32>::try_from(map)?;
+    for (addresses, role) in [(own, own_role), (services, SERVICE)] {
+        for address in addresses {
+            roles.insert(key(*address), role, 0)?;
+        }
+    }
+    Ok(())
 }
 
 fn key(address: IpAddr) -> [u8; 16] {

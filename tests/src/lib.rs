@@ -19,6 +19,7 @@
 //! oracle      another balancer, slow and plain, that has to agree about every frame
 //! bench       what a packet costs, beside floors of the same run
 //! live        thousands of live connections while backends come, go and die
+//! restart     numbered packets while the agent is killed, started and reloaded: is one missing
 //! conservation  is every packet accounted for, and is what comes out sound
 //! verifier    what the kernel's verifier says about the programs
 //! ```
@@ -33,6 +34,7 @@ pub mod clients;
 pub mod command;
 pub mod conservation;
 pub mod decapsulator;
+pub(crate) mod devices;
 pub mod host;
 pub mod http;
 pub mod interrupt;
@@ -48,6 +50,7 @@ pub mod process;
 pub mod programs;
 pub mod progress;
 pub mod report;
+pub mod restart;
 pub mod scenario;
 pub mod services;
 pub mod slots;

@@ -6,7 +6,7 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 
-use crate::{link::End, namespace::Namespace};
+use crate::{cases::places::Mac, link::End, namespace::Namespace};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TESTS_EBPF"));
 
@@ -62,6 +62,15 @@ pub(crate) fn flood(v4: &[u8], v6: &[u8]) -> Result<Ebpf> {
             .with_context(|| format!("could not load program {name}"))?;
     }
     Ok(object)
+}
+
+/// Reads the object with the MAC address of the interface that `receipt` is for.
+pub(crate) fn receipt(mac: Mac) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global("OWN_MAC", mac.as_slice(), true);
+    loader
+        .load(OBJECT)
+        .context("could not read the test programs")
 }
 
 /// A program of the object.

@@ -28,6 +28,9 @@ const STATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 /// How long the agent may take for anything that it is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The main file of the configuration, in the agent's folder.
+const FILE: &str = "sluice.toml";
+
 /// A running agent.
 pub struct Sluice {
     process: Process,
@@ -57,12 +60,16 @@ impl Sluice {
         text: &str,
     ) -> Result<Self> {
         let folder = folder.to_owned();
-        let file = folder.join("sluice.toml");
+        let file = folder.join(FILE);
         fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
-        let mut command = namespace.command(binary)?;
-        command.arg("run").arg("--config").arg(&file);
-        let process = Process::start("sluice", command, &folder.join("sluice.log"))?;
+        let process = run(binary, namespace, &folder)?;
         Ok(Self { process, folder })
+    }
+
+    /// Starts `binary` in place of the process that has ended, with the files as they are now.
+    pub fn start_again(&mut self, binary: &Path, namespace: &Namespace) -> Result<()> {
+        self.process = run(binary, namespace, &self.folder)?;
+        Ok(())
     }
 
     /// Waits until its tables are applied, its programs attached and all next hops known.
@@ -154,8 +161,10 @@ impl Sluice {
         self.process.explain(clean)
     }
 
-    /// Kills it, so that it can't clean up.
+    /// Kills it, so that it can't clean up. An error if it has ended by itself.
     pub fn kill(&mut self) -> Result<()> {
+        let running = self.process.expect_running();
+        self.process.explain(running)?;
         self.process.end_with(Signal::SIGKILL).map(drop)
     }
 
@@ -175,6 +184,12 @@ impl Sluice {
 pub fn detach(binary: &Path, namespace: &Namespace, pin: &Path) -> Result<String> {
     let mut command = namespace.command(binary)?;
     command::read(command.args(["detach", "--yes", "--pin"]).arg(pin))
+}
+
+fn run(binary: &Path, namespace: &Namespace, folder: &Path) -> Result<Process> {
+    let mut command = namespace.command(binary)?;
+    command.arg("run").arg("--config").arg(folder.join(FILE));
+    Process::start("sluice", command, &folder.join("sluice.log"))
 }
 
 /// What the agent in `namespace` counts.

@@ -16,6 +16,7 @@ use sluice_tests::{
     live::{self, FloodOrders, Mode, Order, Plan, Programs},
     oracle::{Met, check},
     progress::Progress,
+    restart::{self, Size},
     slots::{soak, trace::Load},
     sluice, stage,
 };
@@ -57,15 +58,18 @@ struct Run {
     /// Write the summary there, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// `connections`, `flood`: only this mode; may be given several times
+    /// `connections`, `flood`, `restart`: only this mode; may be given several times
     #[arg(long, value_name = "MODE")]
     mode: Vec<Mode>,
-    /// `conservation`: the packets of an earlier run
+    /// `conservation`, `restart`: what an earlier run did
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// `connections`: change nothing
     #[arg(long)]
     static_pool: bool,
+    /// `restart`: only reload, and leave the agent alive
+    #[arg(long)]
+    reloads_only: bool,
 }
 
 /// A run with a name.
@@ -79,7 +83,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 5] = [
+const SOAKS: [Soak; 6] = [
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
@@ -97,6 +101,12 @@ const SOAKS: [Soak; 5] = [
         about: "live connections under a flood of others' SYNs and ACKs, and the same without",
         length: |run| 2 * Plan::middling().length() * modes(run).len() as u32,
         run: flood,
+    },
+    Soak {
+        name: "restart",
+        about: "numbered packets in every mode while the agent is killed 100 times: none may be missing",
+        length: |run| size(run).length() * modes(run).len() as u32,
+        run: restart,
     },
     Soak {
         name: "slots",
@@ -160,6 +170,7 @@ fn list() {
         mode: Vec::new(),
         seed: None,
         static_pool: false,
+        reloads_only: false,
     };
     for Soak {
         name,
@@ -207,6 +218,20 @@ impl Summary {
         };
         fs::write(file, &self.text).with_context(|| format!("could not write {}", file.display()))
     }
+
+    /// Tells what a run in one mode found, and whether that was good. The other modes are of interest
+    /// whatever it was.
+    fn tell_of(&mut self, mode: Mode, found: Result<(String, bool)>) -> Result<bool> {
+        let (told, good) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                interrupt::check()?;
+                (format!("{mode}: could not be run: {error:#}\n"), false)
+            }
+        };
+        self.tell(&told)?;
+        Ok(good)
+    }
 }
 
 fn connections(run: &Run, summary: &mut Summary) -> Result<bool> {
@@ -220,27 +245,35 @@ fn flood(run: &Run, summary: &mut Summary) -> Result<bool> {
 
 /// Live connections by each plan, in each mode.
 fn live_connections(run: &Run, plans: &[Plan], summary: &mut Summary) -> Result<bool> {
-    let programs = Programs {
-        sluice: agent(run)?,
-        soak: std::env::current_exe().context("where am I?")?,
-    };
+    let programs = programs(run)?;
     let progress = Progress::new();
     let mut good = true;
     let runs = modes(run).into_iter();
     for (mode, plan) in runs.flat_map(|mode| plans.iter().map(move |plan| (mode, plan))) {
         let found = live::run(TITLE, mode, plan, &programs, &progress);
-        // The other modes are of interest even so.
-        let (told, fine) = match found {
-            Ok(found) => (found.to_string(), found.is_good()),
-            Err(error) => {
-                interrupt::check()?;
-                (format!("{mode}: could not be run: {error:#}\n"), false)
-            }
-        };
-        summary.tell(&told)?;
-        good &= fine;
+        let found = found.map(|found| (found.to_string(), found.is_good()));
+        good &= summary.tell_of(mode, found)?;
     }
     Ok(good)
+}
+
+fn restart(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let size = size(run);
+    let (programs, progress) = (programs(run)?, Progress::new());
+    let mut good = true;
+    for mode in modes(run) {
+        let found = restart::run(TITLE, mode, &size, &size.script(), &programs, &progress);
+        let found = found.map(|found| (found.to_string(), found.is_good()));
+        good &= summary.tell_of(mode, found)?;
+    }
+    Ok(good)
+}
+
+fn programs(run: &Run) -> Result<Programs> {
+    Ok(Programs {
+        sluice: agent(run)?,
+        soak: std::env::current_exe().context("where am I?")?,
+    })
 }
 
 fn agent(run: &Run) -> Result<PathBuf> {
@@ -251,10 +284,7 @@ fn agent(run: &Run) -> Result<PathBuf> {
 }
 
 fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {
-    let seed = run.seed.unwrap_or_else(|| {
-        let since = std::time::UNIX_EPOCH.elapsed();
-        since.map_or(0, |since| since.as_nanos() as u64)
-    });
+    let seed = seed(run);
     let plan = conservation::Plan {
         packets: 5_000_000,
         seed,
@@ -263,6 +293,14 @@ fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {
     let ledger = conservation::run(TITLE, plan, &agent(run)?, &Progress::new())?;
     summary.tell(&ledger.to_string())?;
     Ok(ledger.problems().is_empty())
+}
+
+/// The seed that was asked for, or one that no run had before.
+fn seed(run: &Run) -> u64 {
+    run.seed.unwrap_or_else(|| {
+        let since = UNIX_EPOCH.elapsed();
+        since.map_or(0, |since| since.as_nanos() as u64)
+    })
 }
 
 fn slots(_: &Run, summary: &mut Summary) -> Result<bool> {
@@ -291,6 +329,15 @@ fn plan(run: &Run) -> Plan {
     let full = Plan::full();
     if run.static_pool {
         full.without_changes()
+    } else {
+        full
+    }
+}
+
+fn size(run: &Run) -> Size {
+    let full = Size::full(seed(run));
+    if run.reloads_only {
+        full.without_ends()
     } else {
         full
     }

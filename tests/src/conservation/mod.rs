@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! site      namespaces, which are silent but for us; the agent's configuration
-//! wire      packet sockets and device counters
+//! wire      packet sockets
 //! traffic   what is sent                      sound     what may come out
 //! run       windows of packets, in order      ledger    the counts, compared
 //! ```

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
+    devices::{Device, Devices},
     interrupt,
     link::End,
     metrics::Metrics,
@@ -23,7 +24,7 @@ use super::{
     site::{self, Site},
     sound,
     traffic::{Side, Traffic},
-    wire::{Buffer, Device, Devices, Wire},
+    wire::{Buffer, Wire},
 };
 
 /// A quarter of what a veth's ring holds.
@@ -98,7 +99,7 @@ impl Run {
             interface,
         };
         let (front, back) = (end(&site.gateway, "eth0"), end(&site.gateway, "eth1"));
-        let mut devices = Devices::open(front)?;
+        let mut devices = Devices::open(&site.gateway)?;
         Ok(Self {
             clients: Wire::open(end(&site.clients, "eth0"))?,
             backends: Wire::open(end(&site.backends, "eth0"))?,

@@ -1,9 +1,7 @@
-//! A packet socket on an interface, and what the interface's device counts.
+//! A packet socket on an interface.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _},
-    mem,
+    io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
@@ -169,55 +167,4 @@ fn set(socket: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_in
     };
     ensure!(status == 0, io::Error::last_os_error());
     Ok(())
-}
-
-/// A namespace's devices: what /proc/net/dev says of them.
-pub(super) struct Devices {
-    file: File,
-}
-
-/// What a device counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Device {
-    /// Frames that came in.
-    pub(super) received: u64,
-    /// Frames that were lost on the way out, or in by an error. (What the kernel has no use for
-    /// counts as dropped on the way in; that is no loss.)
-    pub(super) lost: u64,
-}
-
-impl Devices {
-    /// Those of the end's namespace.
-    pub(super) fn open(end: End<'_>) -> Result<Self> {
-        let file = end
-            .namespace
-            .run(|| File::open("/proc/thread-self/net/dev").context("no /proc/net/dev"))?;
-        Ok(Self { file })
-    }
-
-    /// What one of them counts.
-    pub(super) fn read(&mut self, interface: &str) -> Result<Device> {
-        let mut text = String::new();
-        self.file.rewind()?;
-        self.file.read_to_string(&mut text)?;
-        let fields = |line: &str| -> Option<Device> {
-            let (name, counts) = line.split_once(':')?;
-            if name.trim() != interface {
-                return None;
-            }
-            // Eight counts of what is received (bytes, packets, errors, dropped, …), eight of what is
-            // sent.
-            let counts: Vec<u64> = counts
-                .split_whitespace()
-                .map(str::parse)
-                .collect::<Result<_, _>>()
-                .ok()?;
-            Some(Device {
-                received: *counts.get(1)?,
-                lost: counts.get(2)? + counts.get(10)? + counts.get(11)?,
-            })
-        };
-        let found = text.lines().find_map(fields);
-        found.with_context(|| format!("no {interface} in /proc/net/dev"))
-    }
 }

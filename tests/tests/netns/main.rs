@@ -21,6 +21,7 @@ mod live;
 mod net;
 mod ping;
 mod receiver;
+mod restart;
 mod site;
 
 use std::{path::PathBuf, process::Command};

@@ -1,0 +1,142 @@
+//! The agent and its pool's file, and what befalls both. What it is started with is what the last reload
+//! said, whether it heard of that or not.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    live::{
+        Mode,
+        pool::{self, Pool},
+        reload,
+        site::Site,
+    },
+    namespace::Namespace,
+    services::Configuration,
+    sluice::Sluice,
+    stage::Stage,
+    wait,
+};
+
+use super::{
+    flaw::Flaw,
+    script::{BACKENDS, Mishap},
+};
+
+/// The service's settle time: short, so that slots go through all of their phases in a run.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long the agent may take to take or refuse a configuration.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The agent, in one process after the other.
+pub(super) struct Agent<'a> {
+    sluice: Sluice,
+    binary: &'a Path,
+    folder: PathBuf,
+    pool: Pool,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts the first one, of a pool with all backends but the last.
+    pub(super) fn start(
+        binary: &'a Path,
+        gateway: &Namespace,
+        mode: Mode,
+        stage: &Stage,
+    ) -> Result<Self> {
+        let folder = stage.folder().to_owned();
+        let pool = Pool::new(mode, BACKENDS - 1);
+        reload::write(&folder, &pool)?;
+        let configured = Configuration::new(&folder, &stage.bpf());
+        let text = pool::main_file(mode, &["tcp", "udp"], SETTLE, &configured);
+        let sluice = Sluice::start_with(binary, gateway, &folder, &text)?;
+        let mut agent = Self {
+            sluice,
+            binary,
+            folder,
+            pool,
+        };
+        agent.settle(gateway)?;
+        Ok(agent)
+    }
+
+    /// Waits until it is ready and shows the pool as it was last written.
+    pub(super) fn settle(&mut self, gateway: &Namespace) -> Result<()> {
+        self.sluice.wait_until_ready(gateway)?;
+        reload::wait_until_shown(&self.sluice, &self.pool)
+    }
+
+    /// Has it suffer a mishap, or the backend that the mishap is one of.
+    pub(super) fn suffer(&mut self, mishap: Mishap, site: &Site) -> Result<()> {
+        let gateway = &site.gateway;
+        match mishap {
+            Mishap::Kill | Mishap::KillEarly => {
+                self.sluice.kill()?;
+                self.start_again(gateway)
+            }
+            Mishap::KillAndMislead(flaw) => {
+                self.sluice.kill()?;
+                self.start_misled(flaw, gateway)?;
+                self.start_again(gateway)
+            }
+            Mishap::Stop => {
+                self.sluice.stop()?;
+                self.start_again(gateway)
+            }
+            Mishap::Reload(change) => {
+                self.pool.apply(change);
+                self.reload()
+            }
+            Mishap::Mislead(flaw) => self.mislead(flaw),
+            Mishap::Cut(backend) => site.cut(backend),
+        }
+    }
+
+    /// Stops it for good.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.sluice.stop()
+    }
+
+    /// The end of its log.
+    pub(super) fn log_end(&self) -> String {
+        self.sluice.log_end()
+    }
+
+    fn start_again(&mut self, gateway: &Namespace) -> Result<()> {
+        self.sluice.start_again(self.binary, gateway)
+    }
+
+    /// A start that has to fail.
+    fn start_misled(&mut self, flaw: Flaw, gateway: &Namespace) -> Result<()> {
+        reload::write(&self.folder, &flaw.spoil(&self.pool))?;
+        self.start_again(gateway)?;
+        let refused = self.sluice.expect_refusal();
+        refused.with_context(|| format!("started with {flaw}"))?;
+        reload::write(&self.folder, &self.pool)
+    }
+
+    fn reload(&self) -> Result<()> {
+        reload::write(&self.folder, &self.pool)?;
+        reload::ask(&self.sluice)
+    }
+
+    /// A reload that has to fail, and one that puts things right.
+    fn mislead(&mut self, flaw: Flaw) -> Result<()> {
+        reload::write(&self.folder, &flaw.spoil(&self.pool))?;
+        reload::ask(&self.sluice)?;
+        self.wait_until_reloaded(&format!("sluice to refuse {flaw}"), false)?;
+        self.reload()?;
+        self.wait_until_reloaded("sluice to take the pool again", true)
+    }
+
+    fn wait_until_reloaded(&self, what: &str, well: bool) -> Result<()> {
+        wait::until(what, PATIENCE, || {
+            let status = self.sluice.ask("/api/v1/status")?;
+            Ok((status["agent"]["reload_error"].is_null() == well).then_some(()))
+        })
+    }
+}
