@@ -114,7 +114,8 @@ pub enum Error {
     /// Not too many, were it not for those of configurations before.
     #[error(
         "the tables hold {limit} {what}, too few for those of this configuration and those that \
-         are still in use from the one before: change it in steps, or restart the agent"
+         are still in use from the one before: change it in steps, or `sluice detach` before a \
+         start, which ends the connections that are kept"
     )]
     NoRoomBeside {
         /// Of what.
@@ -138,7 +139,7 @@ pub enum Error {
     #[error(
         "services that share pool {pool} hash by several prefixes ({family}), so neither these nor its \
          number of slots can change while it keeps flows: give one of them a pool of its own first, \
-         or restart the agent"
+         or `sluice detach` before a start, which ends the connections that are kept"
     )]
     SeveralPrefixes {
         /// The pool.
@@ -148,7 +149,7 @@ pub enum Error {
     },
     /// There is no position for one of them beside the others.
     #[error(
-        "the service table has no room for {what} beside what is in it: restart the agent, which \
+        "the service table has no room for {what} beside what is in it: `sluice detach` before a start \
          arranges all of it anew (it picks another salt)"
     )]
     NoPosition {

@@ -234,7 +234,7 @@ fn a_service_without_room_is_named_and_nothing_is_changed() {
     crowded.services.push(web);
     let error = registry.assign(&crowded).unwrap_err().to_string();
     assert!(error.contains("no room for 198."), "{error}");
-    assert!(error.contains("restart the agent"), "{error}");
+    assert!(error.contains("sluice detach"), "{error}");
     assert_eq!(registry.assign(&config()).unwrap().1, ids);
     // As it says: another salt has room.
     assert_ne!(Ids::assign(&crowded).unwrap().salt, ids.salt);
