@@ -26,6 +26,11 @@ impl<K: KernelTables> Reconciler<K> {
         Self { kernel, applied }
     }
 
+    /// Devices may be others under the same number: the kernel has forgotten that redirects go to them.
+    pub fn forget_targets(&mut self) {
+        self.applied.targets.clear();
+    }
+
     /// Waits until no packet is handled any more that may have seen the tables before this call.
     pub fn wait_for_readers(&mut self) -> Result<(), Error> {
         self.kernel.wait_for_readers()

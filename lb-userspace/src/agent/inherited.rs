@@ -36,28 +36,22 @@ pub(super) enum Found {
 impl Found {
     /// Looks for it.
     pub(super) fn look(pins: &Pins, state: &Path, seed_fingerprint: &str) -> anyhow::Result<Self> {
-        let Some((set, identity)) = pins.set()? else {
+        let Some(set) = pins.set()? else {
             return Ok(Self::Nothing);
         };
-        Ok(
-            match Inherited::read(set, identity, state, seed_fingerprint) {
-                Ok(inherited) => Self::Usable(Box::new(inherited)),
-                Err(error) => Self::Unusable(error),
-            },
-        )
+        Ok(match Inherited::read(set, state, seed_fingerprint) {
+            Ok(inherited) => Self::Usable(Box::new(inherited)),
+            Err(error) => Self::Unusable(error),
+        })
     }
 }
 
 impl Inherited {
-    fn read(
-        set: TableSet,
-        identity: Identity,
-        state: &Path,
-        seed_fingerprint: &str,
-    ) -> anyhow::Result<Self> {
+    fn read(set: TableSet, state: &Path, seed_fingerprint: &str) -> anyhow::Result<Self> {
         if set.layout != LAYOUT {
             bail!("their layout is {}, this build's {LAYOUT}", set.layout);
         }
+        let identity = set.identity()?;
         let mut record = Record::read(state, identity, seed_fingerprint)?;
         set.check()?;
         let tables = kernel::read(&set).context("reading the tables")?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     kernel::{Attachment, DataPlane, Mode},
@@ -58,8 +58,10 @@ impl Agent {
         let configured = self.view.configured();
         let mut there = BTreeMap::new();
         for name in &configured.config.agent.interfaces {
-            if let Some(link) = prepare::link(&network, name)? {
-                there.insert(name.clone(), link);
+            match prepare::link(&network, name) {
+                Ok(Some(link)) => drop(there.insert(name.clone(), link)),
+                Ok(None) => {}
+                Err(error) => error!("{error:#}"),
             }
         }
         // A device may have gone and come back as the same number, without the program.
@@ -77,12 +79,10 @@ impl Agent {
                 Some(_) => {}
             }
         }
-        // What is gone first: its number may be another's.
         self.links = there;
-        self.detach_others(plane)?;
-        Self::attach(plane, &self.links)?;
-        self.reconcile(plane)?;
-        self.detach_others(plane)
+        self.reconciler.forget_targets();
+        self.unfinished = true;
+        self.catch_up(plane)
     }
 
     /// Detaches the program from interfaces that are none of ours any more, and has the view show the others.

@@ -199,7 +199,10 @@ impl Agent {
             Some(inherited) => {
                 let (set, hertz) = (inherited.set.clone(), inherited.record.hertz);
                 let plane = DataPlane::adopt(prepared.pins, set, &constants, hertz)?;
-                (plane, Records::of(state, inherited.identity))
+                (
+                    plane,
+                    Records::of(state, inherited.identity, &inherited.record),
+                )
             }
             None => {
                 let plane = DataPlane::begin(prepared.pins, &constants)?;
@@ -277,7 +280,7 @@ impl Agent {
             kept,
             seen: prepared.recorded,
             files: Files::default(),
-            unfinished: false,
+            unfinished: true,
             records,
             features,
             constants,
@@ -287,18 +290,19 @@ impl Agent {
     }
 
     /// Writes the tables and has the program run over them. Over tables that there were it runs before they are
-    /// written: they may come to hold what the one before does not know.
+    /// written: they may come to hold what the one before does not know; and what may fail is tried before.
     async fn begin(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         if self.records.is_complete() {
             Self::hand_over(plane)?;
+            Self::attach(plane, &self.links)?;
             self.reconcile_first(plane, LEISURE).await?;
         } else {
             self.reconcile_first(plane, PATIENCE).await?;
             self.records.complete(plane)?;
             Self::hand_over(plane)?;
+            Self::attach(plane, &self.links)?;
         }
         self.records.forget_others();
-        Self::attach(plane, &self.links)?;
         self.detach_others(plane)
     }
 

@@ -100,12 +100,15 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         exceptions: config.agent.exceptions,
     };
     let (mut registry, mut features) = <(Registry, Features)>::default();
+    let mut ports = source_ports(&network)?;
     match &found {
         Found::Usable(inherited) => {
             registry = inherited.record.registry.clone();
             features = inherited.record.features;
             warnings.extend(other_sizes(sizes, inherited.sizes));
             sizes = inherited.sizes;
+            warnings.extend(other_ports(ports, inherited.record.ports()));
+            ports = inherited.record.ports();
         }
         Found::Unusable(why) => warnings.push(format!(
             "the tables of the agent before can't be gone on with, so connections that they keep may end: {why:#}"
@@ -119,14 +122,14 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     let constants = Constants {
         seed: Seed::from(seed.0),
         salt: ids.salt,
-        ports: source_ports(&network)?,
+        ports,
         flows: sizes.flows,
         limits: RecordLimits {
             capacity: sizes.exceptions,
             rate: config.agent.exception_rate,
         },
         replies: config.agent.replies,
-        features: features.and(features_of(&config, &links)),
+        features: features.or(features_of(&config, &links)),
         debug: config.agent.debug,
     };
     Ok(Prepared {
@@ -150,6 +153,17 @@ fn other_sizes(wanted: Sizes, are: Sizes) -> Option<String> {
             "the tables go on with flows = {} and exceptions = {} under [agent]: other sizes need \
              `sluice detach` before a start, which ends the connections that they keep",
             are.flows, are.exceptions
+        )
+    })
+}
+
+/// That flows go on with other source ports than this host leaves free now.
+fn other_ports(free: SourcePorts, are: SourcePorts) -> Option<String> {
+    (free != are).then(|| {
+        format!(
+            "net.ipv4.ip_local_port_range has changed; flows go on with {} source ports from {} on until \
+             `sluice detach` before a start",
+            are.count, are.first
         )
     })
 }

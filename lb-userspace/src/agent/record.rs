@@ -2,12 +2,12 @@
 //! before the tables say so; a start takes it only for the tables that it was written for.
 
 use std::{
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
-use lb_common::abi::LAYOUT;
+use lb_common::abi::{LAYOUT, SourcePorts};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
@@ -35,6 +35,8 @@ pub(super) struct Record {
     seed_fingerprint: String,
     /// What the program has to know beside the tables.
     pub(super) features: Features,
+    /// The first source port of recorded flows, and how many there are.
+    ports: (u16, u16),
     pub(super) registry: Registry,
 }
 
@@ -62,6 +64,22 @@ impl Record {
         }
         Ok(record)
     }
+
+    /// The source ports of recorded flows.
+    pub(super) fn ports(&self) -> SourcePorts {
+        let (first, count) = self.ports;
+        SourcePorts { first, count }
+    }
+}
+
+/// What a record says beside the numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct About<'a> {
+    pub(super) seed_fingerprint: &'a str,
+    pub(super) hertz: u32,
+    pub(super) ports: SourcePorts,
+    /// What the tables may need of the program.
+    pub(super) features: Features,
 }
 
 /// Where records of an agent's tables go.
@@ -70,7 +88,10 @@ pub(super) struct Records {
     identity: Identity,
     /// Whether the tables are whole, and bear that name.
     complete: bool,
+    /// What is on disk, if it is what the tables may have.
     saved: Option<(Registry, Features)>,
+    /// Whether the last one could not be written.
+    failed: bool,
 }
 
 impl Records {
@@ -84,30 +105,43 @@ impl Records {
             sequence: 0,
         };
         Ok(Self {
+            folder: folder(state),
+            identity,
             complete: false,
-            ..Self::of(state, identity)
+            saved: None,
+            failed: false,
         })
     }
 
-    /// For tables that there are.
-    pub(super) fn of(state: &Path, identity: Identity) -> Self {
+    /// For tables that there are, and are as this record says.
+    pub(super) fn of(state: &Path, identity: Identity, record: &Record) -> Self {
+        let sequence = record.sequence;
         Self {
             folder: folder(state),
-            identity,
+            identity: Identity {
+                sequence,
+                ..identity
+            },
             complete: true,
-            saved: None,
+            saved: Some((record.registry.clone(), record.features)),
+            failed: false,
         }
     }
 
+    /// Whether the last record could not be written. Until one is, no start goes on with the tables.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Has these numbers on disk before the tables have them. A disk that takes nothing is no reason to serve
-    /// nobody: then no start goes on with the tables.
+    /// nobody.
     pub(super) fn keep(
         &mut self,
-        plane: &mut DataPlane,
+        plane: &DataPlane,
         registry: &Registry,
-        features: Features,
-        seed_fingerprint: &str,
+        about: About<'_>,
     ) -> anyhow::Result<()> {
+        let features = about.features;
         let is_it = |(held, of): &(Registry, Features)| held == registry && *of == features;
         if self.saved.as_ref().is_some_and(is_it) {
             return Ok(());
@@ -118,20 +152,28 @@ impl Records {
             layout: LAYOUT,
             sequence: self.identity.sequence,
             sluice: format!("{} ({})", env!("CARGO_PKG_VERSION"), env!("SLUICE_COMMIT")),
-            hertz: plane.program().hertz(),
-            seed_fingerprint: seed_fingerprint.into(),
+            hertz: about.hertz,
+            seed_fingerprint: about.seed_fingerprint.into(),
             features,
+            ports: (about.ports.first, about.ports.count),
             registry: registry.clone(),
         };
-        if let Err(error) = self.write(&record) {
-            error!("a restart will not find the flows of today: {error:#}");
-            // The one on disk is too old by that.
-            self.identity.sequence += 2;
-        }
+        let failed = mem::replace(&mut self.failed, false);
+        self.saved = match self.write(&record) {
+            Ok(()) => Some((record.registry, features)),
+            Err(error) => {
+                if !failed {
+                    error!("a restart would not find the flows of now: {error:#}");
+                }
+                self.failed = true;
+                // The one on disk is too old by that.
+                self.identity.sequence += 2;
+                None
+            }
+        };
         if self.complete {
             plane.advance(self.identity.sequence)?;
         }
-        self.saved = Some((record.registry, features));
         Ok(())
     }
 
@@ -180,4 +222,56 @@ fn file(instance: u64) -> String {
 
 fn path(state: &Path, instance: u64) -> PathBuf {
     folder(state).join(file(instance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: Identity = Identity {
+        instance: 7,
+        sequence: 5,
+    };
+
+    fn written(state: &Path, change: impl FnOnce(&mut Record)) {
+        let mut record = Record {
+            version: VERSION,
+            layout: LAYOUT,
+            sequence: IDENTITY.sequence,
+            sluice: "test".into(),
+            hertz: 250,
+            seed_fingerprint: "seed".into(),
+            features: Features::default(),
+            ports: (1, 2),
+            registry: Registry::default(),
+        };
+        change(&mut record);
+        fs::create_dir_all(folder(state)).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        fs::write(path(state, IDENTITY.instance), text).unwrap();
+    }
+
+    fn read(state: &Path) -> Result<u64, String> {
+        let record = Record::read(state, IDENTITY, "seed");
+        record
+            .map(|record| record.sequence)
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_record_is_for_the_tables_that_it_was_written_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
+        assert!(read(state).unwrap_err().contains("0000000000000007.json"));
+        for (sequence, is_it) in [(4, false), (5, true), (6, true), (7, false)] {
+            written(state, |record| record.sequence = sequence);
+            assert_eq!(read(state).is_ok(), is_it, "{sequence}");
+        }
+        written(state, |record| record.version += 1);
+        assert!(read(state).unwrap_err().contains("another version"));
+        written(state, |record| record.seed_fingerprint.push('x'));
+        assert!(read(state).unwrap_err().contains("another seed"));
+        fs::write(path(state, IDENTITY.instance), "{").unwrap();
+        assert!(read(state).unwrap_err().contains("can't be read"));
+    }
 }

@@ -149,9 +149,12 @@ impl Agent {
         if let Some(key) = changes.restart.first() {
             bail!("{key} differs: that needs a restart of the agent");
         }
-        let features = prepare::features_of(&checked.config, &links);
-        self.have_program_for(plane, &checked.config, features)?;
         Self::attach(plane, &links)?;
+        let features = prepare::features_of(&checked.config, &links);
+        if let Err(error) = self.have_program_for(plane, &checked.config, features) {
+            self.detach_others(plane)?;
+            return Err(error);
+        }
         let all = self.links.iter().chain(&links);
         let all = all.map(|(name, link)| (name.clone(), *link)).collect();
         self.view.serves(view::served(plane.attachments(), &all));
@@ -192,26 +195,40 @@ impl Agent {
                 ..self.constants.limits
             },
             replies: config.agent.replies,
-            features: features.and(self.features),
+            features: features.or(self.features_in_tables()),
             debug: config.agent.debug,
             ..self.constants
         };
         if constants == self.constants {
             return Ok(());
         }
-        plane.replace_program(&constants)?;
-        self.constants = constants;
-        let program = plane.program();
+        let mut program = plane.load(&constants)?;
         (self.wanted, self.log) = (program.take_wanted()?, program.take_log()?);
+        self.constants = constants;
+        plane.replace_program(program);
+        // Where that fails half-way it is tried again, with all else.
+        self.unfinished = true;
+        plane.hand_over()?;
         info!("another program runs over the same tables");
         Ok(())
     }
 
-    /// Brings the tables to the configuration in use, and lets go of what only the one before needed.
+    /// What the tables may need of the program: what it was loaded with while they may hold more than the
+    /// configuration in use.
+    pub(super) fn features_in_tables(&self) -> Features {
+        match self.unfinished {
+            true => self.constants.features,
+            false => self.features,
+        }
+    }
+
+    /// Brings interfaces and tables to the configuration in use, and lets go of what only the one before needed.
     pub(super) fn catch_up(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        let attached = plane.hand_over().map_err(Into::into);
+        let attached = attached.and_then(|_| Self::attach(plane, &self.links));
         self.reconcile(plane)?;
         let detached = self.detach_others(plane);
-        self.up_to_date(detached)?;
+        self.up_to_date(attached.and(detached))?;
         for table in &self.view.configured().ids.abandoned {
             self.registry.release_table(*table);
         }

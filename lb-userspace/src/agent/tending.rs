@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     Agent,
+    record::About,
     steering::{self, Sweeper},
     view::Configured,
 };
@@ -70,9 +71,13 @@ impl Agent {
 
     /// Writes the tables with the slots as they are now; returns how many operations that took.
     fn write(&mut self, plane: &mut DataPlane) -> anyhow::Result<usize> {
-        let fingerprint = &self.view.agent.seed_fingerprint;
-        self.records
-            .keep(plane, &self.registry, self.features, fingerprint)?;
+        let about = About {
+            seed_fingerprint: &self.view.agent.seed_fingerprint,
+            hertz: self.hertz,
+            ports: self.constants.ports,
+            features: self.features_in_tables(),
+        };
+        self.records.keep(plane, &self.registry, about)?;
         self.tables.slots.extend(self.runner.slots());
         self.tables.old_tables = self.runner.old_tables([self.seed.k0, self.seed.k1]);
         Ok(self.reconciler.reconcile(&self.tables)?)
@@ -80,7 +85,8 @@ impl Agent {
 
     /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
     pub(super) fn tend(&mut self, plane: &mut DataPlane, time: bool) -> anyhow::Result<()> {
-        let catches_up = self.unfinished || self.view.behind().is_some();
+        let catches_up =
+            self.unfinished || self.view.behind().is_some() || self.records.has_failed();
         if catches_up && self.catch_up(plane).is_err() {
             return Ok(());
         }

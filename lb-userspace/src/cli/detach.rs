@@ -33,11 +33,13 @@ pub(super) struct Arguments {
 
 /// Asks, detaches, and says from what.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if !arguments.pin.is_dir() {
-        println!("nothing is pinned in {}", arguments.pin.display());
+    let Some(pins) = Pins::existing(&arguments.pin)? else {
+        println!(
+            "no agent has pinned anything in {}",
+            arguments.pin.display()
+        );
         return Ok(ExitCode::SUCCESS);
-    }
-    let pins = Pins::open(&arguments.pin)?;
+    };
     if !arguments.yes && !confirmed(arguments)? {
         println!("nothing is changed");
         return Ok(ExitCode::FAILURE);
@@ -46,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for attachment in &detached {
         println!("detached from {}", attachment.name);
     }
-    println!("nothing is left in {}", arguments.pin.display());
+    println!("the tables in {} are gone", arguments.pin.display());
     Ok(ExitCode::SUCCESS)
 }
 

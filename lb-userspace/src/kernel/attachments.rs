@@ -15,7 +15,7 @@ use aya::programs::{
 
 use super::{
     error::Error,
-    pins::{names, pinning, unpin},
+    pins::{names, pinning},
 };
 
 /// How the program runs on a device.
@@ -47,15 +47,11 @@ pub(super) struct Attachments {
 }
 
 impl Attachments {
-    /// Those that are pinned in a folder, of devices that there are.
+    /// Those that are pinned in a folder.
     pub(super) fn open(folder: PathBuf) -> Result<Self, Error> {
-        let mut devices = BTreeMap::new();
-        for file in names(&folder)? {
-            match Attachment::of_pin(&file) {
-                Some(attachment) => drop(devices.insert(attachment.ifindex, attachment)),
-                None => unpin(&folder.join(file))?,
-            }
-        }
+        let pins = names(&folder)?;
+        let attachments = pins.iter().filter_map(|name| Attachment::of_pin(name));
+        let devices = attachments.map(|a| (a.ifindex, a)).collect();
         Ok(Self { folder, devices })
     }
 
@@ -151,31 +147,21 @@ impl Attachments {
         self.folder.join(attachment.pin())
     }
 
-    /// The first devices: in their drivers if all can.
+    /// The first devices: in their drivers if all can. Pinned once that is known, so that nobody goes on with
+    /// what was not decided.
     fn first<'a>(
         &mut self,
         xdp: &mut Xdp,
         devices: impl Iterator<Item = (&'a str, u32)>,
     ) -> Result<(), Error> {
-        for device in devices {
-            let (attachment, link) = attach(xdp, device)?;
-            self.put(xdp, attachment, link)?;
-        }
-        let attached = self.list();
-        let Some(generic) = attached.iter().find(|a| a.mode != Mode::Native) else {
-            return Ok(());
+        let mut attached = Vec::new();
+        let result = attach_alike(xdp, devices, &mut attached);
+        let keep = |(attachment, link)| match &result {
+            Ok(()) => self.put(xdp, attachment, link),
+            Err(_) => Ok(xdp.detach(link)?),
         };
-        let reason = format!(
-            "no driver passes packets on to {}, which has no driver support",
-            generic.name
-        );
-        for attachment in attached.iter().filter(|a| a.mode == Mode::Native) {
-            self.remove(attachment)?;
-            let device = (attachment.name.as_str(), attachment.ifindex);
-            let (attachment, link) = attach_to_stack(xdp, device, reason.clone())?;
-            self.put(xdp, attachment, link)?;
-        }
-        Ok(())
+        let kept = attached.into_iter().try_for_each(keep);
+        result.and(kept)
     }
 
     /// One more device, as the others are.
@@ -215,7 +201,7 @@ impl Attachment {
         format!("{}-{mode}", self.ifindex)
     }
 
-    /// The attachment of a pin of this name; none if there is no such device.
+    /// The attachment of a pin of this name. The device may be gone, or in another network namespace.
     fn of_pin(name: &str) -> Option<Self> {
         let (ifindex, mode) = name.split_once('-')?;
         let mode = match mode {
@@ -224,8 +210,12 @@ impl Attachment {
             _ => return None,
         };
         let ifindex = ifindex.parse().ok()?;
-        let device = nix::net::if_::if_indextoname(ifindex).ok()?;
-        Some(Self::new((&device.to_string_lossy(), ifindex), mode))
+        let device = nix::net::if_::if_indextoname(ifindex);
+        let name = device.map_or_else(
+            |_| format!("interface {ifindex}"),
+            |device| device.to_string_lossy().into_owned(),
+        );
+        Some(Self::new((&name, ifindex), mode))
     }
 }
 
@@ -237,6 +227,31 @@ const GENERIC: &str = "generic";
 /// That an attachment at a path can't be used.
 fn linking(path: &Path, error: LinkError) -> Error {
     pinning(path, error)
+}
+
+/// In the drivers of all of them if that works, else in the stack on all.
+fn attach_alike<'a>(
+    xdp: &mut Xdp,
+    devices: impl Iterator<Item = (&'a str, u32)>,
+    attached: &mut Vec<(Attachment, XdpLinkId)>,
+) -> Result<(), Error> {
+    for device in devices {
+        attached.push(attach(xdp, device)?);
+    }
+    let is_native = |attachment: &Attachment| attachment.mode == Mode::Native;
+    let Some((generic, _)) = attached.iter().find(|(a, _)| !is_native(a)) else {
+        return Ok(());
+    };
+    let reason = format!(
+        "no driver passes packets on to {}, which has no driver support",
+        generic.name
+    );
+    let native: Vec<_> = attached.extract_if(.., |(a, _)| is_native(a)).collect();
+    for (Attachment { name, ifindex, .. }, link) in native {
+        xdp.detach(link)?;
+        attached.push(attach_to_stack(xdp, (&name, ifindex), reason.clone())?);
+    }
+    Ok(())
 }
 
 /// In the driver where that works, else in the stack.

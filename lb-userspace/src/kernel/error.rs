@@ -104,8 +104,9 @@ pub enum Error {
     },
     /// Another XDP program runs on the interface.
     #[error(
-        "interface {name} has another XDP program already: detach it first \
-         (`ip link set dev {name} xdp off`), or find whose it is (`bpftool net show dev {name}`)"
+        "interface {name} has another XDP program already: detach it first (`ip link set dev {name} xdp off`; \
+         one that another agent left: `sluice detach --pin FOLDER`), or find whose it is \
+         (`bpftool net show dev {name}`)"
     )]
     Busy {
         /// The interface.

@@ -47,11 +47,15 @@ pub struct SweptFlows {
 
 impl FlowTables {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        let active: Array<MapData, u64> = take(ebpf, "ACTIVE")?;
+        // Of a former run, if any.
+        let is_counted = |n: &u32| active.get(n, 0).is_ok_and(|flows| flows != 0);
+        let counted = (0..active.len()).filter(is_counted).collect();
         Ok(Self {
             ipv4: [elements(ebpf, "YOUNG_V4")?, elements(ebpf, "FLOWS_V4")?],
             ipv6: [elements(ebpf, "YOUNG_V6")?, elements(ebpf, "FLOWS_V6")?],
-            active: take(ebpf, "ACTIVE")?,
-            counted: Vec::new(),
+            active,
+            counted,
         })
     }
 

@@ -46,8 +46,10 @@ impl SlotTable {
     /// The one that is pinned there; of this size, or it is refused.
     pub(super) fn open(size: TableSize, path: &Path) -> Result<Self, Error> {
         let map = MapData::from_pin(path).map_err(failed)?;
-        if map.info().map_err(failed)?.max_entries() != size.slots() {
-            return Err(Error::Missing(MAP));
+        let slots = map.info().map_err(failed)?.max_entries();
+        if slots != size.slots() {
+            let error = io::Error::other(format!("it has {slots} slots"));
+            return Err(pinning(path, error));
         }
         let slots = map_memory(&map, size)?;
         Ok(Self { map, slots, size })

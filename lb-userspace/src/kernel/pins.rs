@@ -33,6 +33,9 @@ use super::{
     program::{SIZED, shared_maps},
 };
 
+/// Where attachments are pinned. It is there in every folder of an agent.
+const LINKS: &str = "links";
+
 /// An agent's folder, held.
 #[derive(Debug)]
 pub struct Pins {
@@ -68,19 +71,41 @@ pub struct Sizes {
 }
 
 impl Pins {
-    /// Makes the folder, if it is not there, and holds it until dropped.
+    /// Makes the folder, if it is not there, and holds it until dropped. A BPF file system's own root is refused:
+    /// that is everybody's.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let failed = |error: io::Error| pinning(root, error);
-        let existing = root.ancestors().find(|path| path.is_dir());
-        let existing = existing.unwrap_or(Path::new("/"));
-        let system = statfs(existing).map_err(|errno| failed(errno.into()))?;
-        if system.filesystem_type() != BPF_FS_MAGIC {
+        let is_bpf = |path: &Path| {
+            let system = statfs(path).map_err(|errno| pinning(path, io::Error::from(errno)))?;
+            Ok::<bool, Error>(system.filesystem_type() == BPF_FS_MAGIC)
+        };
+        let above = root.parent().unwrap_or(root);
+        let existing = above.ancestors().find(|path| path.is_dir());
+        if !is_bpf(existing.unwrap_or(Path::new("/")))? {
             return Err(Error::NoBpfFileSystem { path: root.into() });
         }
         make(root)?;
+        Self::hold(root)
+    }
+
+    /// The folder, if an agent has made it, held until dropped.
+    pub fn existing(root: &Path) -> Result<Option<Self>, Error> {
+        match root.join(LINKS).is_dir() {
+            true => Self::open(root).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn hold(root: &Path) -> Result<Self, Error> {
+        let failed = |error: io::Error| pinning(root, error);
         let folder = File::open(root).map_err(failed)?;
         match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
+                // It may have been removed by who held it before.
+                let (held, there) = (lock.metadata(), fs::metadata(root));
+                if held.map_err(failed)?.ino() != there.map_err(failed)?.ino() {
+                    let error = io::Error::other("another process has just removed it; try again");
+                    return Err(failed(error));
+                }
                 let pins = Self {
                     root: root.into(),
                     _lock: lock,
@@ -96,16 +121,18 @@ impl Pins {
         }
     }
 
-    /// The newest set that is whole, with what it is. Those that were never finished are removed.
-    pub fn set(&self) -> Result<Option<(TableSet, Identity)>, Error> {
-        let mut newest = None;
+    /// The newest set that is whole, of this build's layout if there is one. Those that were never finished are
+    /// removed.
+    pub fn set(&self) -> Result<Option<TableSet>, Error> {
+        let mut whole = Vec::new();
         for set in self.sets()? {
-            match set.identity()? {
-                Some(identity) => newest = Some((set, identity)),
-                None => set.remove()?,
+            match set.is_whole() {
+                true => whole.push(set),
+                false => set.remove()?,
             }
         }
-        Ok(newest)
+        whole.sort_by_key(|set| (set.layout == LAYOUT, set.number));
+        Ok(whole.pop())
     }
 
     /// A new set, of this build's layout; nothing is in it yet.
@@ -131,14 +158,22 @@ impl Pins {
             .try_for_each(|set| set.remove())
     }
 
-    /// Removes everything, the folder too. What runs on devices must be detached before.
+    /// Removes all that an agent puts there, and the folder if nothing else is in it. What runs on devices must be
+    /// detached before.
     pub(super) fn remove(self) -> Result<(), Error> {
-        remove_all(&self.root)
+        self.sets()?.iter().try_for_each(TableSet::remove)?;
+        remove_all(&self.links())?;
+        match fs::remove_dir(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(pinning(&self.root, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where attachments are pinned.
     pub(super) fn links(&self) -> PathBuf {
-        self.root.join("links")
+        self.root.join(LINKS)
     }
 
     /// All sets, from the oldest to the newest.
@@ -245,21 +280,19 @@ impl TableSet {
         array.set(1, sequence, 0).map_err(failed)
     }
 
-    /// Which set it is; `None` if it is not whole.
-    fn identity(&self) -> Result<Option<Identity>, Error> {
+    fn is_whole(&self) -> bool {
+        self.folder.join("identity").exists()
+    }
+
+    /// Which set it is.
+    pub fn identity(&self) -> Result<Identity, Error> {
         let path = self.folder.join("identity");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let failed = |error| Error::Map {
-            map: "identity",
-            error,
-        };
-        let array = words(MapData::from_pin(path).map_err(failed)?)?;
-        Ok(Some(Identity {
+        let failed = |error| pinning(&path, error);
+        let array = words(MapData::from_pin(&path).map_err(failed)?)?;
+        Ok(Identity {
             instance: array.get(&0, 0).map_err(failed)?,
             sequence: array.get(&1, 0).map_err(failed)?,
-        }))
+        })
     }
 
     /// Whether its maps are what programs of this build work on, but for the sizes that a configuration says.

@@ -82,11 +82,14 @@ impl DataPlane {
         Ok(gone)
     }
 
-    /// Puts another program over the same tables in the place of the one that runs.
-    pub fn replace_program(&mut self, constants: &Constants) -> Result<Vec<Attachment>, Error> {
-        let hertz = Some(self.program.hertz());
-        self.program = Program::load_over(&self.set, constants, hertz)?;
-        self.hand_over()
+    /// Another program over the same tables, to be put in the place of the one that runs.
+    pub fn load(&self, constants: &Constants) -> Result<Program, Error> {
+        Program::load_over(&self.set, constants, Some(self.program.hertz()))
+    }
+
+    /// Has it run from the next [`DataPlane::hand_over`] on.
+    pub fn replace_program(&mut self, program: Program) {
+        self.program = program;
     }
 
     /// Attaches the program to those of `devices` (name and the kernel's number) that it is not attached to,

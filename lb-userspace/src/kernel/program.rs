@@ -69,7 +69,7 @@ pub struct Features {
 impl Features {
     /// What there is of either.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn or(self, other: Self) -> Self {
         Self {
             nat: self.nat || other.nat,
             nat_ranges: self.nat_ranges || other.nat_ranges,

@@ -124,8 +124,11 @@ impl MapTables {
     fn set_device(&mut self, index: u16, device: Device) -> Result<(), Error> {
         let gone = self.ifindexes.get(&index).copied();
         if let Some(gone) = gone.filter(|gone| *gone != device.ifindex) {
-            set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
             self.ifindexes.remove(&index);
+            // Unless the number is another's by now.
+            if !self.ifindexes.values().any(|ifindex| *ifindex == gone) {
+                set(&mut self.ingress, "INGRESS", gone, HopWord::NONE)?;
+            }
         }
         if device.ifindex != 0 {
             set(&mut self.ingress, "INGRESS", device.ifindex, device.hop)?;

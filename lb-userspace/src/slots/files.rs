@@ -16,11 +16,10 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// The log of a table by this name, in `folder`, which is made if it is not there.
-    pub(super) fn of(folder: &Path, name: &str) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+    /// The log of a table by this name, in `folder`.
+    pub(super) fn of(folder: &Path, name: &str) -> Self {
         let path = folder.join(format!("{name}.log"));
-        Ok(Self { path })
+        Self { path }
     }
 
     /// Where it is.
@@ -44,8 +43,11 @@ impl LogFile {
         file.sync_data()
     }
 
-    /// Puts another text in its place, whole or not at all.
+    /// Puts another text in its place, whole or not at all. The folder is made if it is not there.
     pub(super) fn replace(&self, text: &str) -> io::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         replace(&self.path, text)
     }
 

@@ -54,19 +54,24 @@ impl<S: Clone + PartialEq> Table<S> {
         if self.old.is_some() {
             return None;
         }
+        Some(self.new_base(assign, clock))
+    }
+
+    /// The same of a table that replaces none.
+    pub(super) fn new_base(&self, assign: &impl Assign<S>, clock: Clock) -> Base<S> {
         let started = |epoch: Epoch| Started {
             epoch: epoch.number,
             time: Some(clock.unix(epoch.start)),
         };
         let groups = Groups::of(&self.history, &self.names(assign));
-        Some(Base {
+        Base {
             version: Base::<S>::VERSION,
             last_epoch: self.history.epochs.last(),
             inputs: self.inputs.clone(),
             starts: self.history.epochs.starts().map(started).collect(),
             moving: groups.moving(),
             mixed: groups.mixed(),
-        })
+        }
     }
 
     /// Whether a base would be worth its writing: an epoch that `log` tells of is over, or it has

@@ -131,6 +131,8 @@ impl Runner {
             }
             stays
         });
+        // Tables that nobody wanted by now are no more.
+        self.left.clear();
     }
 
     fn change_one(&mut self, wanted: Wanted, clock: Clock) -> io::Result<()> {
@@ -140,7 +142,7 @@ impl Runner {
         };
         let id = wanted.id;
         let (kept, result) = match before {
-            None => start(&self.folder, wanted, clock, &mut self.left)?,
+            None => start(&self.folder, wanted, clock, &mut self.left),
             Some(mut kept) => {
                 kept.wanted = wanted;
                 let result = kept.change(clock);
@@ -367,48 +369,45 @@ impl Stamps {
 }
 
 /// A table that was not kept yet: as the data plane has it or, if it has none, as its log says it was, if
-/// there is one; and then as it is wanted.
+/// there is one; and then as it is wanted. Whether its log can be read and written is no matter for that.
 fn start(
     folder: &Path,
     wanted: Wanted,
     clock: Clock,
     left: &mut BTreeMap<TableId, Vec<Slot>>,
-) -> io::Result<(Kept, io::Result<()>)> {
+) -> (Kept, io::Result<()>) {
     let family = match wanted.family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",
     };
-    let name = format!("{}-{family}", wanted.pool);
-    let file = LogFile::of(folder, &name)?;
+    let file = LogFile::of(folder, &format!("{}-{family}", wanted.pool));
     let left = Left::of(&wanted, left);
     let absence = match left {
         Some(_) => Absence::Forwarding,
         None => Absence::Interrupted,
     };
     let assigner = Assigner(&wanted);
-    let told = file.read()?.and_then(|text| told(&file, &text));
-    let folded = told.and_then(|log| {
+    let new = || Table::new(assigner.inputs(), &assigner);
+    let folded = told(&file).and_then(|log| {
         let table = Table::fold(&log, &assigner, clock, absence);
         let table = table.inspect_err(|error| warn!("{}: {error}", file.path().display()));
         Some((table.ok()?, log))
     });
     let (table, log) = folded.unzip();
-    let table = table.unwrap_or_else(|| Table::new(assigner.inputs(), &assigner));
-    let table = match left {
-        Some(left) => left.table(table, wanted.prefix, clock),
-        None => table,
-    };
+    let mut table = table.unwrap_or_else(new);
+    if let Some(left) = left {
+        table = left.table(table, wanted.prefix, clock);
+    }
     // While a table replaces another, the log goes on that began before.
     let log = match (table.base(&assigner, clock), log) {
         (None, Some(log)) => log,
         (base, _) => Log {
-            base: base
-                .or_else(|| Table::new(assigner.inputs(), &assigner).base(&assigner, clock))
-                .ok_or_else(|| io::Error::other("a new table that replaces another"))?,
+            base: base.unwrap_or_else(|| new().new_base(&assigner, clock)),
             entries: Vec::new(),
         },
     };
-    file.replace(&log.text()?)?;
+    let written = log.text().map_err(io::Error::from);
+    let written = written.and_then(|text| file.replace(&text));
     let mut kept = Kept {
         table,
         log,
@@ -416,8 +415,8 @@ fn start(
         wanted,
         tally: Tally::default(),
     };
-    let result = kept.change(clock);
-    Ok((kept, result))
+    let changed = kept.change(clock);
+    (kept, written.and(changed))
 }
 
 /// What the data plane has of a table: its own words, and those of the table that it replaces. Of one that it
@@ -464,8 +463,12 @@ impl Left {
 }
 
 /// What a log tells, as far as it can be read.
-fn told(file: &LogFile, text: &str) -> Option<Log<Shape>> {
-    let read = Log::read(text);
+fn told(file: &LogFile) -> Option<Log<Shape>> {
+    let text = file.read().unwrap_or_else(|error| {
+        warn!("{}: {error}", file.path().display());
+        None
+    });
+    let read = Log::read(&text?);
     if let Some(damage) = read.damage {
         warn!("{}: {damage}; the rest is not used", file.path().display());
     }
@@ -542,3 +545,7 @@ impl Assign<Shape> for Assigner<'_> {
         self.0.indices.get(name).copied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@
 //!    │ begins to
 //!  crosses               by mapped ones                      first by their own, while there are any
 //!    │ need not any more
-//!  crosses               by mapped ones                      there, until the agent ends
+//!  crosses               by mapped ones                      there, until the tables end
 //! ```
 
 use std::{

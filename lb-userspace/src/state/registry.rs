@@ -7,7 +7,7 @@
 //! | next hops | address | the same, and no backend index is held for that address |
 //! | backends | [`Identity`] | nothing names the index ([`slots::Indices`]) |
 //! | source addresses | pool and addresses | no backend index is held that uses them |
-//! | where IPv4 flows are recorded | names of pools and services | the agent ends (`crossing`) |
+//! | where IPv4 flows are recorded | names of pools and services | the tables end (`crossing`) |
 //! | ends that answer | service's address, backend's index | it is gone and all others have been used |
 //! | slot tables | pool, family, size, prefix | [`Registry::release_table`] |
 //! | groups | address or prefix | it is gone and all other numbers have been used |

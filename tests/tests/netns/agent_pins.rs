@@ -46,6 +46,15 @@ fn operations(sluice: &Sluice) -> Vec<String> {
     log.lines().filter_map(word).collect()
 }
 
+fn assert_writes_nothing(sluice: &Sluice) {
+    let operations = operations(sluice);
+    let nothing = |words: &String| words == "operations=0";
+    assert!(
+        !operations.is_empty() && operations.iter().all(nothing),
+        "{operations:?}"
+    );
+}
+
 #[test]
 fn one_agent_holds_them_at_a_time() {
     let site = Site::start("pins-held", &tunnel("1h", &[100; 3]), |_| {});
@@ -66,6 +75,35 @@ fn one_agent_holds_them_at_a_time() {
 }
 
 #[test]
+fn what_is_not_an_agents_is_left_alone() {
+    let mut site = Site::start("pins-others", &tunnel("1h", &[100; 3]), |_| {});
+    let above = site.pin().parent().unwrap().to_owned();
+    let gateway = &site.network().gateway;
+    let said = sluice::detach(&binary(), gateway, &above).unwrap();
+    assert!(said.contains("no agent has pinned"), "{said}");
+    let other = site.pin().join("others");
+    fs::create_dir(&other).unwrap();
+    site.assert_answered("tunnel", 10);
+    site.sluice.stop().unwrap();
+    sluice::detach(&binary(), &site.network().gateway, &site.pin()).unwrap();
+    assert_eq!(names(&site.pin()), ["others"]);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_no_packet() {
+    let balancing = tunnel("1h", &[100; 3]);
+    let mut site = Site::start("pins-disk", &balancing, |_| {});
+    site.sluice.stop().unwrap();
+    // Files where folders should be: nothing can be written below.
+    let state = site.folder().join("state");
+    fs::remove_dir_all(state.join("slots")).unwrap();
+    fs::write(state.join("slots"), "").unwrap();
+    site.restart(&balancing);
+    assert_writes_nothing(&site.sluice);
+    site.assert_answered("tunnel", 10);
+}
+
+#[test]
 fn detach_ends_what_runs_without_an_agent() {
     let mut site = Site::start("pins-detach", &tunnel("1h", &[100; 3]), |_| {});
     site.sluice.stop().unwrap();
@@ -80,7 +118,7 @@ fn detach_ends_what_runs_without_an_agent() {
     assert_eq!(interfaces_with_any(gateway).unwrap(), [""; 0]);
     assert!(!pin.exists());
     let said = sluice::detach(&binary(), gateway, &pin).unwrap();
-    assert!(said.contains("nothing is pinned"), "{said}");
+    assert!(said.contains("no agent has pinned"), "{said}");
 }
 
 #[test]
@@ -111,7 +149,7 @@ fn tables_that_nothing_is_known_of_are_replaced_while_packets_go_on() {
     // Those that were made are known.
     site.sluice.kill().unwrap();
     site.restart(&balancing);
-    assert_eq!(operations(&site.sluice), ["operations=0"]);
+    assert_writes_nothing(&site.sluice);
     assert_eq!(sets(&site), ["8-2"]);
 }
 
@@ -138,7 +176,7 @@ fn what_was_left_half_made_is_cleared_away() {
     fs::create_dir_all(site.pin().join("8-2/maps")).unwrap();
     fs::create_dir_all(site.pin().join("8-1/programs/7")).unwrap();
     site.restart(&balancing);
-    assert_eq!(operations(&site.sluice), ["operations=0"]);
+    assert_writes_nothing(&site.sluice);
     assert_eq!(sets(&site), ["8-1"]);
     assert_eq!(names(&site.pin().join("8-1/programs")), ["8"]);
 }
@@ -207,6 +245,6 @@ fn an_interface_that_returns_is_attached_to_again() {
     site.sluice.kill().unwrap();
     let text = fs::read_to_string(site.folder().join("sluice.toml")).unwrap();
     site.restart_with(&text);
-    assert_eq!(operations(&site.sluice), ["operations=0"]);
+    assert_writes_nothing(&site.sluice);
     site.assert_answered("tunnel", 10);
 }
