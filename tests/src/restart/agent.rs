@@ -29,6 +29,8 @@ use super::{
 
 /// The service's settle time: short, so that slots go through all of their phases in a run.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long a start may take, on a machine with other things to do: the kernel verifies several programs.
+const START: Duration = Duration::from_secs(60);
 /// How long the agent may take to take or refuse a configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,7 +68,7 @@ impl<'a> Agent<'a> {
 
     /// Waits until it is ready and shows the pool as it was last written.
     pub(super) fn settle(&mut self, gateway: &Namespace) -> Result<()> {
-        self.sluice.wait_until_ready(gateway)?;
+        self.sluice.wait_until_ready_for(gateway, START)?;
         reload::wait_until_shown(&self.sluice, &self.pool)
     }
 

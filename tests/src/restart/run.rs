@@ -174,22 +174,31 @@ impl<'a> Run<'a> {
 
     /// Takes the script's steps.
     fn befall(&mut self, script: &[Step], sender: &Sender, start: Instant) -> Result<()> {
-        for Step { after, mishap } in script {
-            if mishap.has_patience() {
-                self.agent.settle(&self.site.gateway)?;
-            }
-            self.pass(sender, *after)?;
-            self.events.push(Event {
-                at: start.elapsed(),
-                number: sender.next(),
-                mishap: *mishap,
-            });
-            self.agent.suffer(*mishap, &self.site).with_context(|| {
-                let log = self.agent.log_end();
-                format!("{mishap}; sluice's log:\n{log}")
+        for step in script {
+            let taken = self.take(step, sender, start);
+            taken.with_context(|| {
+                let before = self.events.last();
+                let before = before.map_or("nothing".to_owned(), |event| event.mishap.to_string());
+                let (at, log) = (start.elapsed().as_secs_f64(), self.agent.log_end());
+                let mishap = step.mishap;
+                format!("{mishap}, {at:.1} s, after {before}; sluice's log:\n{log}")
             })?;
         }
         Ok(())
+    }
+
+    fn take(&mut self, step: &Step, sender: &Sender, start: Instant) -> Result<()> {
+        let Step { after, mishap } = *step;
+        if mishap.has_patience() {
+            self.agent.settle(&self.site.gateway)?;
+        }
+        self.pass(sender, after)?;
+        self.events.push(Event {
+            at: start.elapsed(),
+            number: sender.next(),
+            mishap,
+        });
+        self.agent.suffer(mishap, &self.site)
     }
 
     /// Lets a while pass, and looks at the processes.
