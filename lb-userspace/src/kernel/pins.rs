@@ -8,7 +8,7 @@
 //!     identity                 which set it is; pinned once all of it is there
 //!     maps/BACKENDS            what the programs of a set share
 //!     slots/65537-0            slot tables, by size and index
-//!     programs/1/PROGRAMS      what a program goes on to by tail call
+//!     programs/1/              a program, and what it goes on to by tail call
 //! ```
 //!
 //! Names hold no dots: the kernel reserves those (`bpf_lookup`, kernel/bpf/inode.c).

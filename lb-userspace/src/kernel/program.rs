@@ -304,12 +304,14 @@ pub(super) fn shared_maps() -> Result<BTreeMap<String, aya_obj::Map>, Error> {
 }
 
 /// Has what a program goes on to by tail call outlive this process: the kernel empties that map when neither a
-/// process nor a pin holds it.
+/// process nor a pin holds it. And the program itself, for a build of another layout to ask about flows.
 fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
     const MAP: &str = "PROGRAMS";
     let path = folder.join(MAP);
     let map = ebpf.map(MAP).ok_or(Error::Missing(MAP))?;
-    let pinned = map.pin(&path);
+    map.pin(&path).map_err(|error| pinning(&path, error))?;
+    let path = folder.join("sluice");
+    let pinned = program(ebpf, "sluice")?.pin(&path);
     pinned.map_err(|error| pinning(&path, error))
 }
 
