@@ -52,6 +52,7 @@ pub mod progress;
 pub mod report;
 pub mod restart;
 pub mod scenario;
+pub mod scripts;
 pub mod services;
 pub mod slots;
 pub mod sluice;

@@ -56,6 +56,11 @@ impl DataPlane {
         })
     }
 
+    /// Its tables.
+    pub fn set(&self) -> &TableSet {
+        &self.set
+    }
+
     /// The program.
     pub fn program(&mut self) -> &mut Program {
         &mut self.program

@@ -5,6 +5,7 @@ mod checksums;
 mod corpus;
 mod oracle;
 mod properties;
+mod scripts;
 mod slots;
 
 use std::collections::BTreeSet;

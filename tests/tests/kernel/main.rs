@@ -9,6 +9,7 @@ mod parts;
 mod program;
 mod races;
 mod ring;
+mod scripts;
 mod tagging;
 mod vlan;
 

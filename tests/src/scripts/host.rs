@@ -1,5 +1,5 @@
-//! A host of two interfaces, `front` and `back`, whose tables are plain collections: takes configurations and next
-//! hops as the agent does, but for the history of slots.
+//! A host of two interfaces, `front` and `back`: takes configurations and next hops as the agent does, but for the
+//! history of slots.
 
 use std::{
     cell::RefCell,
@@ -12,42 +12,48 @@ use std::{
 
 use lb_userspace::{
     config::{self, Files, MatchError},
-    kernel::{Error, FakeTables, KernelTables},
+    kernel::{Error, KernelTables},
     model::Config,
     plan::{Operation, Tables},
     reconcile::Reconciler,
     state::{self, Hop, Ids, Inputs, Link, Memo, Registry},
 };
 
-use crate::dump;
+use super::{dump, held::Held};
 
 /// The host.
-pub(crate) struct Host {
+pub(super) struct Host<T> {
     registry: Registry,
-    kernel: Rc<RefCell<Noting>>,
-    reconciler: Reconciler<Shared>,
+    kernel: Rc<RefCell<Noting<T>>>,
+    reconciler: Reconciler<Shared<T>>,
     configured: Option<(Config, Ids)>,
     hops: BTreeMap<IpAddr, Hop>,
 }
 
-/// Tables that note what is done to them.
-#[derive(Default)]
-struct Noting {
-    fake: FakeTables,
+/// Tables that note what is done to them, and fail when they are told to.
+struct Noting<T> {
+    tables: T,
     operations: Vec<String>,
+    /// Operations that go well before the next one fails.
+    fails_after: Option<usize>,
 }
 
 /// The same tables, as the reconciler has them.
-struct Shared(Rc<RefCell<Noting>>);
+struct Shared<T>(Rc<RefCell<Noting<T>>>);
 
-impl KernelTables for Shared {
+impl<T: Held> KernelTables for Shared<T> {
     fn wait_for_readers(&mut self) -> Result<(), Error> {
-        self.0.borrow_mut().fake.wait_for_readers()
+        self.0.borrow_mut().tables.wait_for_readers()
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
         let mut noting = self.0.borrow_mut();
-        let done = noting.fake.apply(operation);
+        let fails = noting.fails_after == Some(0);
+        noting.fails_after = noting.fails_after.map(|left| left.saturating_sub(1));
+        let done = match fails {
+            true => Err(Error::Missing("patience")),
+            false => noting.tables.apply(operation),
+        };
         let failed = if done.is_err() { "failed: " } else { "" };
         noting
             .operations
@@ -56,9 +62,14 @@ impl KernelTables for Shared {
     }
 }
 
-impl Default for Host {
-    fn default() -> Self {
-        let kernel = Rc::new(RefCell::new(Noting::default()));
+impl<T: Held> Host<T> {
+    /// With these tables, in which nothing is.
+    pub(super) fn new(tables: T) -> Self {
+        let kernel = Rc::new(RefCell::new(Noting {
+            tables,
+            operations: Vec::new(),
+            fails_after: None,
+        }));
         Self {
             registry: Registry::default(),
             reconciler: Reconciler::new(Shared(Rc::clone(&kernel))),
@@ -67,11 +78,9 @@ impl Default for Host {
             hops: BTreeMap::new(),
         }
     }
-}
 
-impl Host {
     /// Takes a configuration, or says why not.
-    pub(crate) fn load(&mut self, text: &str) -> Result<(), String> {
+    pub(super) fn load(&mut self, text: &str) -> Result<(), String> {
         let loaded = config::load(Path::new("sluice.toml"), &Only(text));
         let config = loaded.map_err(|report| report.to_string())?.config;
         let (registry, ids) = self
@@ -90,7 +99,7 @@ impl Host {
     }
 
     /// Next hops towards these are resolved.
-    pub(crate) fn reach(&mut self, addresses: &[IpAddr]) {
+    pub(super) fn reach(&mut self, addresses: &[IpAddr]) {
         for address in addresses {
             let last = match address {
                 IpAddr::V4(address) => address.octets()[3],
@@ -111,24 +120,24 @@ impl Host {
     }
 
     /// They are not any more.
-    pub(crate) fn lose(&mut self, addresses: &[IpAddr]) {
+    pub(super) fn lose(&mut self, addresses: &[IpAddr]) {
         self.hops.retain(|address, _| !addresses.contains(address));
         self.apply();
     }
 
     /// So many operations go well, and the next one fails.
-    pub(crate) fn fail_after(&mut self, operations: usize) {
-        self.kernel.borrow_mut().fake.fails_after = Some(operations);
+    pub(super) fn fail_after(&mut self, operations: usize) {
+        self.kernel.borrow_mut().fails_after = Some(operations);
     }
 
     /// What was done since the last time.
-    pub(crate) fn take_operations(&mut self) -> String {
+    pub(super) fn take_operations(&mut self) -> String {
         std::mem::take(&mut self.kernel.borrow_mut().operations).concat()
     }
 
     /// What the tables hold.
-    pub(crate) fn tables(&self) -> Tables {
-        self.kernel.borrow().fake.tables.clone()
+    pub(super) fn tables(&self) -> Tables {
+        self.kernel.borrow().tables.held()
     }
 
     /// Brings the tables to what is wanted; whether that went well. After a failure nothing fails.
@@ -157,12 +166,13 @@ impl Host {
         };
         let wanted = state::desired(inputs, &mut Memo::default()).settled(ids);
         let done = self.reconciler.reconcile(&wanted);
-        self.kernel.borrow_mut().fake.fails_after = None;
+        self.kernel.borrow_mut().fails_after = None;
         done.is_ok()
     }
 }
 
-const LINKS: [(&str, u32); 2] = [("front", 10), ("back", 11)];
+/// Its interfaces, and the kernel's numbers of them.
+pub const LINKS: [(&str, u32); 2] = [("front", 10), ("back", 11)];
 
 /// One file.
 struct Only<'a>(&'a str);

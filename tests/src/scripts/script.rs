@@ -14,14 +14,14 @@
 use std::{fmt, net::IpAddr};
 
 /// A script.
-pub(crate) struct Script {
+pub(super) struct Script {
     about: String,
     sections: Vec<(String, String)>,
 }
 
 /// Something that happens, or is looked at.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(super) enum Step {
     Load(String),
     Refuse(String, String),
     Reach(Vec<IpAddr>),
@@ -32,7 +32,7 @@ pub(crate) enum Step {
 }
 
 impl Script {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut script = Self {
             about: String::new(),
             sections: Vec::new(),
@@ -53,12 +53,12 @@ impl Script {
     }
 
     /// A section's text; none is as good as an empty one.
-    pub(crate) fn section(&self, name: &str) -> &str {
+    pub(super) fn section(&self, name: &str) -> &str {
         let section = self.sections.iter().find(|(known, _)| known == name);
         section.map_or("", |(_, text)| text)
     }
 
-    pub(crate) fn replace(&mut self, name: &str, text: String) {
+    pub(super) fn replace(&mut self, name: &str, text: String) {
         match self.sections.iter_mut().find(|(known, _)| known == name) {
             Some((_, section)) => *section = text,
             None => self.sections.push((name.to_owned(), text)),
@@ -66,7 +66,7 @@ impl Script {
     }
 
     /// The steps, counted from 1.
-    pub(crate) fn steps(&self) -> Result<Vec<(usize, Step)>, String> {
+    pub(super) fn steps(&self) -> Result<Vec<(usize, Step)>, String> {
         let lines = self.section("steps").lines();
         let steps = lines.enumerate().map(|(n, line)| {
             let step = step(line).ok_or_else(|| format!("no step: {line:?}"))?;

@@ -11,11 +11,8 @@ use lb_common::abi::{
 };
 use lb_userspace::plan::{OfFamily, Operation, Tables};
 
-use crate::host::Host;
-
 /// All that the tables hold.
-pub(crate) fn text(host: &Host) -> String {
-    let tables = &host.tables();
+pub(super) fn text(tables: &Tables) -> String {
     let lines = [
         lines(&tables.devices, |n, device| {
             format!("device {n}: number {}, {}", device.ifindex, mac(device.hop))
@@ -43,7 +40,7 @@ pub(crate) fn text(host: &Host) -> String {
 }
 
 /// What an operation does.
-pub(crate) fn operation(operation: &Operation) -> String {
+pub(super) fn operation(operation: &Operation) -> String {
     match operation {
         Operation::SetNextHop(n, hop) => next_hop(*n, hop),
         Operation::SetBackend(n, one) => backend(*n, one),
