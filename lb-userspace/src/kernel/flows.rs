@@ -11,6 +11,8 @@ use lb_common::abi::{Address, FlowEntry, FlowKey, Ipv4Address, Ipv6Address};
 use super::{
     elements::{Elements, elements, reading, writing},
     error::Error,
+    pins::TableSet,
+    read::array,
     tables::take,
 };
 use crate::flows::{Clock, judge};
@@ -46,15 +48,14 @@ pub struct SweptFlows {
 }
 
 impl FlowTables {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        let active: Array<MapData, u64> = take(ebpf, "ACTIVE")?;
-        // Of a former run, if any.
-        let is_counted = |n: &u32| active.get(n, 0).is_ok_and(|flows| flows != 0);
-        let counted = (0..active.len()).filter(is_counted).collect();
+    /// Takes them out of a loaded object, whose set this is if they are pinned: a former run may have counted.
+    pub(super) fn take(ebpf: &mut Ebpf, set: Option<&TableSet>) -> Result<Self, Error> {
+        let before = set.map(|set| array::<u64>(set, "ACTIVE")).transpose()?;
+        let counted = before.into_iter().flat_map(BTreeMap::into_keys).collect();
         Ok(Self {
             ipv4: [elements(ebpf, "YOUNG_V4")?, elements(ebpf, "FLOWS_V4")?],
             ipv6: [elements(ebpf, "YOUNG_V6")?, elements(ebpf, "FLOWS_V6")?],
-            active,
+            active: take(ebpf, "ACTIVE")?,
             counted,
         })
     }

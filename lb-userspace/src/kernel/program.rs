@@ -184,7 +184,8 @@ impl Program {
 
     /// Takes the recorded flows.
     pub fn take_flows(&mut self) -> Result<FlowTables, Error> {
-        FlowTables::take(&mut self.ebpf)
+        let set = self.pinned.as_ref().map(|(set, _)| set);
+        FlowTables::take(&mut self.ebpf, set)
     }
 
     /// The kernel's counter now, jiffies, as the program stamps entries with.

@@ -60,7 +60,7 @@ pub fn read(set: &TableSet) -> Result<Tables, Error> {
 }
 
 /// What an array holds that is not zeros.
-fn array<V>(set: &TableSet, name: &'static str) -> Result<BTreeMap<u32, V>, Error>
+pub(super) fn array<V>(set: &TableSet, name: &'static str) -> Result<BTreeMap<u32, V>, Error>
 where
     V: Copy + PartialEq + FromBytes + Immutable + 'static,
 {

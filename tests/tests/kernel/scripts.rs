@@ -1,39 +1,13 @@
 //! The scripts on the kernel's maps, which are read back: what was written is there, and nothing else.
 
-use lb_common::abi::{RecordLimits, ReplyLimits, Seed, SourcePorts};
-use lb_userspace::kernel::{Constants, DataPlane, Features, Pins};
+use lb_userspace::kernel::{DataPlane, Features, Pins};
 use sluice_tests::{
     namespace::Namespace,
     scripts::{self, KernelHeld, LINKS},
     stage::Stage,
 };
 
-const CONSTANTS: Constants = Constants {
-    seed: Seed { k0: 1, k1: 2 },
-    salt: 0,
-    ports: SourcePorts {
-        first: 1024,
-        count: 1024,
-    },
-    flows: 1024,
-    limits: RecordLimits {
-        capacity: 1024,
-        rate: 1,
-    },
-    replies: ReplyLimits {
-        errors: 0,
-        errors_per_source: 0,
-        resets: 0,
-        resets_per_source: 0,
-    },
-    features: Features {
-        nat: true,
-        nat_ranges: true,
-        prefixes: true,
-        vlans: false,
-    },
-    debug: false,
-};
+use super::constants;
 
 #[test]
 fn every_script_goes_as_it_says_on_maps() {
@@ -53,7 +27,7 @@ fn every_script_goes_as_it_says_on_maps() {
 fn maps(stage: &Stage) -> Result<KernelHeld, String> {
     let new = || {
         let pins = Pins::open(&stage.pin())?;
-        let mut plane = DataPlane::begin(pins, &CONSTANTS)?;
+        let mut plane = DataPlane::begin(pins, &constants::small(Features::default()))?;
         let maps = plane.program().take_tables()?;
         Ok::<_, lb_userspace::kernel::Error>(KernelHeld::new(maps, plane.set().clone()))
     };

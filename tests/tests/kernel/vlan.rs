@@ -6,10 +6,7 @@ use std::net::Ipv4Addr;
 use aya::programs::TestRunOptions;
 use etherparse::{PacketBuilder, VlanId};
 use lb_common::{
-    abi::{
-        Device, HopWord, MacAddress, RecordLimits, ReplyLimits, Seed, SourcePorts, Tag, Tags,
-        VlanKey,
-    },
+    abi::{Device, HopWord, MacAddress, Tag, Tags, VlanKey},
     datapath::{Outcome, PassReason},
 };
 use lb_userspace::{
@@ -17,7 +14,7 @@ use lb_userspace::{
     plan::{self, Tables},
 };
 
-use crate::network::Network;
+use crate::{constants, network::Network};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const LO: u32 = 1;
@@ -26,31 +23,11 @@ const VLAN: u32 = 77;
 /// Index of the device below, and of the VLAN device.
 const INDICES: [u16; 2] = [1, 2];
 
-fn constants() -> Constants {
-    Constants {
-        seed: Seed::from([7; 16]),
-        salt: 0,
-        ports: SourcePorts {
-            first: 1024,
-            count: 1024,
-        },
-        flows: 1024,
-        limits: RecordLimits {
-            capacity: 1024,
-            rate: 1,
-        },
-        replies: ReplyLimits {
-            errors: 0,
-            errors_per_source: 0,
-            resets: 0,
-            resets_per_source: 0,
-        },
-        features: Features {
-            vlans: true,
-            ..Features::default()
-        },
-        debug: false,
-    }
+fn vlan_constants() -> Constants {
+    constants::small(Features {
+        vlans: true,
+        ..Features::default()
+    })
 }
 
 /// Both devices, as `state::desired` has them.
@@ -92,7 +69,7 @@ fn passed(counters: &CounterReader, reason: PassReason) -> [u64; 2] {
 fn tags_lead_to_the_vlan_device_until_it_is_gone() {
     let network = Network::create().expect("a network namespace");
     network.run(|| {
-        let mut program = Program::load(&constants()).expect("a program that loads");
+        let mut program = Program::load(&vlan_constants()).expect("a program that loads");
         let mut maps = program.take_tables().expect("tables");
         let counters = program.take_counters().expect("counters");
         let send = |id| {
