@@ -25,7 +25,8 @@ use crate::{
 /// Where the agent's stats listen, inside its namespace.
 const STATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9633);
 
-/// How long the agent may take for anything that it is waited for.
+/// How long the agent may take for anything that it is waited for, each answer included: in a guest it is fifteen
+/// times slower than here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The main file of the configuration, in the agent's folder.
@@ -206,7 +207,7 @@ pub fn scrape(namespace: &Namespace) -> Result<Metrics> {
 }
 
 fn ask(path: &str) -> Result<http::Response> {
-    http::exchange(None, STATS, &Request::get(path), Duration::from_secs(2))
+    http::exchange(None, STATS, &Request::get(path), PATIENCE)
 }
 
 /// The binary that tests run: `$SLUICE`, or the one that was built beside the tests.
