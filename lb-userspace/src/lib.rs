@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod flows;
+pub mod health;
 pub mod host_facts;
 mod http;
 pub mod kernel;

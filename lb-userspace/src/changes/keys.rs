@@ -1,5 +1,7 @@
 //! What each item of a configuration says, key by key, in the file's own words, with defaults filled in.
 
+mod health;
+
 use std::{fmt::Display, time::Duration};
 
 use crate::model::{
@@ -230,15 +232,20 @@ fn pool(pool: &Pool) -> Keys {
         gue,
         slots,
         backends: _,
+        health,
+        checks,
     } = pool;
     let Gue { port, checksum } = gue;
-    vec![
+    let mut keys = vec![
         ("forward", one(forward)),
         ("source", list(source)),
         ("gue_port", one(port)),
         ("gue_checksum", one(checksum)),
         ("slots", one(slots.slots())),
-    ]
+    ];
+    keys.extend(self::health::health(health));
+    keys.push(("check", self::health::checks(checks)));
+    keys
 }
 
 fn backend(backend: &Backend) -> Keys {

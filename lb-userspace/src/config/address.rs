@@ -163,6 +163,14 @@ fn unicast(text: &str) -> Result<IpAddr, AddressError> {
     sensible(ip(text)?)
 }
 
+/// An address without a port that a check asks: a proxy of this host may do that for it.
+pub(super) fn asked(text: &str) -> Result<IpAddr, AddressError> {
+    match unicast(text) {
+        Err(AddressError::Senseless(ip, _)) if ip.is_loopback() => Ok(ip),
+        other => other,
+    }
+}
+
 /// An address, or a prefix; of clients, so any.
 pub(super) fn prefix(text: &str) -> Result<Network, AddressError> {
     match text.split_once('/') {

@@ -24,6 +24,7 @@ mod include;
 mod number;
 mod parse;
 mod places;
+mod probe;
 mod raw;
 mod read;
 mod record;
@@ -119,6 +120,7 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
     match &agent_and_config {
         Some((config, _)) if !loading.findings.iter().any(is_error) => {
             check::tracking(config, &balancing, &mut loading.findings);
+            check::ports(config, &balancing, &mut loading.findings);
         }
         _ => {}
     }

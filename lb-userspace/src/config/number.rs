@@ -1,5 +1,7 @@
 //! The numbers that keys take, each within bounds of its own.
 
+use std::num::NonZeroU16;
+
 use super::schema::Value;
 use crate::model::{ServerIds, TableSize, Weight};
 
@@ -138,7 +140,7 @@ impl Value for Priority {
     }
 }
 
-/// A UDP port.
+/// A port.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Port(pub u16);
 
@@ -232,5 +234,52 @@ impl Value for ServerIdLength {
             Ok(n @ 1..=15) => Ok(Self(n)),
             _ => Err(format!("{number} is not the length of a server id")),
         }
+    }
+}
+
+/// A share in percent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Percent(pub u8);
+
+impl Value for Percent {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 0 to 100, percent";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(n @ 0..=100) => Ok(Self(n)),
+            _ => Err(format!("{number} is not a share in percent")),
+        }
+    }
+}
+
+/// Backends of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub u32);
+
+impl Value for Count {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 0 to 100000";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 0..=100_000) => Ok(Self(n)),
+            _ => Err(format!("{number} backends can't be")),
+        }
+    }
+}
+
+/// How often something must happen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times(pub NonZeroU16);
+
+impl Value for Times {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 100";
+
+    fn read(number: i64) -> Result<Self, String> {
+        let times = u16::try_from(number).ok().filter(|n| *n <= 100);
+        let times = times.and_then(NonZeroU16::new).map(Self);
+        times.ok_or_else(|| format!("{number} times can't be"))
     }
 }

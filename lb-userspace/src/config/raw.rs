@@ -1,7 +1,9 @@
 //! The tables of the files as they are written: every key that a configuration can have is named
-//! here, once. No value depends on another yet.
+//! here, once; those about health in `health`. No value depends on another yet.
 //!
 //! A field that is `None` was reported already (or may be left out, where it says so).
+
+pub(super) mod health;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -135,6 +137,9 @@ pub(super) struct Pool {
     pub gue_checksum: Option<At<bool>>,
     pub slots: Option<TableSize>,
     pub backends: Vec<Backend>,
+    /// May be left out.
+    pub health: Option<health::Health>,
+    pub checks: Vec<health::Check>,
 }
 
 pub(super) struct Backend {
@@ -319,6 +324,8 @@ impl Table for Pool {
             gue_checksum: fields.optional("gue_checksum"),
             slots: fields.or("slots", TableSize::default()),
             backends: fields.tables("backend"),
+            health: fields.optional_table("health"),
+            checks: fields.tables("check"),
         }
     }
 }

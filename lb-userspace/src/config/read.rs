@@ -130,6 +130,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// One value or several, which may be left out.
+    pub(super) fn optional_one_or_more<T: Value>(&mut self, key: &'static str) -> Option<List<T>> {
+        self.find(key)?;
+        Some(self.one_or_more(key))
+    }
+
     /// A table, `[key]`, that must be there.
     pub(super) fn required_table<T: Table>(&mut self, key: &'static str) -> Option<T> {
         match self.find(key) {
@@ -158,6 +164,17 @@ impl<'a> Fields<'a> {
             .iter()
             .filter_map(|entry| self.table(key, entry))
             .collect()
+    }
+
+    /// Names the table more exactly, for what is said of its keys.
+    pub(super) fn headed(&mut self, header: &'static str) {
+        self.header = header;
+    }
+
+    /// Names keys that are not to be called unknown, since one that can't be read decides whether they
+    /// are.
+    pub(super) fn know(&mut self, keys: &[&'static str]) {
+        self.known.extend(keys);
     }
 
     /// Names keys that are refused because they belong into the main file.

@@ -1,6 +1,8 @@
 //! From tables as they were written to the resolved configuration. Decides nothing: what is
 //! wrong was reported by `read` and `check`, and makes the result `None`.
 
+mod health;
+
 use std::{collections::HashMap, time::Duration};
 
 use super::{
@@ -11,8 +13,8 @@ use super::{
     value::{Down, FlowsASecond, Name, Prefix},
 };
 use crate::model::{
-    Access, Agent, Backend, Config, FlowRate, Gue, NewFlows, OnDown, Pool, PoolIndex, ReplyLimits,
-    ServerIds, Service, SourcePrefix, Timeouts, Udp, Weight, default_settle,
+    Access, Agent, Backend, Config, FlowRate, Gue, Health, NewFlows, OnDown, Pool, PoolIndex,
+    ReplyLimits, ServerIds, Service, SourcePrefix, Timeouts, Udp, Weight, default_settle,
 };
 
 /// The configuration, if every part of it could be read.
@@ -138,6 +140,8 @@ fn new_flows(written: &raw::NewFlows) -> NewFlows {
     }
 }
 
+pub(super) use health::pace;
+
 /// How long a flow may be silent before it may be moved.
 pub(super) fn settle(service: &raw::Service) -> Duration {
     let written = service.settle.value().map(|at| at.value);
@@ -215,6 +219,15 @@ fn pool(pool: &raw::Pool) -> Option<Pool> {
         },
         slots: pool.slots?,
         backends: pool.backends.iter().map(backend).collect::<Option<_>>()?,
+        health: match &pool.health {
+            Some(written) => health::health(written)?,
+            None => Health::default(),
+        },
+        checks: pool
+            .checks
+            .iter()
+            .map(health::check)
+            .collect::<Option<_>>()?,
     })
 }
 

@@ -181,13 +181,7 @@ impl Value for ServerId {
     const EXPECTED: &'static str = "1 to 15 octets as hexadecimal digits, such as \"0a0b0c\"";
 
     fn read(text: String) -> Result<Self, String> {
-        let octet = |pair: &[u8]| {
-            let digits = std::str::from_utf8(pair).ok()?;
-            let are_digits = digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
-            let octet = are_digits.then(|| u8::from_str_radix(digits, 16));
-            octet?.ok()
-        };
-        let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(octet).collect();
+        let octets = octets(&text);
         let id = octets.and_then(|octets| Self::new(&octets));
         id.ok_or_else(|| format!("{} is not a server id", Quoted(&text)))
     }
@@ -330,8 +324,19 @@ impl Value for bool {
     }
 }
 
+/// What pairs of hexadecimal digits stand for.
+pub(super) fn octets(digits: &str) -> Option<Vec<u8>> {
+    let octet = |pair: &[u8]| {
+        let digits = std::str::from_utf8(pair).ok()?;
+        let are_digits = digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
+        let octet = are_digits.then(|| u8::from_str_radix(digits, 16));
+        octet?.ok()
+    };
+    digits.as_bytes().chunks(2).map(octet).collect()
+}
+
 /// The variant that serde knows by this word.
-fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+pub(super) fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
     let deserializer: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
         text.into_deserializer();
     T::deserialize(deserializer).ok()

@@ -5,8 +5,10 @@
 //! Plain data: nothing here reads a file, a socket or a clock.
 
 mod access;
+mod health;
 mod listen;
 mod pool;
+pub mod probe;
 mod service;
 mod tracked;
 
@@ -21,8 +23,10 @@ use std::{
 pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
     access::{Access, FlowRate, NewFlows},
+    health::{Check, FlapDamping, Health, Initial, Pace},
     listen::{Listen, Network},
     pool::{Backend, BackendAddress, Forward, Gue, Pool, ServerId, Source, Weight, WeightError},
+    probe::Probe,
     service::{
         NoBackend, OnDown, Scheduler, ServerIds, Service, SourcePrefix, Timeouts, Tracking, Udp,
         default_settle,
@@ -55,6 +59,12 @@ impl Config {
             .map(|service| service.on_down.grace())
             .max()
             .unwrap_or_default()
+    }
+
+    /// The same of the pool of a name.
+    pub fn grace_in(&self, pool: &str) -> Duration {
+        let found = self.pools.iter().position(|one| one.name == pool);
+        found.map_or(Duration::ZERO, |pool| self.grace(pool))
     }
 
     /// The same of all backends at an address.

@@ -3,11 +3,12 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, TableSize, whole};
+use super::{Check, Family, Health, TableSize, whole};
 
 /// `[[pool]]`: backends, and how packets reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Pool {
     pub slots: TableSize,
     /// Backends in the order of the files; names are unique within the pool.
     pub backends: Vec<Backend>,
+    /// What follows from how many of them are up.
+    pub health: Health,
+    /// What is asked of each: all must be up for a backend to be. None: all backends are.
+    pub checks: Vec<Check>,
 }
 
 impl Pool {
@@ -280,6 +285,17 @@ impl Weight {
     /// A weight, if `value` is not above [`Weight::MAX`].
     pub fn new(value: u16) -> Option<Self> {
         (value <= Self::MAX).then_some(Self(value))
+    }
+
+    /// The weight that takes nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// So many parts of this weight out of `whole`, and at least 1 where it is not 0 itself; at most
+    /// [`Weight::MAX`].
+    pub fn share(self, parts: u32, whole: NonZeroU32) -> Self {
+        let share = (u64::from(self.0) * u64::from(parts)).div_ceil(u64::from(whole.get()));
+        let share = u16::try_from(share).unwrap_or(Self::MAX).min(Self::MAX);
+        Self(share.max(self.0.min(1)))
     }
 
     /// Its value.

@@ -9,7 +9,7 @@ use lb_common::abi::{TableSize, Tag, Tags};
 
 use super::{Hop, Link, Vlan};
 use crate::model::{
-    Agent, Backend, BackendAddress, Config, Forward, Gue, Listen, NoBackend, OnDown, Pool,
+    Agent, Backend, BackendAddress, Config, Forward, Gue, Health, Listen, NoBackend, OnDown, Pool,
     Protocol, ReplyLimits, Scheduler, Service, SourcePrefix, Timeouts, Tracking, Udp, Weight,
 };
 
@@ -48,6 +48,8 @@ pub(crate) fn pool(name: &str, forward: Forward, source: &[&str], backends: Vec<
         gue: Gue::DEFAULT,
         slots: TableSize::Small,
         backends,
+        health: Health::default(),
+        checks: Vec::new(),
     }
 }
 

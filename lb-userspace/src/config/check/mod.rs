@@ -4,6 +4,7 @@
 
 mod addresses;
 mod admission;
+mod health;
 mod keys;
 mod names;
 mod reach;
@@ -12,7 +13,7 @@ mod tracking;
 
 use std::{collections::HashMap, hash::Hash, ptr};
 
-pub(super) use self::tracking::check as tracking;
+pub(super) use self::{health::ports, tracking::check as tracking};
 use super::{
     diagnostic::{Code, Finding},
     raw::{Access, Agent, Balancing, Pool, Service},
@@ -34,6 +35,7 @@ pub(super) fn check(
     keys::check(balancing, findings);
     server_ids::check(&uses, balancing, findings);
     admission::check(access, balancing, findings);
+    health::check(balancing, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

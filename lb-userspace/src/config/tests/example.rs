@@ -10,8 +10,8 @@ use super::{Memory, assert_snapshot, load_text, printed};
 use crate::{
     config::{Code, Diagnostic, Disk, Item, load},
     model::{
-        Agent, Backend, BackendAddress, Config, Forward, Gue, NoBackend, OnDown, Pool, ReplyLimits,
-        Scheduler, Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
+        Agent, Backend, BackendAddress, Config, Forward, Gue, Health, NoBackend, OnDown, Pool,
+        ReplyLimits, Scheduler, Service, SourcePrefix, TableSize, Timeouts, Tracking, Udp, Weight,
     },
 };
 
@@ -116,6 +116,8 @@ fn resolved() -> Config {
         },
         slots: TableSize::Large,
         backends: vec![backend],
+        health: Health::default(),
+        checks: Vec::new(),
     };
     Config {
         agent,
@@ -215,6 +217,21 @@ fn is_default(comment: &str) -> bool {
         "server_id",
         "access",
         "new_flows",
+        "slow_start",
+        "flap_damping",
+        "address",
+        "port",
+        "host",
+        "body",
+        "body_regex",
+        "sni",
+        "ca_file",
+        "service",
+        "send",
+        "expect",
+        "query",
+        "command",
+        "environment",
     ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
@@ -226,7 +243,8 @@ fn is_key(c: char) -> bool {
 
 #[test]
 fn the_installed_example_has_every_key() {
-    let example = fs::read_to_string(repository().join("config/sluice.toml")).unwrap();
+    let read = |name: &str| fs::read_to_string(repository().join("config").join(name)).unwrap();
+    let example = read("sluice.toml") + &read("pools.d/dns.toml");
     let written = |key: &str| {
         let starts = |line: &str| {
             let line = line.trim_start_matches("# ");
@@ -249,13 +267,23 @@ fn the_installed_example_has_every_key() {
 }
 
 /// What each table of a configuration begins with.
-const EVERY_TABLE: [&str; 6] = [
+const EVERY_TABLE: [&str; 16] = [
     "",
     "[agent]\n",
     "[[service]]\n",
     "[[service]]\n[service.timeouts]\n",
     "[[pool]]\n",
     "[[pool]]\n[[pool.backend]]\n",
+    "[[pool]]\n[pool.health]\n",
+    "[[pool]]\n[[pool.check]]\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"tcp\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"http\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"https\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"grpc\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"udp\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"dns\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"icmp\"\n",
+    "[[pool]]\n[[pool.check]]\ntype = \"exec\"\n",
 ];
 
 fn repository() -> PathBuf {

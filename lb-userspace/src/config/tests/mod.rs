@@ -2,6 +2,7 @@
 //! file; a new one is read by eye before it is kept.
 
 mod example;
+mod health;
 mod host;
 mod includes;
 mod keys;

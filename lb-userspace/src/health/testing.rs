@@ -1,0 +1,52 @@
+//! What several tests of this folder share.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Advice, MemberView, Mode, PoolView, Snapshot, State};
+use crate::model::{Check, Family, Initial, Pace, Probe};
+
+/// A check every ten seconds, without jitter; up, and down after three failures.
+pub(crate) const PACE: Pace = Pace {
+    interval: Duration::from_secs(10),
+    jitter: Duration::ZERO,
+    timeout: Duration::from_secs(1),
+    rise: Pace::DEFAULT_RISE,
+    fall: Pace::DEFAULT_FALL,
+    initial: Initial::FullyUp,
+};
+
+/// An echo request that begins like this.
+pub(crate) fn check(initial: Initial) -> Check {
+    Check {
+        probe: Probe::Icmp,
+        address: None,
+        port: None,
+        pace: Pace { initial, ..PACE },
+    }
+}
+
+/// A pool whose services and backends are of IPv4.
+pub(crate) fn snapshot(pool: &str, mode: Mode, members: &[(&str, State)]) -> Snapshot {
+    let member = |&(name, state): &(&str, State)| {
+        let view = MemberView {
+            state,
+            since: SystemTime::UNIX_EPOCH,
+            advice: Advice::NONE,
+            slow_start: None,
+            checks: Vec::new(),
+            history: Vec::new(),
+        };
+        ((name.to_owned(), Family::Ipv4), Arc::new(view))
+    };
+    let view = PoolView {
+        modes: BTreeMap::from([(Family::Ipv4, mode)]),
+        members: members.iter().map(member).collect(),
+    };
+    Snapshot {
+        pools: BTreeMap::from([(pool.to_owned(), Arc::new(view))]),
+    }
+}
