@@ -5,6 +5,7 @@
 //! stage       a name, a folder and a bpffs of this run's own; sweeps what killed runs left
 //! network     namespaces and veth pairs between client, router, gateway, switch, three backends
 //! nginx       the servers in the backends          clients    the requests, each a connection
+//! peers       other servers, for health checks
 //! surroundings  network and servers                sluice     `sluice run` in the gateway
 //! scenario    all of these put together            metrics    what the agent says of itself
 //!                                                  report     were the answers and the counts right
@@ -46,6 +47,7 @@ pub mod network;
 pub mod nginx;
 pub mod offload;
 pub mod oracle;
+pub mod peers;
 pub mod process;
 pub mod programs;
 pub mod progress;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use crate::{http, namespace::Namespace, process::Process, wait};
 
@@ -91,6 +92,28 @@ impl Nginx {
     pub fn uploaded(&self, service: &str, name: &str) -> Result<Vec<u8>> {
         let file = self.folder.join(service).join("upload").join(name);
         fs::read(&file).with_context(|| format!("could not read {}", file.display()))
+    }
+
+    /// Has it answer `GET /upload/NAME` with a text.
+    pub fn offer(&self, service: &str, name: &str, text: &str) -> Result<()> {
+        let file = self.folder.join(service).join("upload").join(name);
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))
+    }
+
+    /// Has it answer that there is no such thing any more.
+    pub fn withdraw(&self, service: &str, name: &str) -> Result<()> {
+        let file = self.folder.join(service).join("upload").join(name);
+        fs::remove_file(&file).with_context(|| format!("could not remove {}", file.display()))
+    }
+
+    /// Sends it a signal that does not end it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.stop().map(drop)
     }
 
     /// The end of its error log.

@@ -82,6 +82,12 @@ impl Process {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, signal).with_context(|| format!("could not send {signal} to {}", self.name))
+    }
+
     /// Asks it to end (SIGTERM) and waits for that; kills it, and fails, if it takes too long.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.end_with(Signal::SIGTERM)
@@ -92,8 +98,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
-        kill(pid, signal).with_context(|| format!("could not stop {}", self.name))?;
+        self.signal(signal)?;
         self.wait(&format!("{signal}"), PATIENCE)
     }
 

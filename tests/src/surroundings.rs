@@ -1,6 +1,9 @@
 //! Everything but the agent: the network, and a server in each backend.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -37,8 +40,7 @@ impl Surroundings {
         let servers = network.backends.iter().enumerate();
         let nginx = servers
             .map(|(index, namespace)| {
-                let folder = stage.folder().join(format!("nginx{}", index + 1));
-                Nginx::start(namespace, &folder, &sites(index))
+                Nginx::start(namespace, &server_folder(&stage, index), &sites(index))
             })
             .collect::<Result<_>>()?;
         Ok(Self {
@@ -46,6 +48,14 @@ impl Surroundings {
             network,
             stage,
         })
+    }
+
+    /// Starts the server of a backend anew, with the files that it had.
+    pub fn start_server(&mut self, index: usize) -> Result<()> {
+        let folder = server_folder(&self.stage, index);
+        let namespace = &self.network.backends[index];
+        self.nginx[index] = Nginx::start(namespace, &folder, &sites(index))?;
+        Ok(())
     }
 
     /// The usual configuration.
@@ -58,6 +68,10 @@ impl Surroundings {
         let sluice = Sluice::start(binary, &self.network.gateway, configuration)?;
         Ok(Scenario::new(sluice, self))
     }
+}
+
+fn server_folder(stage: &Stage, index: usize) -> PathBuf {
+    stage.folder().join(format!("nginx{}", index + 1))
 }
 
 /// What the nginx of the backend namespace at `index` serves: each service where its mode's

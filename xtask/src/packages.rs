@@ -18,10 +18,14 @@ const fn needed(executable: &'static str, package: &'static str) -> Needed {
 }
 
 /// What tests and demo start.
-pub(crate) const NEEDED: [Needed; 3] = [
+pub(crate) const NEEDED: [Needed; 7] = [
     needed("nginx", "nginx-light"),
     needed("ip", "iproute2"),
     needed("ethtool", "ethtool"),
+    needed("nft", "nftables"),
+    needed("haproxy", "haproxy"),
+    needed("etcd", "etcd-server"),
+    needed("dnsmasq", "dnsmasq-base"),
 ];
 
 /// What guests with another kernel are made with.
@@ -37,8 +41,8 @@ pub(crate) const FOR_GUESTS: [Needed; 6] = [
 /// Installs the packages named as arguments.
 ///
 /// A policy-rc.d is Debian's way to keep a package from starting its service; one that is there
-/// already stays. nginx would also start at the next boot, so its unit is disabled: we only get
-/// here with a package of that name if the machine had no nginx before.
+/// already stays. Servers would also start at the next boot, so their units are disabled: we only get
+/// here with a package of that name if the machine did not have it before.
 const INSTALL: &str = r#"
 set -eu
 export DEBIAN_FRONTEND=noninteractive
@@ -55,8 +59,14 @@ if ! apt-cache show "$@" >/dev/null 2>&1; then
 fi
 install "$@" || { apt-get update && install "$@"; }
 for package; do
-    if [ "$package" = nginx-light ] && command -v systemctl >/dev/null; then
-        systemctl --quiet disable nginx.service || true
+    case "$package" in
+    nginx-light) unit=nginx ;;
+    haproxy) unit=haproxy ;;
+    etcd-server) unit=etcd ;;
+    *) continue ;;
+    esac
+    if command -v systemctl >/dev/null; then
+        systemctl --quiet disable "$unit.service" || true
     fi
 done
 "#;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  config ──► ids ───────────────┐        slots (history, sweep)
+//!  health (checks) ──────────────┤                │
 //!  net (next hops, watched) ──► desired tables ──┴──► reconciler ──► maps ◄── packet program
 //!     ▲                          │                                                │
 //!     └── neighbours wanted ─────┼────────────────────────────────────────────────┘
@@ -16,6 +17,7 @@
 //! everything as it is. Here are its start, its stop and the loop that hears what happens.
 
 mod files;
+mod health;
 mod inherited;
 mod interfaces;
 mod kept;
@@ -36,13 +38,14 @@ use std::{
 
 use anyhow::Context as _;
 use lb_common::abi::Seed;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::MissedTickBehavior,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     config::Recorded,
@@ -61,6 +64,7 @@ use crate::{
 };
 
 use files::Files;
+use health::Health;
 use inherited::Found;
 use kept::KeptConfigurations;
 use prepare::Prepared;
@@ -91,6 +95,7 @@ pub struct RunOptions {
 
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(options: RunOptions) -> anyhow::Result<()> {
+    allow_open_files();
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(run_on_runtime(options))
 }
@@ -126,6 +131,7 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
             Err(error)
         }
     };
+    agent.health.stop().await;
     // The kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
     result.inspect(|()| {
@@ -163,6 +169,7 @@ struct Agent {
     resolver: Resolver,
     hops: watch::Receiver<NextHops>,
     ways: Ways,
+    health: Health,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
     link_changes: watch::Receiver<LinkChanges>,
@@ -238,6 +245,7 @@ impl Agent {
             taken_unix_seconds: view::unix_seconds(),
             reload_error: None,
         };
+        let health = Health::start(&prepared.config, &prepared.config.agent.state)?;
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.config, &prepared.links);
@@ -255,6 +263,7 @@ impl Agent {
             agent,
             started: Instant::now(),
             counters: program.take_counters()?,
+            health: health.snapshots(),
             now: Mutex::new(Now::first()),
         };
         let agent = Self {
@@ -270,6 +279,7 @@ impl Agent {
             links: prepared.links,
             hops: resolver.snapshots(),
             ways,
+            health,
             addresses: resolver.addresses(),
             link_changes: resolver.link_changes(),
             resolver,
@@ -399,6 +409,12 @@ impl Agent {
                         error!("writing the tables: {error:#}");
                     }
                 }
+                changed = self.health.changed() => {
+                    changed?;
+                    if let Err(error) = self.reconcile(plane) {
+                        error!("writing the tables: {error:#}");
+                    }
+                }
                 changed = self.addresses.changed() => {
                     changed.context("the watch of this host's addresses ended")?;
                     if let Err(error) = self.host_changed(plane) {
@@ -426,6 +442,15 @@ impl Agent {
 fn addresses(config: &Config) -> BTreeSet<IpAddr> {
     let backends = config.pools.iter().flat_map(|pool| &pool.backends);
     backends.flat_map(|b| &b.addresses).map(|a| a.ip).collect()
+}
+
+/// As many as this process may have: each check under way holds a socket.
+fn allow_open_files() {
+    let most = getrlimit(Resource::RLIMIT_NOFILE);
+    let raised = most.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {

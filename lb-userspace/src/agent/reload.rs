@@ -165,6 +165,7 @@ impl Agent {
             ..
         } = checked;
         self.resolver.want(addresses(&config));
+        self.health.configure(&config);
         let generation = self.view.configured().generation + 1;
         (self.registry, self.links, self.features) = (registry, links, features);
         self.view.configure(Configured {
@@ -271,6 +272,7 @@ impl Agent {
             ids,
             links,
             hops: &hops,
+            standings: self.health.standings(),
             hertz: self.hertz,
         };
         let desired = state::desired(inputs, &mut self.owners.clone());

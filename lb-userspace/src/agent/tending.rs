@@ -45,11 +45,13 @@ impl Agent {
         let grace = |address| configured.config.grace_at(address);
         self.ways.follow(usable(&snapshot), grace, now);
         let hops = self.ways.hops(now);
+        let standings = self.health.follow(&configured.config, now);
         let inputs = Inputs {
             config: &configured.config,
             ids: &configured.ids,
             links: &self.links,
             hops: &hops,
+            standings,
             hertz: self.hertz,
         };
         let desired = state::desired(inputs, &mut self.owners);
@@ -108,7 +110,8 @@ impl Agent {
         }
         let configured = self.view.configured();
         let grace = |address| configured.config.grace_at(address);
-        if self.ways.is_due(grace, now) {
+        let grace_in = |pool: &str| configured.config.grace_in(pool);
+        if self.ways.is_due(grace, now) || self.health.standings().is_due(grace_in, now) {
             self.reconcile(plane)?;
         }
         self.show_slots();

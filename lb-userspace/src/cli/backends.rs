@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::{
     figures::{bytes, count, maybe, share},
+    health,
     output::{Format, Look, print, print_json},
     select::select,
     table::{Column, Mood, Table, moody, plain},
@@ -16,23 +17,28 @@ use crate::{
     stats::{AddressView, BackendView, NextHopView, PoolView},
 };
 
-/// List the backends, their share of new flows, and their traffic
+/// List the backends, their health, their share of new flows, and their traffic
 ///
 /// A backend's share is that of its pool's slots. An address is `ok` if packets are sent there;
 /// `last next hop` if they are, but its neighbour no longer answers; `no next hop` if they can't be
-/// sent, and why is said below the table. With a name, also where the packets leave. A narrow
-/// terminal gets fewer columns.
+/// sent; `down` or `held down` if its checks say so; why is said below the table. A weight `20 of 100` is
+/// what slow start or an agent leaves of it. With a name, also the checks and where the packets leave. A
+/// narrow terminal gets fewer columns.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sluice backends\n  \
     sluice backends web             all of pool web (web/ if a backend is called web too)\n  \
     sluice backends web/web1        one backend\n  \
     sluice backends web1            likewise, if only one pool has a web1\n  \
+    sluice backends web --history   what happened to its backends lately\n  \
     sluice backends --output json | jq '.pools[].backends[] | {name, share}'")]
 pub(super) struct Arguments {
     /// Only this pool or backend
     #[arg(value_name = "POOL|POOL/BACKEND|BACKEND")]
     name: Option<String>,
+    /// When backends went up and down lately, and why
+    #[arg(long)]
+    history: bool,
     /// How to print
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
@@ -45,10 +51,11 @@ pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<ExitCode> {
     let mut details = String::new();
     if let Some(name) = &arguments.name {
         pools = select(pools, name)?;
-        details = next_hops(&pools, look);
+        details = health::checks(&pools, look) + &next_hops(&pools, look);
     }
     match arguments.output {
         Format::Json => print_json(&Body::new(Pools { pools }))?,
+        Format::Table if arguments.history => print(&health::history(&pools, look))?,
         Format::Table => print(&(text(&pools, look) + &details))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -93,7 +100,7 @@ fn rows(table: &mut Table, pool: &PoolView, backend: &BackendView) {
         plain(&backend.name),
         address,
         state,
-        plain(backend.weight.to_string()),
+        plain(health::weight(backend)),
         plain(share(backend.share)),
         plain(count(counters.packets_in)),
         plain(maybe(counters.packets_out, count)),
@@ -107,7 +114,9 @@ fn rows(table: &mut Table, pool: &PoolView, backend: &BackendView) {
 }
 
 fn state(address: &AddressView) -> (Mood, &'static str) {
+    let health = address.health.as_ref().and_then(health::state);
     match (address.in_tables, address.next_hop.is_resolved()) {
+        (_, true) if let Some(health) = health => health,
         (true, true) => (Mood::Good, "ok"),
         (true, false) => (Mood::Poor, "last next hop"),
         (false, true) => (Mood::Poor, "not in use"),
@@ -115,7 +124,7 @@ fn state(address: &AddressView) -> (Mood, &'static str) {
     }
 }
 
-/// Why addresses have no next hop, a line each.
+/// Why addresses have no next hop or are down, a line each.
 fn reasons(pools: &[PoolView]) -> String {
     let lines = each(pools).flat_map(|(pool, backend)| {
         backend
@@ -129,7 +138,7 @@ fn reasons(pools: &[PoolView]) -> String {
                 )),
             })
     });
-    let lines: String = lines.collect();
+    let lines = lines.collect::<String>() + &health::reasons(pools);
     if lines.is_empty() {
         lines
     } else {

@@ -9,6 +9,7 @@ mod check;
 mod detach;
 mod docs;
 mod figures;
+mod health;
 mod logging;
 mod output;
 mod plan;

@@ -265,6 +265,7 @@ fn new_flows_go_to_the_best_tier_that_has_a_live_backend() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        standings: &Standings::default(),
         hertz: 250,
     };
     let desired = state::desired(inputs, &mut Memo::default());
@@ -295,6 +296,7 @@ fn a_backend_that_is_down_keeps_its_flows_for_the_grace() {
             ids: &ids,
             links: &links,
             hops: &hops,
+            standings: &Standings::default(),
             hertz: 250,
         };
         let desired = state::desired(inputs, &mut Memo::default());
@@ -324,6 +326,7 @@ fn a_next_hop_through_a_foreign_device_is_none() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        standings: &Standings::default(),
         hertz: 250,
     };
     let tables = state::desired(inputs, &mut Memo::default()).tables;

@@ -36,7 +36,7 @@ use crate::{
     plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
-        self, Identity, Ids, Inputs, Memo, Registry,
+        self, Identity, Ids, Inputs, Memo, Registry, Standings,
         fixtures::{self, ALL, backend, config, hops, ip, links, pool, service},
     },
 };
@@ -52,6 +52,7 @@ fn with_memo(config: &Config, ids: &Ids, resolved: &[&str], memo: &mut Memo) -> 
         ids,
         links: &links,
         hops: &hops,
+        standings: &Standings::default(),
         hertz: 250,
     };
     state::desired(inputs, memo).settled(ids)

@@ -39,6 +39,7 @@ fn a_pool_of_another_size_has_two_tables_until_one_is_released() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        standings: &Standings::default(),
         hertz: 250,
     };
     let desired = state::desired(inputs, &mut Memo::default());

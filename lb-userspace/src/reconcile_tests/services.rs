@@ -50,6 +50,7 @@ fn a_next_hop_behind_a_vlan_device_leaves_through_it() {
         ids: &ids,
         links: &links,
         hops: &hops,
+        standings: &Standings::default(),
         hertz: 250,
     };
     let tables = state::desired(inputs, &mut Memo::default()).tables;

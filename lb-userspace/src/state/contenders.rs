@@ -38,40 +38,28 @@ pub(super) fn contenders(
     let reached = numbered.filter_map(|(n, backend)| {
         let id = reached_at(pool, n, settings, family)?;
         let index = inputs.ids.backends.get(&id)?.index();
-        let standing = Standing {
-            alive: tables.backends.contains_key(&index),
-            lost: is_lost(inputs, backend, id),
+        let (_, _, address) = id;
+        let standing = inputs.standings.of(settings, n, address, family);
+        let alive = tables.backends.contains_key(&index) && standing.keeps;
+        let contender = Contender {
+            name: backend.name.clone(),
+            weight: standing.weight.value(),
+            // Where the next hop is lost it only keeps what it has.
+            available: alive && standing.takes && !is_lost(inputs, backend, id),
+            alive,
+            index,
         };
-        Some((backend, index, standing))
+        Some((backend.priority, contender))
     });
-    let reached: Vec<(&Backend, u32, Standing)> = reached.collect();
-    let tier = tier(
-        reached
-            .iter()
-            .map(|&(backend, _, standing)| (backend, standing.takes())),
-    );
-    let contender = |(backend, index, standing): (&Backend, u32, Standing)| Contender {
-        name: backend.name.clone(),
-        weight: backend.weight.value(),
-        available: standing.takes() && Some(backend.priority) == tier,
-        alive: standing.alive,
-        index,
-    };
-    reached.into_iter().map(contender).collect()
-}
-
-/// Whether a backend lives, and whether its next hop is lost: then it only keeps what it has.
-#[derive(Clone, Copy)]
-struct Standing {
-    alive: bool,
-    lost: bool,
-}
-
-impl Standing {
-    /// Whether it can take new flows.
-    fn takes(self) -> bool {
-        self.alive && !self.lost
+    let mut reached: Vec<(u8, Contender)> = reached.collect();
+    let tier = tier(&reached);
+    for (priority, contender) in &mut reached {
+        contender.available &= Some(*priority) == tier;
     }
+    reached
+        .into_iter()
+        .map(|(_, contender)| contender)
+        .collect()
 }
 
 fn is_lost(inputs: Inputs<'_>, backend: &Backend, (_, _, family): BackendId) -> bool {
@@ -82,12 +70,10 @@ fn is_lost(inputs: Inputs<'_>, backend: &Backend, (_, _, family): BackendId) -> 
 }
 
 /// The priority number whose backends take new flows; `None` if nobody does.
-fn tier<'a>(backends: impl Iterator<Item = (&'a Backend, bool)>) -> Option<u8> {
-    let takes = |&(backend, takes): &(&Backend, bool)| takes && backend.weight.value() > 0;
-    backends
-        .filter(takes)
-        .map(|(backend, _)| backend.priority)
-        .min()
+fn tier(reached: &[(u8, Contender)]) -> Option<u8> {
+    let takes = |contender: &Contender| contender.available && contender.weight > 0;
+    let takers = reached.iter().filter(|(_, contender)| takes(contender));
+    takers.map(|(priority, _)| *priority).min()
 }
 
 /// The address of a pool's backend that a service of `family` reaches.

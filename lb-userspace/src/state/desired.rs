@@ -22,13 +22,15 @@ use crate::{
 
 use super::{
     admission,
-    contenders::{Contender, contenders},
+    contenders::{Contender, contenders, reached_at},
     crossing, echo, groups,
     ids::{BackendId, Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
     replies::Reply,
-    servers, tracking,
+    servers,
+    standings::Standings,
+    tracking,
 };
 
 /// One of our devices.
@@ -79,6 +81,8 @@ pub struct Inputs<'a> {
     pub links: &'a BTreeMap<String, Link>,
     /// Next hops that are resolved, by the address that they lead to.
     pub hops: &'a BTreeMap<IpAddr, Hop>,
+    /// What backends are, as far as their health goes.
+    pub standings: &'a Standings,
     /// Jiffies in a second.
     pub hertz: u32,
 }
@@ -302,7 +306,8 @@ fn mark<A: Address>(ids: &Ids, ip: IpAddr, address: A) -> Service<A> {
     }
 }
 
-/// A backend's entry, if its next hop is usable, or was until a grace ago, and, in `ipip` and `gue`, an outer source is known.
+/// A backend's entry, if its flows are its own: it is not down, its next hop is usable, or either was so until a grace
+/// ago; and, in `ipip` and `gue`, an outer source is known.
 fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
     let address = settings.backends[n]
@@ -315,6 +320,14 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         .lost
         .is_some_and(|lost| lost >= inputs.config.grace(pool))
     {
+        return None;
+    }
+    let keeps = |services: &Family| {
+        let reached = reached_at(pool, n, settings, *services);
+        reached == Some((pool, n, family))
+            && inputs.standings.of(settings, n, family, *services).keeps
+    };
+    if !Family::ALL.iter().any(keeps) {
         return None;
     }
     let sources = inputs.ids.sources.get(&(pool, family)).copied();
@@ -406,8 +419,8 @@ fn owners(
     owners
 }
 
-/// Which pool answers: the fallback while nobody of the service's own pool lives and somebody of the
-/// fallback's does. A backend that takes no new flows, but has some, is not left alone.
+/// Which pool answers: the fallback while nobody of the service's own pool lives, or fewer are up than must be, and
+/// somebody of the fallback's does. A backend that takes no new flows, but has some, is not left alone.
 fn answering(
     inputs: Inputs<'_>,
     contenders: &BTreeMap<PoolFamily, Vec<Contender>>,
@@ -415,6 +428,9 @@ fn answering(
     let lives = |pool: PoolIndex, family| {
         let contenders = contenders.get(&(pool, family));
         contenders.is_some_and(|all| all.iter().any(|contender| contender.alive))
+            && !inputs
+                .standings
+                .has_too_few(&inputs.config.pools[pool], family)
     };
     let services = inputs.config.services.iter().enumerate();
     let answering = services.flat_map(|(n, service)| {

@@ -1,6 +1,5 @@
 //! The desired state: what the kernel's tables should hold, as one pure function of the
-//! configuration, the next hops and the devices. (Health and operator overrides will be further
-//! inputs.)
+//! configuration, the next hops, the devices and the backends' health.
 //!
 //! - `registry` gives everything that a configuration names its number in the tables, the one that
 //!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
@@ -15,7 +14,8 @@
 //! - `tracking` has what services need that record their flows;
 //! - `servers` says whom connection ids name;
 //! - `replies` says whom the ports of `nat` backends answer for;
-//! - `ways` holds next hops that were lost, while flows are kept that go there;
+//! - `ways` holds next hops that were lost, while flows are kept that go there; `standings` does the same for backends
+//!   that are down;
 //! - `ports` finds source ports that the host leaves free.
 
 mod admission;
@@ -38,6 +38,7 @@ mod registry;
 mod replies;
 mod servers;
 mod slot_tables;
+mod standings;
 mod tracking;
 mod ways;
 
@@ -48,4 +49,5 @@ pub use named::Identity;
 pub use owners::{Memo, Owners};
 pub use ports::source_ports;
 pub use registry::Registry;
+pub use standings::Standings;
 pub use ways::Ways;

@@ -1,12 +1,16 @@
 //! /metrics: a snapshot in Prometheus's text format 0.0.4. Pure; what families there are is one
 //! list.
 //!
-//! Series are bounded by the configuration: a handful per service, backend and interface, and one
-//! per interface and reason.
+//! Series are bounded by the configuration: a handful per service, backend, check and interface, and one
+//! per interface and reason, and per check and failure.
 
 use std::fmt::{Display, Write};
 
-use super::snapshot::{CountersView, Mode, Snapshot};
+use super::{
+    health::{CheckView, HealthMode, HealthView},
+    snapshot::{CountersView, Mode, Snapshot},
+};
+use crate::health::{State, Status};
 
 /// A family: all series of one name.
 struct Family {
@@ -120,6 +124,76 @@ const FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         help: "A backend's configured weight.",
         samples: weights,
+    },
+    Family {
+        name: "sluice_backend_up",
+        kind: Kind::Gauge,
+        help: "1 if all checks of a backend at an address are up, 0 if it is down or held down.",
+        samples: |snapshot, to| {
+            health(snapshot, |labels, health| {
+                to.add(labels, u8::from(health.state == State::Up));
+            });
+        },
+    },
+    Family {
+        name: "sluice_backend_effective_weight",
+        kind: Kind::Gauge,
+        help: "The weight that agents and slow start leave a backend at an address.",
+        samples: |snapshot, to| health(snapshot, |labels, health| to.add(labels, health.weight)),
+    },
+    Family {
+        name: "sluice_backend_since_seconds",
+        kind: Kind::Gauge,
+        help: "Since when a backend at an address is up, down or held down, in seconds since 1970.",
+        samples: |snapshot, to| {
+            health(snapshot, |labels, health| {
+                to.add(labels, health.since_unix_seconds);
+            });
+        },
+    },
+    Family {
+        name: "sluice_check_up",
+        kind: Kind::Gauge,
+        help: "1 if a check of a backend is up, 0 if it is down.",
+        samples: |snapshot, to| {
+            checks(snapshot, |labels, check| {
+                to.add(labels, u8::from(check.status == Status::Up));
+            });
+        },
+    },
+    Family {
+        name: "sluice_check_runs_total",
+        kind: Kind::Counter,
+        help: "Runs of a check by result: passed, failed, or unknown, which says nothing of the backend.",
+        samples: |snapshot, to| checks(snapshot, |labels, check| to.results(labels, check)),
+    },
+    Family {
+        name: "sluice_check_failures_total",
+        kind: Kind::Counter,
+        help: "Runs of a check that failed, by reason.",
+        samples: |snapshot, to| {
+            checks(snapshot, |labels, check| {
+                for (reason, count) in &check.failed {
+                    to.add(&[labels, &[("reason", reason)]].concat(), count);
+                }
+            });
+        },
+    },
+    Family {
+        name: "sluice_check_last_duration_seconds",
+        kind: Kind::Gauge,
+        help: "How long the last run of a check took.",
+        samples: |snapshot, to| {
+            checks(snapshot, |labels, check| {
+                to.add(labels, check.last_microseconds as f64 / 1e6);
+            });
+        },
+    },
+    Family {
+        name: "sluice_pool_health_mode",
+        kind: Kind::Gauge,
+        help: "1 for how the health of a pool is taken: normal, panic (all are used) or below-minimum (none is).",
+        samples: health_modes,
     },
     Family {
         name: "sluice_interface_native",
@@ -245,6 +319,51 @@ fn weights(snapshot: &Snapshot, to: &mut Samples) {
     }
 }
 
+/// Each address of each backend that is checked.
+fn health(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &HealthView)) {
+    for (pool, backend) in snapshot.backends() {
+        for address in &backend.addresses {
+            if let Some(health) = &address.health {
+                let labels = [
+                    ("pool", pool.name.as_str()),
+                    ("backend", &backend.name),
+                    ("address", &address.address),
+                ];
+                each(&labels, health);
+            }
+        }
+    }
+}
+
+fn checks(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &CheckView)) {
+    health(snapshot, |labels, health| {
+        for check in &health.checks {
+            let own = [("check", check.check.as_str()), ("target", &check.target)];
+            each(&[labels, &own].concat(), check);
+        }
+    });
+}
+
+fn health_modes(snapshot: &Snapshot, to: &mut Samples) {
+    for pool in &snapshot.pools {
+        for health in &pool.health {
+            let family = health.family.to_string().to_lowercase();
+            for (mode, word) in [
+                (HealthMode::Normal, "normal"),
+                (HealthMode::Panic, "panic"),
+                (HealthMode::BelowMinimum, "below-minimum"),
+            ] {
+                let labels = [
+                    ("pool", pool.name.as_str()),
+                    ("family", &family),
+                    ("mode", word),
+                ];
+                to.add(&labels, u8::from(mode == health.mode));
+            }
+        }
+    }
+}
+
 fn slots(snapshot: &Snapshot, to: &mut Samples) {
     for pool in &snapshot.pools {
         for slots in &pool.slots {
@@ -314,6 +433,16 @@ impl Samples<'_> {
         self.add(&[labels, &[("direction", "in")]].concat(), inward);
         if let Some(outward) = outward {
             self.add(&[labels, &[("direction", "out")]].concat(), outward);
+        }
+    }
+
+    fn results(&mut self, labels: &[(&str, &str)], check: &CheckView) {
+        for (result, count) in [
+            ("passed", check.passed),
+            ("failed", check.failed.values().sum()),
+            ("unknown", check.unknown.values().sum()),
+        ] {
+            self.add(&[labels, &[("result", result)]].concat(), count);
         }
     }
 

@@ -7,8 +7,9 @@
 //!                             └──────► control: /api/v1/…
 //! ```
 //!
-//! `snapshot`, `problems` and `metrics` are pure; only `server` does I/O.
+//! `snapshot` (with `health`), `problems` and `metrics` are pure; only `server` does I/O.
 
+mod health;
 mod metrics;
 mod problems;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) mod sample;
 mod server;
 mod snapshot;
 
+pub use health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
 pub use metrics::text;
 pub use problems::{Problem, ProblemCode, problems};
 pub use server::serve;

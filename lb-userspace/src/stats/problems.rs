@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthMode;
 use super::snapshot::{
     InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot,
 };
-use crate::{config::Severity, model::Forward};
+use crate::{config::Severity, health::State, model::Forward};
 
 /// One thing that is wrong, or looks so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ pub enum ProblemCode {
     NoBackend,
     /// The fallback of a service answers, since its own pool can't.
     Fallback,
+    /// A backend is down.
+    BackendDown,
+    /// So few backends of a pool are up that all are used.
+    Panic,
+    /// Fewer backends of a pool are up than must be, so none is used.
+    BelowMinimum,
     /// A backend's address has no next hop.
     UnresolvedNextHop,
     /// The program does not run in the driver.
@@ -44,6 +51,8 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(readiness(&snapshot.readiness));
     problems.extend(services(snapshot));
+    problems.extend(snapshot.pools.iter().flat_map(too_few));
+    problems.extend(down(snapshot));
     problems.extend(next_hops(snapshot));
     problems.extend(modes(snapshot));
     problems.extend(snapshot.agent.reload_error.iter().map(|error| Problem {
@@ -97,7 +106,7 @@ fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem>
             backend.weight > 0
                 && addresses.any(|address| {
                     let reaches = address.family() == Some(family) || crosses;
-                    address.in_tables && reaches
+                    address.is_used() && reaches
                 })
         });
         (!answers).then(|| Problem {
@@ -107,6 +116,57 @@ fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem>
                 "service {}: no backend of pool {} answers for {family}",
                 service.name, pool.name
             ),
+        })
+    })
+}
+
+/// Pools so few of whose backends are up that health is taken in another way.
+fn too_few(pool: &PoolView) -> impl Iterator<Item = Problem> {
+    pool.health.iter().filter_map(|health| {
+        let family = health.family;
+        let figures = match (health.up, health.of) {
+            (Some(up), Some(of)) => format!("{up} of {of} backends up for {family} services"),
+            _ => format!("too few backends up for {family} services"),
+        };
+        let (code, so) = match health.mode {
+            HealthMode::Normal => return None,
+            HealthMode::Panic => (
+                ProblemCode::Panic,
+                "below the panic threshold: health is disregarded",
+            ),
+            HealthMode::BelowMinimum => (
+                ProblemCode::BelowMinimum,
+                "fewer than `min_healthy`: none is used",
+            ),
+        };
+        Some(Problem {
+            severity: Severity::Warning,
+            code,
+            message: format!("pool {}: {figures}, {so}", pool.name),
+        })
+    })
+}
+
+fn down(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    snapshot.backends().flat_map(|(pool, backend)| {
+        backend.addresses.iter().filter_map(move |address| {
+            let health = address.health.as_ref()?;
+            let state = match health.state {
+                State::Up => return None,
+                State::Down => "is down",
+                State::Held => "is held down",
+            };
+            let why = health
+                .cause()
+                .map_or_else(String::new, |why| format!(": {why}"));
+            Some(Problem {
+                severity: Severity::Warning,
+                code: ProblemCode::BackendDown,
+                message: format!(
+                    "backend {}/{}: {} {state}{why}",
+                    pool.name, backend.name, address.address
+                ),
+            })
         })
     })
 }
@@ -180,6 +240,9 @@ mod tests {
             [
                 ProblemCode::NotReady,
                 ProblemCode::NoBackend,
+                ProblemCode::Panic,
+                ProblemCode::Panic,
+                ProblemCode::BackendDown,
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,

@@ -1,15 +1,20 @@
 //! Snapshots for tests: an agent where all is well, and one where much is not.
 
+use super::health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
 use super::snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
     HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
     Snapshot, Source, Verdicts,
 };
-use crate::model::{Family, Forward, Scheduler};
+use crate::{
+    health::{State, Status},
+    model::{Family, Forward, Scheduler},
+};
 use lb_common::{
     abi::Counters,
     datapath::{AnswerReason, DropReason, Outcome, PassReason},
 };
+use std::collections::BTreeMap;
 
 /// A source that always tells the same.
 pub(crate) struct Fixed(pub(crate) Snapshot);
@@ -82,7 +87,78 @@ pub(crate) fn troubled() -> Snapshot {
     address.next_hop = NextHopView::Unresolved {
         reason: "198.18.2.11 on eth1 does not answer ARP".into(),
     };
+    let pool = &mut snapshot.pools[0];
+    pool.health = Family::ALL.map(panics).to_vec();
+    let [first, second] = [0, 1].map(|n| &pool.backends[n].addresses[0]);
+    let (up, down) = (up(&first.address), down(&second.address));
+    pool.backends[0].addresses[0].health = Some(up);
+    pool.backends[1].addresses[0].health = Some(down);
     snapshot
+}
+
+fn panics(family: Family) -> PoolHealthView {
+    PoolHealthView {
+        family,
+        mode: HealthMode::Panic,
+        up: Some(1),
+        of: Some(3),
+    }
+}
+
+/// Of a backend that came back a minute ago.
+fn up(target: &str) -> HealthView {
+    let cause = format!("{target} answers, 2nd success in a row");
+    let what = format!("is up: {cause}");
+    HealthView {
+        state: State::Up,
+        since_unix_seconds: 1_700_270_000,
+        used: true,
+        weight: 20,
+        advice: Some("weight: 50".into()),
+        slow_start: Some(4),
+        checks: vec![CheckView {
+            check: "http GET /healthz".into(),
+            target: target.into(),
+            status: Status::Up,
+            cause: Some(cause),
+            passed: 1_234,
+            failed: BTreeMap::from([("refused".into(), 3), ("timeout".into(), 1)]),
+            unknown: BTreeMap::new(),
+            last_microseconds: 1_207,
+        }],
+        history: vec![
+            happened(1_700_269_000, "down", "is down: it refused the connection"),
+            happened(1_700_270_000, "up", &what),
+        ],
+    }
+}
+
+fn down(target: &str) -> HealthView {
+    let cause = format!("{target} refused the connection, 3rd failure in a row");
+    let mut view = up(target);
+    view.state = State::Down;
+    view.checks[0].status = Status::Down;
+    view.checks[0].unknown.insert("local".into(), 2);
+    view.history = vec![happened(
+        1_700_270_000,
+        "down",
+        &format!("is down: {cause}"),
+    )];
+    view.checks[0].cause = Some(cause);
+    HealthView {
+        advice: None,
+        slow_start: None,
+        weight: 50,
+        ..view
+    }
+}
+
+fn happened(at_unix_seconds: u64, state: &str, text: &str) -> HistoryView {
+    HistoryView {
+        at_unix_seconds,
+        state: state.into(),
+        text: text.into(),
+    }
 }
 
 fn change(age_seconds: u64, moving: u32, mixed: u32, seconds: Option<u64>) -> ChangeView {
@@ -157,6 +233,7 @@ fn web() -> PoolView {
             ),
         ],
         slots: Family::ALL.map(settled).to_vec(),
+        health: Vec::new(),
     }
 }
 
@@ -167,6 +244,7 @@ fn dns() -> PoolView {
         source: Vec::new(),
         backends: vec![backend("dns1", (100, 1.0), &["198.18.2.11"], Forward::Ipip)],
         slots: vec![settled(Family::Ipv4)],
+        health: Vec::new(),
     }
 }
 
@@ -184,6 +262,7 @@ fn backend(
             mtu: 1500,
         },
         in_tables: true,
+        health: None,
     };
     BackendView {
         name: name.into(),

@@ -10,6 +10,7 @@ use lb_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::health::{HealthView, PoolHealthView};
 use crate::model::{Family, Forward, Scheduler};
 
 /// Who can make a snapshot: the agent, or a test.
@@ -263,6 +264,9 @@ pub struct PoolView {
     /// Its slot tables, one for each family that a service needs.
     #[serde(default)]
     pub slots: Vec<SlotsView>,
+    /// How its health is taken, by services of each family; none where it has no checks.
+    #[serde(default)]
+    pub health: Vec<PoolHealthView>,
 }
 
 /// How far the slots of a table are from belonging to one backend each.
@@ -338,12 +342,20 @@ pub struct AddressView {
     pub next_hop: NextHopView,
     /// Whether packets are sent there now.
     pub in_tables: bool,
+    /// Its health; none where its pool has no checks.
+    #[serde(default)]
+    pub health: Option<HealthView>,
 }
 
 impl AddressView {
     /// Its family.
     pub fn family(&self) -> Option<Family> {
         family(&self.address)
+    }
+
+    /// Whether new flows may be sent there.
+    pub fn is_used(&self) -> bool {
+        self.in_tables && self.health.as_ref().is_none_or(|health| health.used)
     }
 }
 

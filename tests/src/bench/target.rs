@@ -12,7 +12,7 @@ use lb_userspace::{
     kernel::{Constants, CounterReader, Features, KernelTables as _, MapTables, Program as Sluice},
     model::Config,
     plan::{self, Tables},
-    state::{self, Ids, Inputs, Link, Memo},
+    state::{self, Ids, Inputs, Link, Memo, Standings},
 };
 
 use super::{
@@ -84,6 +84,7 @@ impl Target {
             ids: &ids,
             links: &links,
             hops: &hops,
+            standings: &Standings::default(),
             hertz: sluice.hertz(),
         };
         let desired = state::desired(inputs, &mut Memo::default()).settled(&ids);

@@ -3,20 +3,23 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use lb_userspace::{
     config::{self, Files, MatchError},
+    health::{Advice, MemberView, Mode, PoolView, Snapshot, State},
     kernel::{Error, KernelTables},
-    model::Config,
+    model::{Config, Family},
     plan::{Operation, Tables},
     reconcile::Reconciler,
-    state::{self, Hop, Ids, Inputs, Link, Memo, Registry},
+    state::{self, Hop, Ids, Inputs, Link, Memo, Registry, Standings},
 };
 
 use super::{dump, held::Held};
@@ -28,6 +31,8 @@ pub(super) struct Host<T> {
     reconciler: Reconciler<Shared<T>>,
     configured: Option<(Config, Ids)>,
     hops: BTreeMap<IpAddr, Hop>,
+    /// Backends that are down, with their pools.
+    down: BTreeSet<(String, String)>,
 }
 
 /// Tables that note what is done to them, and fail when they are told to.
@@ -76,6 +81,7 @@ impl<T: Held> Host<T> {
             kernel,
             configured: None,
             hops: BTreeMap::new(),
+            down: BTreeSet::new(),
         }
     }
 
@@ -125,6 +131,16 @@ impl<T: Held> Host<T> {
         self.apply();
     }
 
+    /// Checks find a pool's backend up, or not.
+    pub(super) fn check(&mut self, (pool, backend): (&str, &str), up: bool) {
+        let name = (pool.to_owned(), backend.to_owned());
+        match up {
+            true => self.down.remove(&name),
+            false => self.down.insert(name),
+        };
+        self.apply();
+    }
+
     /// So many operations go well, and the next one fails.
     pub(super) fn fail_after(&mut self, operations: usize) {
         self.kernel.borrow_mut().fails_after = Some(operations);
@@ -157,17 +173,54 @@ impl<T: Held> Host<T> {
                 },
             )
         });
+        let mut standings = Standings::default();
+        let health = health(config, &self.down);
+        standings.follow(&health, |_| Duration::ZERO, Instant::now());
         let inputs = Inputs {
             config,
             ids,
             links: &links.into(),
             hops: &self.hops,
+            standings: &standings,
             hertz: 250,
         };
         let wanted = state::desired(inputs, &mut Memo::default()).settled(ids);
         let done = self.reconciler.reconcile(&wanted);
         self.kernel.borrow_mut().fails_after = None;
         done.is_ok()
+    }
+}
+
+/// The health of all backends, where these are down.
+fn health(config: &Config, down: &BTreeSet<(String, String)>) -> Snapshot {
+    let pools = config.pools.iter().map(|pool| {
+        let members = pool.backends.iter().flat_map(|backend| {
+            let is_down = down.contains(&(pool.name.clone(), backend.name.clone()));
+            let state = if is_down { State::Down } else { State::Up };
+            backend.addresses.iter().map(move |address| {
+                let key = (backend.name.clone(), Family::of(address.ip));
+                (key, Arc::new(member(state)))
+            })
+        });
+        let view = PoolView {
+            modes: Family::ALL.map(|family| (family, Mode::Normal)).into(),
+            members: members.collect(),
+        };
+        (pool.name.clone(), Arc::new(view))
+    });
+    Snapshot {
+        pools: pools.collect(),
+    }
+}
+
+fn member(state: State) -> MemberView {
+    MemberView {
+        state,
+        since: SystemTime::UNIX_EPOCH,
+        advice: Advice::NONE,
+        slow_start: None,
+        checks: Vec::new(),
+        history: Vec::new(),
     }
 }
 

@@ -97,6 +97,10 @@ fn take<T: Held>(
             host.lose(&addresses);
             None
         }
+        Step::Check { pool, backend, up } => {
+            host.check((&pool, &backend), up);
+            None
+        }
         Step::FailAfter(operations) => {
             host.fail_after(operations);
             None

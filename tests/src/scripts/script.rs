@@ -6,6 +6,8 @@
 //! refuse FILE ERROR     it is refused, with the text of the section ERROR; nothing is written
 //! reach ADDRESS …       next hops towards these are resolved, and applied
 //! lose ADDRESS …        they are not any more
+//! down POOL BACKEND     its checks find a backend down, and that is applied
+//! up POOL BACKEND       they find it up again
 //! fail after N          N more operations go well, and the next one fails; then all do again
 //! dump SECTION          the tables are as the section says
 //! operations SECTION    what was done since the last time, one a line
@@ -26,6 +28,11 @@ pub(super) enum Step {
     Refuse(String, String),
     Reach(Vec<IpAddr>),
     Lose(Vec<IpAddr>),
+    Check {
+        pool: String,
+        backend: String,
+        up: bool,
+    },
     FailAfter(usize),
     Dump(String),
     Operations(String),
@@ -91,6 +98,11 @@ fn step(line: &str) -> Option<Step> {
         ["refuse", file, error] => Step::Refuse((*file).into(), (*error).into()),
         ["reach", some @ ..] => Step::Reach(addresses(some)?),
         ["lose", some @ ..] => Step::Lose(addresses(some)?),
+        [word @ ("down" | "up"), pool, backend] => Step::Check {
+            pool: (*pool).into(),
+            backend: (*backend).into(),
+            up: *word == "up",
+        },
         ["fail", "after", operations] => Step::FailAfter(operations.parse().ok()?),
         ["dump", section] => Step::Dump((*section).into()),
         ["operations", section] => Step::Operations((*section).into()),

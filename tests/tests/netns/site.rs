@@ -19,10 +19,12 @@ use sluice_tests::{
     addresses::{BACKENDS, CLIENTS, Dual, Family, GATEWAY_BACK, TUNNEL, client},
     clients::LIMIT,
     http::{self, Request},
+    metrics::Metrics,
     namespace::Namespace,
     network::Network,
+    nginx::Nginx,
     services::PORT,
-    sluice::Sluice,
+    sluice::{Sluice, scrape},
     surroundings::Surroundings,
     wait,
 };
@@ -53,9 +55,21 @@ impl Site {
         unresolved: u32,
         prepare: impl FnOnce(&Network),
     ) -> Self {
+        Self::start_made(title, unresolved, |surroundings| {
+            prepare(&surroundings.network);
+            balancing.to_owned()
+        })
+    }
+
+    /// The same where `make` may change the servers as well, before it says what the configuration is.
+    pub(super) fn start_made(
+        title: &str,
+        unresolved: u32,
+        make: impl FnOnce(&Surroundings) -> String,
+    ) -> Self {
         let surroundings = surroundings(title);
-        prepare(&surroundings.network);
-        let sluice = run(&surroundings, &text(&surroundings, balancing));
+        let balancing = make(&surroundings);
+        let sluice = run(&surroundings, &text(&surroundings, &balancing));
         let mut site = Self {
             sluice,
             surroundings,
@@ -75,6 +89,21 @@ impl Site {
     /// The network.
     pub(super) fn network(&self) -> &Network {
         &self.surroundings.network
+    }
+
+    /// A backend's server.
+    pub(super) fn server(&mut self, backend: usize) -> &mut Nginx {
+        &mut self.surroundings.nginx[backend]
+    }
+
+    /// Starts a backend's server anew.
+    pub(super) fn start_server(&mut self, backend: usize) {
+        self.surroundings.start_server(backend).unwrap();
+    }
+
+    /// What the agent counts.
+    pub(super) fn scrape(&self) -> Metrics {
+        scrape(&self.network().gateway).unwrap()
     }
 
     /// Where the agent's files are.

@@ -1,4 +1,7 @@
-//! What the agent shows of itself: joins the configuration with the counters and the next hops.
+//! What the agent shows of itself: joins the configuration with the counters, the next hops and the backends'
+//! `health`.
+
+mod health;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,9 +11,11 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{
+    health::Snapshot as Health,
     kernel::{self, Attachment, CounterReader},
     model::{
         Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex, Service, ServiceIndex,
@@ -34,6 +39,7 @@ pub(super) struct View {
     pub(super) agent: AgentView,
     pub(super) started: Instant,
     pub(super) counters: CounterReader,
+    pub(super) health: watch::Receiver<Arc<Health>>,
     pub(super) now: Mutex<Now>,
 }
 
@@ -131,6 +137,7 @@ struct Moment<'a> {
     view: &'a View,
     configured: &'a Configured,
     now: &'a Now,
+    health: &'a Health,
 }
 
 impl View {
@@ -306,6 +313,8 @@ impl Moment<'_> {
 
     fn pool(&self, index: PoolIndex, pool: &Pool) -> PoolView {
         let backends = pool.backends.iter().enumerate();
+        let health = self.health.pools.get(&pool.name);
+        let health = health.filter(|_| !pool.checks.is_empty());
         PoolView {
             name: pool.name.clone(),
             forward: pool.forward,
@@ -317,6 +326,7 @@ impl Moment<'_> {
                 .iter()
                 .filter_map(|family| self.now.slots.get(&(index, *family)).cloned())
                 .collect(),
+            health: health.map_or_else(Vec::new, |pool| health::modes(pool)),
         }
     }
 
@@ -337,11 +347,16 @@ impl Moment<'_> {
             .iter()
             .filter(|f| self.configured.ids.tables.contains_key(&(pool, **f)));
         let share: f64 = indices.iter().filter_map(|n| self.now.shares.get(n)).sum();
+        let health = |ip| {
+            let pool = self.health.pools.get(&settings.name)?;
+            health::of(pool, &backend.name, Family::of(ip), backend.weight)
+        };
         let address = |address: &BackendAddress| AddressView {
             address: address.to_string(),
             next_hop: self.next_hop(settings, address.ip),
             in_tables: index(Family::of(address.ip))
                 .is_some_and(|n| self.now.in_tables.contains(&n)),
+            health: health(address.ip),
         };
         BackendView {
             name: backend.name.clone(),
@@ -400,11 +415,13 @@ impl Moment<'_> {
 
 impl Source for View {
     fn snapshot(&self) -> Snapshot {
+        let health = Arc::clone(&self.health.borrow());
         let (configured, now) = (self.configured(), self.lock());
         let moment = Moment {
             view: self,
             configured: &configured,
             now: &now,
+            health: &health,
         };
         let pools = configured.config.pools.iter().enumerate();
         let warnings = now.behind.iter().chain(&configured.warnings);

@@ -1,0 +1,237 @@
+//! What health makes of each backend over time: whether it takes new flows, with which weight, and whether its flows
+//! are still its own. Those of one that is down are for a while where `on_down = "keep"` says so. Who of several tiers
+//! takes new flows is `contenders`' to say.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    health::{Mode, PoolView, Snapshot},
+    model::{Family, Initial, Pool, Weight},
+};
+
+/// What a backend, at its address of a family, is to services of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Whether its flows are its own.
+    pub(super) keeps: bool,
+    /// Whether it takes new ones.
+    pub(super) takes: bool,
+    /// Its share of those.
+    pub(super) weight: Weight,
+}
+
+/// What is known of all pools' health.
+#[derive(Clone, Debug, Default)]
+pub struct Standings {
+    pools: BTreeMap<String, Known>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    view: Arc<PoolView>,
+    down: BTreeMap<Reach, Down>,
+}
+
+/// The family of services, a backend, and the family of its address.
+type Reach = (Family, String, Family);
+
+/// A backend that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    Since(Instant),
+    /// For longer than its flows are kept.
+    Over,
+}
+
+impl Standings {
+    /// Takes note of what health says now; `grace` is how long the flows of a pool's backends stay with one that is
+    /// down.
+    pub fn follow(&mut self, snapshot: &Snapshot, grace: impl Fn(&str) -> Duration, now: Instant) {
+        self.pools
+            .retain(|name, _| snapshot.pools.contains_key(name));
+        for (name, view) in &snapshot.pools {
+            let known = self.pools.entry(name.clone()).or_default();
+            if !Arc::ptr_eq(&known.view, view) {
+                known.follow(view, now);
+            }
+            if known.keeps_for_a_while() {
+                let grace = grace(name);
+                let down = known.down.values_mut();
+                down.filter(|down| down.is_over(grace, now))
+                    .for_each(|down| *down = Down::Over);
+            }
+        }
+    }
+
+    /// Whether a backend is due to lose its flows.
+    pub fn is_due(&self, grace: impl Fn(&str) -> Duration, now: Instant) -> bool {
+        let mut pools = self
+            .pools
+            .iter()
+            .filter(|(_, known)| known.keeps_for_a_while());
+        pools.any(|(name, known)| {
+            let grace = grace(name);
+            let mut down = known.down.values();
+            down.any(|down| *down != Down::Over && down.is_over(grace, now))
+        })
+    }
+
+    /// What a pool's backend, by its index and the family of its address, is to services of a family. One that
+    /// nothing is known of yet is what its checks begin as.
+    pub(super) fn of(&self, pool: &Pool, n: usize, address: Family, services: Family) -> Standing {
+        let backend = &pool.backends[n];
+        let known = self.pools.get(&pool.name);
+        let key = (backend.name.clone(), address);
+        let Some((known, member)) = known.and_then(|k| Some((k, k.view.members.get(&key)?))) else {
+            let is_up = |initial| matches!(initial, Initial::Up | Initial::FullyUp);
+            let up = pool.checks.iter().all(|check| is_up(check.pace.initial));
+            return Standing {
+                keeps: up,
+                takes: up,
+                weight: backend.weight,
+            };
+        };
+        let mode = known.mode(services);
+        let reach = (services, key.0, key.1);
+        Standing {
+            keeps: known.down.get(&reach) != Some(&Down::Over),
+            takes: mode.uses(member.state),
+            weight: member.weight_of(backend.weight),
+        }
+    }
+
+    /// Whether fewer of a pool's backends are up than services of a family need, so that none is used.
+    pub(super) fn has_too_few(&self, pool: &Pool, services: Family) -> bool {
+        let known = self.pools.get(&pool.name);
+        known.is_some_and(|known| matches!(known.mode(services), Mode::BelowMinimum(_)))
+    }
+}
+
+impl Known {
+    fn mode(&self, services: Family) -> Mode {
+        let mode = self.view.modes.get(&services);
+        mode.copied().unwrap_or(Mode::Normal)
+    }
+
+    /// Whether any backend is down that may still have its flows.
+    fn keeps_for_a_while(&self) -> bool {
+        self.down.values().any(|down| *down != Down::Over)
+    }
+
+    fn follow(&mut self, view: &Arc<PoolView>, now: Instant) {
+        let mut before = std::mem::take(&mut self.down);
+        self.view = Arc::clone(view);
+        for ((backend, address), member) in &view.members {
+            for services in Family::ALL {
+                if self.mode(services).keeps(member.state) {
+                    continue;
+                }
+                let reach = (services, backend.clone(), *address);
+                let down = before.remove(&reach).unwrap_or(Down::Since(now));
+                self.down.insert(reach, down);
+            }
+        }
+    }
+}
+
+impl Down {
+    fn is_over(self, grace: Duration, now: Instant) -> bool {
+        match self {
+            Self::Since(since) => now.saturating_duration_since(since) >= grace,
+            Self::Over => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        health::{State, Tally, testing},
+        model::Forward,
+        state::fixtures::{backend, pool},
+    };
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn web() -> Pool {
+        let backends = vec![
+            backend("a", 100, &["198.18.1.11"]),
+            backend("b", 50, &["198.18.1.12"]),
+        ];
+        pool("web", Forward::Dsr, &[], backends)
+    }
+
+    fn snapshot(mode: Mode, states: [State; 2]) -> Snapshot {
+        testing::snapshot("web", mode, &[("a", states[0]), ("b", states[1])])
+    }
+
+    /// Of both backends: whether it keeps, and whether it takes flows.
+    fn standings(standings: &Standings, pool: &Pool) -> [(bool, bool); 2] {
+        [0, 1].map(|n| {
+            let standing = standings.of(pool, n, Family::Ipv4, Family::Ipv4);
+            (standing.keeps, standing.takes)
+        })
+    }
+
+    #[test]
+    fn one_that_is_down_takes_nothing_and_keeps_its_flows_for_the_grace() {
+        let (pool, mut known, start) = (web(), Standings::default(), Instant::now());
+        let grace = |_: &str| GRACE;
+        known.follow(
+            &snapshot(Mode::Normal, [State::Up, State::Down]),
+            grace,
+            start,
+        );
+        assert_eq!(standings(&known, &pool), [(true, true), (true, false)]);
+        assert!(!known.is_due(grace, start + GRACE / 2) && known.is_due(grace, start + GRACE));
+        // Still down, by another view of the same.
+        let end = start + GRACE;
+        known.follow(
+            &snapshot(Mode::Normal, [State::Up, State::Held]),
+            grace,
+            end,
+        );
+        assert_eq!(standings(&known, &pool), [(true, true), (false, false)]);
+        assert!(!known.is_due(grace, end + GRACE), "once is enough");
+        known.follow(&snapshot(Mode::Normal, [State::Up, State::Up]), grace, end);
+        assert_eq!(standings(&known, &pool), [(true, true); 2]);
+        known.follow(
+            &snapshot(Mode::Normal, [State::Up, State::Down]),
+            |_| Duration::ZERO,
+            end,
+        );
+        assert_eq!(standings(&known, &pool), [(true, true), (false, false)]);
+    }
+
+    #[test]
+    fn health_is_disregarded_in_panic_and_nobody_is_used_below_the_minimum() {
+        let (pool, mut known, now) = (web(), Standings::default(), Instant::now());
+        let tally = Tally { up: 1, of: 2 };
+        let states = [State::Up, State::Down];
+        let grace = |_: &str| Duration::ZERO;
+        known.follow(&snapshot(Mode::Panic(tally), states), grace, now);
+        assert_eq!(standings(&known, &pool), [(true, true); 2]);
+        assert!(!known.has_too_few(&pool, Family::Ipv4));
+        known.follow(&snapshot(Mode::BelowMinimum(tally), states), grace, now);
+        assert_eq!(standings(&known, &pool), [(true, false), (false, false)]);
+        assert!(known.has_too_few(&pool, Family::Ipv4));
+    }
+
+    #[test]
+    fn one_that_is_not_known_yet_is_what_its_checks_begin_as() {
+        let (mut pool, known) = (web(), Standings::default());
+        assert_eq!(standings(&known, &pool), [(true, true); 2]);
+        pool.checks = vec![
+            testing::check(Initial::FullyUp),
+            testing::check(Initial::Down),
+        ];
+        assert_eq!(standings(&known, &pool), [(false, false); 2]);
+        pool.checks.pop();
+        assert_eq!(standings(&known, &pool), [(true, true); 2]);
+    }
+}
