@@ -14,8 +14,8 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, CROSSING, PACKET, TAGGED, UNCOMMON},
-    datapath::{self, Egress, Handled, Outcome, Question},
+    abi::{ASIDE, CROSSING, OLDER, PACKET, TAGGED, UNCOMMON},
+    datapath::{self, Egress, Handled, Outcome, Question, Tables as _},
 };
 
 pub use helpers::jiffies;
@@ -61,6 +61,11 @@ pub fn handle_crossing(ctx: &XdpContext) -> u32 {
 fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
     // After a tail call: there is no such program.
     let mut packet = XdpPacket::new(ctx);
+    // Before all else, so that the verifier leaves it out where nobody is asked.
+    let older = tables.asks_older() && handled == Handled::Older;
+    if older && datapath::give_back(&mut packet, tables) {
+        tables::go_on(ctx, OLDER);
+    }
     let outcome = match handled {
         Handled::Done(outcome) => outcome,
         Handled::Tagged => {
@@ -75,6 +80,7 @@ fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
             tables::go_on(ctx, CROSSING);
             datapath::leave_uncrossed(&mut packet, tables)
         }
+        Handled::Older => datapath::leave_unasked(tables),
         Handled::Aside(question) => {
             tables::ask(question);
             tables::go_on(ctx, question.program());
@@ -90,7 +96,14 @@ pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
     let tables = KernelTables::new(ctx);
     let outcome = match XdpWindow::new(ctx) {
         Some(mut window) => datapath::handle_uncommon(&mut window, &tables),
-        None => datapath::leave_unread(&mut XdpPacket::new(ctx), &tables),
+        None => Some(datapath::leave_unread(&mut XdpPacket::new(ctx), &tables)),
+    };
+    let outcome = match outcome {
+        Some(outcome) => outcome,
+        None => {
+            tables::go_on(ctx, OLDER);
+            datapath::leave_unasked(&tables)
+        }
     };
     action(ctx, outcome)
 }

@@ -82,6 +82,9 @@ static HAS_NAT_RANGES: Global<u8> = Global::new(1);
 /// Whether any service listens on a whole prefix.
 #[unsafe(no_mangle)]
 static HAS_PREFIXES: Global<u8> = Global::new(1);
+/// Whether the program of the tables before is asked for flows that these do not know.
+#[unsafe(no_mangle)]
+static ASKS_OLDER: Global<u8> = Global::new(0);
 /// Whether any of our devices is a VLAN's.
 #[unsafe(no_mangle)]
 static HAS_VLANS: Global<u8> = Global::new(1);
@@ -483,6 +486,11 @@ impl Tables for KernelTables<'_> {
         noted().map_or(HopWord::NONE, |tagged| unsafe {
             (&raw const (*tagged).device).read_volatile()
         })
+    }
+
+    #[inline(always)]
+    fn asks_older(&self) -> bool {
+        ASKS_OLDER.load() != 0
     }
 
     #[inline(always)]

@@ -99,7 +99,7 @@ pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 pub const MAX_SOURCES: u32 = 1 << 13;
 
 /// Programs that the packet program goes on to by a tail call.
-pub const PROGRAM_COUNT: u32 = 6;
+pub const PROGRAM_COUNT: u32 = 7;
 
 /// Number of the one for packets that are not plain.
 pub const UNCOMMON: u32 = 0;
@@ -113,6 +113,9 @@ pub const TAGGED: u32 = 3;
 pub const PACKET: u32 = 4;
 /// Number of the one that ICMP comes to first: for errors about flows whose ends are of both families.
 pub const ERRORS: u32 = 5;
+
+/// Number of the packet program of the tables before these, while those are asked.
+pub const OLDER: u32 = 6;
 
 /// Prefixes that frames made here are counted for.
 pub const MAX_BUCKETS: u32 = 1 << 14;

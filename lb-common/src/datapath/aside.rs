@@ -32,6 +32,9 @@ pub enum Handled {
     Uncommon,
     /// Nothing was changed or counted: [`handle_crossing`](super::handle_crossing) decides.
     Crossing,
+    /// Nothing was changed or counted, but for tags: [`give_back`](super::give_back) puts these on, and the program of
+    /// the tables before decides.
+    Older,
     /// Nothing was changed or counted: [`handle_aside`] decides, or, of ICMP,
     /// [`handle_errors`](super::handle_errors) first.
     Aside(Question),
@@ -67,6 +70,7 @@ impl Question {
             Stop::Drop(DropReason::BackendGone) => Handled::Aside(Self::BackendGone),
             Stop::Uncommon => Handled::Uncommon,
             Stop::Crossing => Handled::Crossing,
+            Stop::Older => Handled::Older,
             Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged => Handled::Done(stop.into()),
         }
     }

@@ -289,6 +289,11 @@ fn give_back<P: Trim>(packet: &mut P, lost: &Lost, stop: Stop) -> Stop {
         Stop::TooBig { mtu } => Stop::TooBig {
             mtu: mtu.saturating_sub(Mapped::LONGER as u16),
         },
-        Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Uncommon | Stop::Crossing => stop,
+        Stop::Pass(_)
+        | Stop::Drop(_)
+        | Stop::Tagged
+        | Stop::Uncommon
+        | Stop::Crossing
+        | Stop::Older => stop,
     }
 }

@@ -69,6 +69,7 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     scratch.opens = u32::from(found.is_none());
     match (target.kind(), &found) {
         (ServiceKind::Service, _) | (_, Some(_)) => {}
+        (_, None) if tables.asks_older() => return Err(Stop::Older),
         // The kernel would reset a connection that its client's next packet may save.
         (ServiceKind::Source, None) => return Err(DropReason::UnknownFlow.into()),
         (_, None) => return Err(PassReason::NoFlow.into()),
@@ -92,6 +93,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
         if from_backend || keeps::<F, T>(tables, scratch, target)? {
             return Ok(held);
         }
+    }
+    if tables.asks_older() && scratch.opens != 0 && !flags.opens() {
+        return Err(Stop::Older);
     }
     if target.crosses() && !F::ACROSS {
         // What was recorded before is no more: it begins anew as flows do now.

@@ -13,7 +13,8 @@
 //! fragments, frames in parts) are left to a second program, which runs the same stages behind a stage
 //! `uncommon` that finds the headers. Flows whose ends are of both families are left to a third one
 //! (`crossing`). VLAN tags are taken off first, by a program `tagged`, which then goes on to the packet
-//! program; whichever ends puts tags on (`tags`).
+//! program; whichever ends puts tags on (`tags`). While tables take the place of others, packets of flows that only
+//! those may know go to the program that works on them.
 //!
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
 //! untouched. Reads and writes go through [`Packet`], state through [`Tables`].
@@ -96,6 +97,22 @@ fn end<P: Packet, T: Tables>(
 ) -> Outcome {
     let outcome = tags::put_on(packet, tables, outcome);
     tables.count_outcome(ingress.device(), outcome);
+    outcome
+}
+
+/// Makes a packet what it was when it came, tags and all, for the program of the tables before; whether that could
+/// be done.
+#[inline(always)]
+pub fn give_back<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> bool {
+    let as_it_came = Outcome::Pass(PassReason::NotRead);
+    tags::put_on(packet, tables, as_it_came) == as_it_came
+}
+
+/// Counts a packet that the program of the tables before was not there to decide on.
+#[inline(always)]
+pub fn leave_unasked<T: Tables>(tables: &T) -> Outcome {
+    let outcome = Outcome::from(Stop::Older);
+    tables.count_outcome(tables.arrived().device(), outcome);
     outcome
 }
 

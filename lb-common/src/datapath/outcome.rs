@@ -42,6 +42,8 @@ pub enum Stop {
     Uncommon,
     /// Its flow may have ends of both families: the program for these decides.
     Crossing,
+    /// Its flow may be recorded in the tables before these: their program decides.
+    Older,
 }
 
 macro_rules! reasons {
@@ -239,6 +241,7 @@ impl From<Stop> for Outcome {
             Stop::Tagged => Self::Pass(PassReason::Vlan),
             Stop::Uncommon => Self::Pass(PassReason::NotRead),
             Stop::Crossing => Self::Drop(DropReason::CrossingShape),
+            Stop::Older => Self::Drop(DropReason::UnknownFlow),
         }
     }
 }

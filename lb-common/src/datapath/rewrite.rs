@@ -362,6 +362,11 @@ pub(super) fn fits_as<F: Family>(
         Stop::TooBig { mtu } => Stop::TooBig {
             mtu: F::from_wire(mtu, destination),
         },
-        Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Uncommon | Stop::Crossing => stop,
+        Stop::Pass(_)
+        | Stop::Drop(_)
+        | Stop::Tagged
+        | Stop::Uncommon
+        | Stop::Crossing
+        | Stop::Older => stop,
     })
 }

@@ -55,7 +55,10 @@ fn known<F: Family, P: Packet, T: FamilyTables<F>>(
     service: &Service<F::Address>,
 ) -> Result<Option<Steered>, Stop> {
     let Some((held, table)) = either(tables, &scratch.key) else {
-        return Ok(None);
+        return match tables.asks_older() && !scratch.segment.flags.opens() {
+            true => Err(Stop::Older),
+            false => Ok(None),
+        };
     };
     held.read(&mut scratch.entry);
     if scratch.entry.fingerprint != scratch.key.fingerprint() {

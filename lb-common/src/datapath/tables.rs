@@ -89,6 +89,9 @@ pub trait Tables: Prefixes {
     /// The kernel's number of the device that the frame came from.
     fn arrived_ifindex(&self) -> u32;
 
+    /// Whether flows that are not recorded may be so in tables before these, whose program is to be asked.
+    fn asks_older(&self) -> bool;
+
     /// Whether any of the agent's devices is a VLAN's.
     fn has_vlans(&self) -> bool;
 

@@ -16,9 +16,9 @@ use super::{
 };
 
 /// Decides on a packet that [`handle`](super::handle) leaves, rewrites it if it is forwarded, and
-/// counts what became of it.
+/// counts what became of it. `None`: the program of the tables before decides, and the packet is as it came.
 #[inline(always)]
-pub fn handle_uncommon<P, T>(packet: &mut P, tables: &T) -> Outcome
+pub fn handle_uncommon<P, T>(packet: &mut P, tables: &T) -> Option<Outcome>
 where
     P: AnyShape,
     T: FamilyTables<Ipv4> + FamilyTables<Ipv6>,
@@ -26,9 +26,17 @@ where
     let ingress = tables.ingress();
     let outcome = match judge(packet, tables, ingress) {
         Ok(egress) => Outcome::Forward(egress),
+        Err(Stop::Older) if give_back(packet, tables) => return None,
         Err(stop) => stop.into(),
     };
-    finish(packet, tables, outcome)
+    Some(finish(packet, tables, outcome))
+}
+
+/// [`give_back`](super::give_back) for what is shown of a packet.
+#[inline(never)]
+fn give_back<P: AnyShape, T: Tables>(packet: &mut P, tables: &T) -> bool {
+    let came_off = tags::came_off(tables);
+    super::give_back(packet, tables) && (!came_off || packet.commit())
 }
 
 /// Has the packet leave as it is shown, with its tags, and counts what became of it. A function of its

@@ -3,14 +3,14 @@
 
 use crate::{
     abi::{
-        Address, BackendRef, Exception, FlowKey, Miss, RecordBudget, Recorded, Seed, Service,
-        ServiceTraits, Slot, TableId, TableSize,
+        Address, BackendRef, Exception, FlowKey, Miss, Phase, RecordBudget, Recorded, Seed,
+        Service, ServiceTraits, Slot, TableId, TableSize,
     },
     net::Family,
 };
 
 use super::{
-    exceptions::{self, Answer, Choices, Exceptions, Sighting, WriteOrder},
+    exceptions::{self, Answer, Choices, Exceptions, Kind, Sighting, WriteOrder},
     outcome::{DropReason, Stop},
     tables::{FamilyTables, HeldException, InsertError, Tables},
 };
@@ -31,6 +31,9 @@ pub(super) fn owner<F: Family, T: FamilyTables<F>>(
         miss: reference(tables, miss(tables, key, service, slot)),
         resets: service.traits().has(ServiceTraits::RESETS),
     };
+    if tables.asks_older() && tables.exception(key).is_none() {
+        return beside_older(tables, service.id(), choices, sighting);
+    }
     let service = service.id();
     let now = sighting.now;
     let flow = Flow::<F, T> {
@@ -42,6 +45,27 @@ pub(super) fn owner<F: Family, T: FamilyTables<F>>(
     match exceptions::decide(choices, *sighting, &flow) {
         Answer::Backend(backend) => Ok(backend.index()),
         Answer::Reset => Err(DropReason::BackendGone.into()),
+    }
+}
+
+/// Index of the backend of a packet of a flow that has no exception here, but may have one in the tables before
+/// these. That is asked there, and of flows that open, none is recorded: they go where those go that have none.
+#[inline(always)]
+fn beside_older<T: Tables>(
+    tables: &T,
+    service: u32,
+    choices: Choices,
+    sighting: &Sighting,
+) -> Result<u32, Stop> {
+    if sighting.kind != Kind::Open {
+        return Err(Stop::Older);
+    }
+    match choices.phase {
+        Phase::Moving => {
+            tables.note_unrecorded(service, Recorded::Open, sighting.now);
+            Ok(choices.miss.index())
+        }
+        Phase::Mixed | Phase::Settled => Ok(choices.current.index()),
     }
 }
 

@@ -53,6 +53,7 @@ mod icmp_errors;
 mod jumbo;
 mod listening;
 pub(crate) mod messages;
+mod older;
 mod one_sided;
 mod one_sided_routes;
 mod outputs;
@@ -93,6 +94,7 @@ pub fn all() -> Vec<Case> {
         crossing::rows(),
         crossing_begun::rows(),
         crossing_errors::rows(),
+        older::rows(),
         checksums::rows(),
         flows::rows(),
         routes::rows(),

@@ -109,6 +109,8 @@ pub struct Constants {
     pub prefixes: bool,
     /// Whether a device is a VLAN's.
     pub vlans: bool,
+    /// Whether the program of the tables before is asked; there is none in rows.
+    pub asks_older: bool,
 }
 
 impl std::fmt::Debug for Constants {
@@ -202,6 +204,7 @@ impl World {
             nat_ranges: true,
             prefixes: true,
             vlans: true,
+            asks_older: false,
         };
         Self {
             constants,

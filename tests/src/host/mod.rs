@@ -41,6 +41,7 @@ pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>)
         Handled::Crossing => datapath::leave_uncrossed(&mut packet, tables),
         Handled::Tagged => datapath::leave_unread(&mut packet, tables),
         Handled::Uncommon => return decide_uncommon(packet, tables),
+        Handled::Older => unasked(&mut packet, tables),
         Handled::Aside(Question::Icmp) => datapath::handle_errors(&mut packet, tables)
             .unwrap_or_else(|| datapath::handle_aside(&mut packet, tables, Question::Icmp)),
         Handled::Aside(question) => datapath::handle_aside(&mut packet, tables, question),
@@ -51,7 +52,14 @@ pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>)
 fn decide_uncommon(packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
     let mut window = HostWindow::new(packet);
     let outcome = datapath::handle_uncommon(&mut window, tables);
+    let outcome = outcome.unwrap_or_else(|| datapath::leave_unasked(tables));
     (outcome, window.frame().to_vec())
+}
+
+/// As where there is no program to be asked.
+fn unasked(packet: &mut HostPacket, tables: &HostTables) -> Outcome {
+    datapath::give_back(packet, tables);
+    datapath::leave_unasked(tables)
 }
 
 /// The packet path on the host, for rows.

@@ -286,6 +286,10 @@ impl Tables for HostTables {
         self.ifindex
     }
 
+    fn asks_older(&self) -> bool {
+        self.world.constants.asks_older
+    }
+
     fn has_vlans(&self) -> bool {
         self.world.constants.vlans
     }

@@ -49,6 +49,7 @@ impl Program {
             nat_ranges,
             prefixes,
             vlans,
+            asks_older,
         } = constants;
         let mut ebpf = EbpfLoader::new()
             .override_global("SEED_0", &seed.k0, true)
@@ -65,6 +66,7 @@ impl Program {
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
             .override_global("HAS_VLANS", &u8::from(vlans), true)
+            .override_global("ASKS_OLDER", &u8::from(asks_older), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
             .map_max_entries("EXCEPTIONS_V4", limits.capacity)

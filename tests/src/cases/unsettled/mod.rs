@@ -28,6 +28,7 @@ mod errors;
 mod inconclusive;
 mod known;
 mod limits;
+mod older;
 mod quic;
 mod reset;
 mod resize;
@@ -56,6 +57,7 @@ pub(super) fn rows() -> Vec<Case> {
         resize::rows(),
         source_hash::rows(),
         limits::rows(),
+        older::rows(),
     ]
     .concat()
 }
