@@ -1,5 +1,6 @@
 //! A backend as the packet path needs it: one address of one server, and how packets get there.
-//! Immutable once it is in the table but for the byte that says whether it lives: a change is a new
+//! Immutable once it is in the table but for the byte that says whether it lives, and what becomes of its flows if
+//! not: a change is a new
 //! index, then the slots. That flows of its pool begin to cross families is none: one entry serves IPv4
 //! and mapped packets.
 
@@ -45,6 +46,19 @@ pub struct Backend {
     version: u8,
 }
 
+/// What becomes of packets of flows whose backend is dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fate {
+    /// What their service says.
+    #[default]
+    Service = 0,
+    /// They are dropped, and answered by a reset where the rates allow it.
+    Reset = 2,
+    /// They are dropped.
+    Drop = 3,
+}
+
 /// How much of the load a backend is meant to take.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
@@ -56,6 +70,9 @@ pub struct Load {
     /// Flows that it may have at a time; 0: any number.
     pub max_flows: u32,
 }
+
+/// In the place of a [`Fate`].
+const ALIVE: u8 = 1;
 
 /// What a [`Backend`] is made from.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +132,7 @@ impl Backend {
             address: spec.address.to_wide(),
             next_hop: spec.next_hop,
             port: spec.port,
-            alive: 1,
+            alive: ALIVE,
             generation: spec.generation,
             version: A::VERSION,
             ..Self::default()
@@ -154,15 +171,28 @@ impl Backend {
         }
     }
 
-    /// The same, but dead: recorded flows are not sent there any more.
-    pub fn dead(self) -> Self {
-        Self { alive: 0, ..self }
+    /// The same, but dead: recorded flows are not sent there any more, and that becomes of them.
+    pub fn dead(self, fate: Fate) -> Self {
+        Self {
+            alive: fate as u8,
+            ..self
+        }
     }
 
     /// Whether recorded flows may be sent there.
     #[inline(always)]
     pub fn is_alive(&self) -> bool {
-        self.alive != 0
+        self.alive == ALIVE
+    }
+
+    /// What becomes of its flows once it is dead.
+    #[inline(always)]
+    pub fn fate(&self) -> Fate {
+        match self.alive {
+            2 => Fate::Reset,
+            3 => Fate::Drop,
+            _ => Fate::Service,
+        }
     }
 
     /// Which of the backends that had its index one after the other.

@@ -24,7 +24,7 @@ pub use address::{Address, Ipv4Address, Ipv6Address};
 pub use admit::{
     FlowBucket, FlowBucketKey, Limits, OWN_WORDS, Rate, Verdict, global_list, own_bit, service_list,
 };
-pub use backend::{Backend, BackendSpec, Forward, ForwardSpec, Load, Outer};
+pub use backend::{Backend, BackendSpec, Fate, Forward, ForwardSpec, Load, Outer};
 pub use bucket::{Bucket, BucketKey, Limited, ReplyLimits};
 pub use counters::{Counters, Direction, Traffic};
 pub use event::NeighbourWanted;

@@ -71,7 +71,9 @@ impl Question {
             Stop::Uncommon => Handled::Uncommon,
             Stop::Crossing => Handled::Crossing,
             Stop::Older => Handled::Older,
-            Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged => Handled::Done(stop.into()),
+            Stop::Pass(_) | Stop::Drop(_) | Stop::Tagged | Stop::Ended => {
+                Handled::Done(stop.into())
+            }
         }
     }
 

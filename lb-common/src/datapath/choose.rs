@@ -3,7 +3,7 @@
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, BackendRef, FlowHash, FlowKey, Scheduler, Service,
+        Address, Affinity, Backend, BackendRef, Fate, FlowHash, FlowKey, Scheduler, Service,
         ServiceTraits,
     },
     net::Family,
@@ -147,6 +147,30 @@ fn kept<F: Family, T: FamilyTables<F>>(
 pub(super) fn usable<T: Tables>(tables: &T, backend: BackendRef) -> Option<&Backend> {
     let now = tables.backend(backend.index())?;
     (now.is_alive() && now.generation() == backend.generation()).then_some(now)
+}
+
+/// Why a packet stops here whose flow's backend is not usable; `None`: its flow goes to another.
+#[inline(always)]
+pub(super) fn ended<T: Tables>(
+    tables: &T,
+    backend: BackendRef,
+    traits: ServiceTraits,
+) -> Option<Stop> {
+    let resets = traits.has(ServiceTraits::RESETS);
+    match fate(tables, backend) {
+        Fate::Service if !resets => None,
+        Fate::Service | Fate::Reset => Some(DropReason::BackendGone.into()),
+        Fate::Drop => Some(Stop::Ended),
+    }
+}
+
+/// What becomes of the flows of a backend that is not usable.
+#[inline(always)]
+pub(super) fn fate<T: Tables>(tables: &T, backend: BackendRef) -> Fate {
+    match tables.backend(backend.index()) {
+        Some(now) if now.generation() == backend.generation() => now.fate(),
+        _ => Fate::Service,
+    }
 }
 
 /// Whichever has fewer flows for its weight.

@@ -294,6 +294,7 @@ fn give_back<P: Trim>(packet: &mut P, lost: &Lost, stop: Stop) -> Stop {
         | Stop::Tagged
         | Stop::Uncommon
         | Stop::Crossing
-        | Stop::Older => stop,
+        | Stop::Older
+        | Stop::Ended => stop,
     }
 }

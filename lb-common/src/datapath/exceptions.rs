@@ -13,7 +13,7 @@
 //!
 //! [`Slot::miss`]: crate::abi::Slot::miss
 
-use crate::abi::{BackendRef, Exception, ExceptionState, Phase, Recorded};
+use crate::abi::{BackendRef, Exception, ExceptionState, Fate, Phase, Recorded};
 
 use super::tables::InsertError;
 
@@ -63,7 +63,7 @@ pub struct Choices {
     pub current: BackendRef,
     /// Whose the flows are that have no exception.
     pub miss: BackendRef,
-    /// Whether a flow whose backend is gone is reset.
+    /// Whether a flow whose backend is gone is reset where the backend says nothing else.
     pub resets: bool,
 }
 
@@ -72,8 +72,10 @@ pub struct Choices {
 pub enum Answer {
     /// This backend; [`BackendRef::NONE`]: there is none.
     Backend(BackendRef),
-    /// Its backend is gone, and its service wants such flows reset.
+    /// Its backend is gone, and its flow is to be reset.
     Reset,
+    /// Its backend is gone, and its flow is to end without a word.
+    Drop,
 }
 
 /// The exceptions, as one packet of one flow sees them.
@@ -96,6 +98,9 @@ pub trait Exceptions {
 
     /// Whether a backend lives and is still the same.
     fn usable(&self, backend: BackendRef) -> bool;
+
+    /// What becomes of the flows of one that is not.
+    fn fate(&self, backend: BackendRef) -> Fate;
 }
 
 /// Which word of an exception is stored first, so that who reads between the stores is told nothing
@@ -279,10 +284,12 @@ impl Known {
             self.fallback(exceptions, entry)
         } else if self.usable {
             entry.owner()
-        } else if self.choices.resets {
-            return (Answer::Reset, None);
         } else {
-            self.choices.current
+            match exceptions.fate(entry.owner()) {
+                Fate::Service if !self.choices.resets => self.choices.current,
+                Fate::Service | Fate::Reset => return (Answer::Reset, None),
+                Fate::Drop => return (Answer::Drop, None),
+            }
         };
         if owner == BackendRef::NONE {
             return (Answer::Backend(owner), None);

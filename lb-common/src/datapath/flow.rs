@@ -6,10 +6,7 @@
 //! its flow `state`'s; `steer` has the flows whose packets are not rewritten.
 
 use crate::{
-    abi::{
-        FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Service, ServiceKind, ServiceTraits,
-        Traffic,
-    },
+    abi::{FlowEntry, FlowKey, FlowState, FlowTable, HopWord, Service, ServiceKind, Traffic},
     net::{EthernetHeader, Family, Ipv4, Packet, Piece},
 };
 
@@ -144,9 +141,10 @@ fn keeps<F: Family, T: FamilyTables<F>>(
         scratch.opens = 1;
         return Ok(false);
     }
-    let lives = choose::usable(tables, scratch.entry.backend()).is_some();
-    if !lives && service.traits().has(ServiceTraits::RESETS) {
-        return Err(DropReason::BackendGone.into());
+    let backend = scratch.entry.backend();
+    let lives = choose::usable(tables, backend).is_some();
+    if !lives && let Some(stop) = choose::ended(tables, backend, service.traits()) {
+        return Err(stop);
     }
     let recent = tables.now().wrapping_sub(scratch.entry.last_seen) < tables.hertz();
     if lives && recent && scratch.young == 0 {

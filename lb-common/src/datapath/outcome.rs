@@ -44,6 +44,8 @@ pub enum Stop {
     Crossing,
     /// Its flow may be recorded in the tables before these: their program decides.
     Older,
+    /// Its flow's backend is gone, and it is dropped without a word.
+    Ended,
 }
 
 macro_rules! reasons {
@@ -242,6 +244,7 @@ impl From<Stop> for Outcome {
             Stop::Uncommon => Self::Pass(PassReason::NotRead),
             Stop::Crossing => Self::Drop(DropReason::CrossingShape),
             Stop::Older => Self::Drop(DropReason::UnknownFlow),
+            Stop::Ended => Self::Drop(DropReason::BackendGone),
         }
     }
 }

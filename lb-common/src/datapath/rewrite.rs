@@ -367,6 +367,7 @@ pub(super) fn fits_as<F: Family>(
         | Stop::Tagged
         | Stop::Uncommon
         | Stop::Crossing
-        | Stop::Older => stop,
+        | Stop::Older
+        | Stop::Ended => stop,
     })
 }

@@ -2,7 +2,7 @@
 //! they are. Only clients' packets pass here, so a flow has one entry.
 
 use crate::{
-    abi::{BackendRef, Direction, FlowSpec, FlowState, FlowTable, HopWord, Service, ServiceTraits},
+    abi::{BackendRef, Direction, FlowSpec, FlowState, FlowTable, HopWord, Service},
     net::{Family, Packet, Piece},
 };
 
@@ -70,8 +70,8 @@ fn known<F: Family, P: Packet, T: FamilyTables<F>>(
     }
     let backend = scratch.entry.backend();
     if choose::usable(tables, backend).is_none() {
-        if service.traits().has(ServiceTraits::RESETS) {
-            return Err(DropReason::BackendGone.into());
+        if let Some(stop) = choose::ended(tables, backend, service.traits()) {
+            return Err(stop);
         }
         forget::<F, T>(tables, &scratch.key);
         return Ok(None);

@@ -3,13 +3,14 @@
 
 use crate::{
     abi::{
-        Address, BackendRef, Exception, FlowKey, Miss, Phase, RecordBudget, Recorded, Seed,
+        Address, BackendRef, Exception, Fate, FlowKey, Miss, Phase, RecordBudget, Recorded, Seed,
         Service, ServiceTraits, Slot, TableId, TableSize,
     },
     net::Family,
 };
 
 use super::{
+    choose,
     exceptions::{self, Answer, Choices, Exceptions, Kind, Sighting, WriteOrder},
     outcome::{DropReason, Stop},
     tables::{FamilyTables, HeldException, InsertError, Tables},
@@ -45,6 +46,7 @@ pub(super) fn owner<F: Family, T: FamilyTables<F>>(
     match exceptions::decide(choices, *sighting, &flow) {
         Answer::Backend(backend) => Ok(backend.index()),
         Answer::Reset => Err(DropReason::BackendGone.into()),
+        Answer::Drop => Err(Stop::Ended),
     }
 }
 
@@ -171,5 +173,10 @@ impl<F: Family, T: FamilyTables<F>> Exceptions for Flow<'_, F, T> {
     fn usable(&self, backend: BackendRef) -> bool {
         let current = self.tables.backend(backend.index());
         current.is_some_and(|now| now.is_alive() && now.generation() == backend.generation())
+    }
+
+    #[inline(always)]
+    fn fate(&self, backend: BackendRef) -> Fate {
+        choose::fate(self.tables, backend)
     }
 }

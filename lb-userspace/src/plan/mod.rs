@@ -13,8 +13,8 @@ mod services;
 use std::collections::BTreeMap;
 
 use lb_common::abi::{
-    Backend, Device, HopWord, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable, PortKey,
-    PrefixKey, Reverse, Service, Slot, TableId, Timeouts, VlanKey,
+    Backend, Device, Fate, HopWord, Ipv4Address, Ipv6Address, Limits, Load, NextHop, OldTable,
+    PortKey, PrefixKey, Reverse, Service, Slot, TableId, Timeouts, VlanKey,
 };
 
 /// What the tables should hold. Maps leave out what is empty.
@@ -342,14 +342,16 @@ fn gone<K: Copy + Ord, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl It
     old.keys().filter(|key| !new.contains_key(key)).copied()
 }
 
-/// Backends that are no longer there: the slots still name them, so they stay, but dead.
+/// Backends that are no longer there: the slots still name them, so they stay, but dead, and what becomes of their
+/// flows is their services' to say.
 fn died<'a>(
     old: &'a BTreeMap<u32, Backend>,
     new: &'a BTreeMap<u32, Backend>,
 ) -> impl Iterator<Item = Operation> + 'a {
     let dead = |(n, backend): (&u32, &Backend)| {
-        let died = !new.contains_key(n) && backend.is_alive();
-        died.then(|| Operation::SetBackend(*n, backend.dead()))
+        let dead = backend.dead(Fate::Service);
+        let died = !new.contains_key(n) && *backend != dead;
+        died.then_some(Operation::SetBackend(*n, dead))
     };
     old.iter().filter_map(dead)
 }

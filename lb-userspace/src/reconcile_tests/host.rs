@@ -40,7 +40,8 @@ impl Host {
         assert_eq!(self.fake.tables.devices, wanted.devices);
         assert_eq!(self.fake.tables.vlans, wanted.vlans);
         for (n, backend) in &self.fake.tables.backends {
-            assert_eq!(wanted.backends.get(n).unwrap_or(&backend.dead()), backend);
+            let dead = backend.dead(Fate::Service);
+            assert_eq!(wanted.backends.get(n).unwrap_or(&dead), backend);
         }
         self.registry = registry;
         ids.abandoned
@@ -56,7 +57,8 @@ impl Host {
         match operation {
             Operation::SetBackend(n, backend) => {
                 if let Some(held) = held.backends.get(n).filter(|held| held.is_alive()) {
-                    assert_eq!(held.dead(), backend.dead());
+                    let dead = |backend: &Backend| backend.dead(Fate::Service);
+                    assert_eq!(dead(held), dead(backend));
                 }
             }
             Operation::SetNextHop(n, hop) if hop.hop.device() != 0 => {

@@ -18,9 +18,10 @@ use std::{
 };
 
 use lb_common::abi::{
-    BackendRef, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey, PrefixKey, Reverse,
-    Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Tag, Tags, Verdict,
-    VlanKey, listening_scope, mapped_position, numbered_position, server_scope, service_list,
+    Backend, BackendRef, Fate, FlowHash, Ipv4Address, Ipv6Address, MAPPED_SOURCE, PortKey,
+    PrefixKey, Reverse, Service, ServiceKey, ServiceKind, ServiceTraits, TableId, TableSize, Tag,
+    Tags, Verdict, VlanKey, listening_scope, mapped_position, numbered_position, server_scope,
+    service_list,
 };
 use proptest::{prelude::*, sample::subsequence};
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use lb_common::abi::{
-    Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Load, MAPPED_SOURCE,
-    Outer, ReplyLimits, Scheduler, Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits,
-    Slot, TableId, Timeouts, mapped_position,
+    Address, Backend, BackendSpec, Fate, ForwardSpec, Ipv4Address, Ipv6Address, Load,
+    MAPPED_SOURCE, Outer, ReplyLimits, Scheduler, Service, ServiceKey, ServiceKind, ServiceSpec,
+    ServiceTraits, Slot, TableId, Timeouts, mapped_position,
 };
 
 use super::{
@@ -56,8 +56,13 @@ impl World {
 
     /// A backend dies.
     pub fn kill_backend(&mut self, index: u32) {
+        self.end_backend(index, Fate::Service);
+    }
+
+    /// The same, with what becomes of its flows.
+    pub fn end_backend(&mut self, index: u32, fate: Fate) {
         if let Some(backend) = self.backends.get_mut(&index) {
-            *backend = backend.dead();
+            *backend = backend.dead(fate);
         }
     }
 

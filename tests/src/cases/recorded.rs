@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use lb_common::{
-    abi::{Direction, Load, Scheduler, ServiceTraits, Slot},
+    abi::{Direction, Fate, Load, Scheduler, ServiceTraits, Slot},
     datapath::{DropReason, PassReason},
 };
 
@@ -144,6 +144,10 @@ fn gone(flavour: Flavour) -> Vec<Case> {
         world.kill_backend(first(flavour));
         give(world, flavour, &[OTHER]);
     };
+    let ends = move |world: &mut World, fate| {
+        world.end_backend(first(flavour), fate);
+        give(world, flavour, &[OTHER]);
+    };
     let resets = ServiceTraits::RESETS;
     vec![
         plain(
@@ -163,6 +167,20 @@ fn gone(flavour: Flavour) -> Vec<Case> {
         .frame(&a, opens(flavour, &a, first(flavour)))
         .world(dies)
         .frame(&a, Expected::dropped(DropReason::BackendGone)),
+        plain(flavour, "the flow of a backend whose flows are reset")
+            .frame(&a, opens(flavour, &a, first(flavour)))
+            .world(move |world| ends(world, Fate::Reset))
+            .frame(&a, Expected::dropped(DropReason::BackendGone)),
+        row(
+            flavour,
+            "the flow of a backend whose flows are dropped, whatever its service says",
+            Scheduler::Hash,
+            resets,
+        )
+        .frame(&a, opens(flavour, &a, first(flavour)))
+        .world(move |world| ends(world, Fate::Drop))
+        .frame(&a, Expected::dropped(DropReason::BackendGone))
+        .world(move |world| ends(world, Fate::Service)),
         plain(flavour, "no slot has a backend that lives")
             .world(|world| world.kill_backend(first(flavour)))
             .frame(&a, Expected::dropped(DropReason::NoBackend)),

@@ -1,7 +1,7 @@
 //! Whose a flow is, by the two tables of slots.md: what a packet gets in each phase, and what is
 //! recorded of its flow.
 
-use lb_common::{abi::Recorded, datapath::DropReason};
+use lb_common::abi::Recorded;
 
 use super::{
     hashed::slot,
@@ -179,6 +179,7 @@ impl Model {
         entry: Exception,
     ) -> Result<Option<Name>, End> {
         let usable = self.usable(Some(entry.owner));
+        let ended = self.ended(entry.owner, service);
         let follows = match sighting.proof {
             Proof::Sequence => (1..=65_536).contains(&sighting.sequence.wrapping_sub(entry.isn)),
             Proof::Handshake => true,
@@ -234,8 +235,8 @@ impl Model {
                     fallback
                 } else if usable {
                     Some(entry.owner)
-                } else if service.resets {
-                    return Err(End::Drop(DropReason::BackendGone));
+                } else if let Some(end) = ended {
+                    return Err(end);
                 } else {
                     owners.current
                 };

@@ -110,7 +110,7 @@ impl Source {
         let mut first = self.plain();
         let mut flaw = Flaw::None;
         let spoofed = spoofed(site);
-        if !spoofed.is_empty() && self.once_in(2) {
+        if !spoofed.is_empty() && !self.once_in(8) {
             (first.service, flaw) = self.pick(&spoofed);
         }
         let packet = |kind, offset, acknowledged| Sent {
@@ -210,7 +210,7 @@ impl Source {
         let index = 1 + self.below(SERVICES * BACKENDS);
         let service = self.below(SERVICES) as usize;
         let indices = backends(site, service);
-        match self.below(8) {
+        match self.below(9) {
             0 => Change::Alive(index, false),
             1 => Change::Alive(index, true),
             2 => Change::Replace(index),
@@ -220,6 +220,7 @@ impl Source {
                 1 + self.below(3),
                 self.pick(&[0, 0, 1, 3]),
             ),
+            8 => Change::Fate(index, self.fate()),
             4 | 5 => Change::Slot(service, self.below(3) as usize, self.slot(&indices)),
             _ => Change::Phase(service, self.owner(&indices)),
         }

@@ -29,7 +29,7 @@ use std::{
 };
 
 use lb_common::{
-    abi::{Counters, Direction, Recorded},
+    abi::{Counters, Direction, Fate, Recorded},
     datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
@@ -73,6 +73,8 @@ pub(super) enum End {
     Pass(PassReason),
     /// It is dropped.
     Drop(DropReason),
+    /// It is dropped as of a backend that is gone, which nobody is told of.
+    Ended,
     /// It is dropped, since it does not fit; the longest that does.
     TooBig(usize),
     /// This frame goes back.
@@ -193,6 +195,7 @@ impl Model {
             Err(End::Pass(reason)) => (Outcome::Pass(reason), None),
             Err(End::Drop(reason)) => (Outcome::Drop(reason), None),
             Err(End::TooBig(_)) => (Outcome::Drop(DropReason::TooBig), None),
+            Err(End::Ended) => (Outcome::Drop(DropReason::BackendGone), None),
             Err(End::Answer(reason, frame)) => {
                 (Outcome::Answer(reason), Some(Leaving { frame, through }))
             }
@@ -355,6 +358,18 @@ impl Model {
         let Some(name) = name else { return false };
         let backend = self.site.backends.get(&name.index);
         backend.is_some_and(|b| b.alive && b.generation == name.generation)
+    }
+
+    /// Why a packet ends whose flow's backend is not usable; `None`: it goes to another.
+    pub(super) fn ended(&self, name: Name, service: &Service) -> Option<End> {
+        let backend = self.site.backends.get(&name.index);
+        let same = backend.filter(|backend| backend.generation == name.generation);
+        let gone = End::Drop(DropReason::BackendGone);
+        match same.map_or(Fate::Service, |backend| backend.fate) {
+            Fate::Drop => Some(End::Ended),
+            Fate::Reset => Some(gone),
+            Fate::Service => service.resets.then_some(gone),
+        }
     }
 
     pub(super) fn count(

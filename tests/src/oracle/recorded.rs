@@ -55,8 +55,8 @@ impl Model {
     /// find back, which is looked after once a second, and always while it is young.
     fn goes_on(&mut self, flow: Flow, service: &Service, entry: Entry) -> Result<bool, End> {
         let lives = self.usable(Some(entry.backend));
-        if !lives && service.resets {
-            return Err(End::Drop(DropReason::BackendGone));
+        if !lives && let Some(end) = self.ended(entry.backend, service) {
+            return Err(end);
         }
         if lives && entry.seen == self.now && !entry.young {
             return Ok(true);
@@ -168,8 +168,8 @@ impl Model {
                 let reopened = self.follow(packet, entry, true);
                 return Ok((entry.backend.index, reopened));
             }
-            if service.resets {
-                return Err(End::Drop(DropReason::BackendGone));
+            if let Some(end) = self.ended(entry.backend, service) {
+                return Err(end);
             }
             self.flows.remove(&packet.flow);
         }

@@ -6,6 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use lb_common::abi::Fate;
+
 use super::{
     admission::{Limits, Rule},
     listening::Listens,
@@ -112,6 +114,8 @@ pub(super) struct Backend {
     pub(super) way: NextHop,
     /// Whether it lives.
     pub(super) alive: bool,
+    /// What becomes of its flows if not.
+    pub(super) fate: Fate,
     /// Its share of the load.
     pub(super) weight: u32,
     /// Flows that it may have; 0: any number.

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use lb_common::abi::Fate;
+
 use super::{
     admission::{Limits, Rule},
     generate::{BACKENDS, SERVICES, Source},
@@ -214,9 +216,15 @@ impl Source {
             port,
             way: self.way(),
             alive: !self.once_in(8),
+            fate: self.fate(),
             weight: 1 + self.below(3),
             max_flows: self.pick(&[0, 0, 0, 2]),
         }
+    }
+
+    /// What becomes of flows.
+    pub(super) fn fate(&mut self) -> Fate {
+        self.pick(&[Fate::Service, Fate::Service, Fate::Reset, Fate::Drop])
     }
 
     /// A way to a backend.

@@ -3,6 +3,8 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use lb_common::abi::Fate;
+
 use super::{
     flaws::Flaw,
     generate::backends,
@@ -120,6 +122,8 @@ pub(super) enum Shape {
 pub(super) enum Change {
     /// A backend dies or lives again.
     Alive(u32, bool),
+    /// What becomes of its flows once it is dead.
+    Fate(u32, Fate),
     /// All of a service's do.
     AllAlive(usize, bool),
     /// An index goes to another backend.
@@ -367,6 +371,11 @@ impl Change {
             Self::Alive(index, alive) => {
                 if let Some(backend) = site.backends.get_mut(&index) {
                     backend.alive = alive;
+                }
+            }
+            Self::Fate(index, fate) => {
+                if let Some(backend) = site.backends.get_mut(&index) {
+                    backend.fate = fate;
                 }
             }
             Self::AllAlive(service, alive) => {

@@ -99,7 +99,10 @@ impl Site {
             }
             _ => unreachable!("our own addresses are of their families"),
         };
-        if backend.alive { made } else { made.dead() }
+        match backend.alive {
+            true => made,
+            false => made.dead(backend.fate),
+        }
     }
 
     /// The mark of a source address.

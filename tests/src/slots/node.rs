@@ -9,8 +9,8 @@ use std::{
 
 use lb_common::{
     abi::{
-        BackendRef, Exception, ExceptionState, Miss, RecordBudget, Recorded, Seed, Slot, TableId,
-        TableSize,
+        BackendRef, Exception, ExceptionState, Fate, Miss, RecordBudget, Recorded, Seed, Slot,
+        TableId, TableSize,
     },
     datapath::{
         InsertError,
@@ -115,7 +115,7 @@ impl Node {
         };
         match exceptions::decide(choices, sighting, &view) {
             Answer::Backend(backend) => backend.index(),
-            Answer::Reset => 0,
+            Answer::Reset | Answer::Drop => 0,
         }
     }
 
@@ -327,5 +327,9 @@ impl Exceptions for View<'_> {
 
     fn usable(&self, backend: BackendRef) -> bool {
         self.node.usable(backend)
+    }
+
+    fn fate(&self, _: BackendRef) -> Fate {
+        Fate::Service
     }
 }

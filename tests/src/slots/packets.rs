@@ -4,7 +4,7 @@
 use std::{cell::Cell, fmt};
 
 use lb_common::{
-    abi::{BackendRef, Exception, Phase, Recorded},
+    abi::{BackendRef, Exception, Fate, Phase, Recorded},
     datapath::{
         InsertError,
         exceptions::{self, Answer, Choices, Exceptions, Kind, Proof, Sighting, WriteOrder},
@@ -174,6 +174,10 @@ impl Exceptions for View<'_> {
     fn usable(&self, backend: BackendRef) -> bool {
         self.state.usable(backend)
     }
+
+    fn fate(&self, _: BackendRef) -> Fate {
+        Fate::Service
+    }
 }
 
 /// What became of a packet.
@@ -230,7 +234,7 @@ pub fn send(
     state.entries[flow] = entry;
     let backend = match answer {
         Answer::Backend(backend) => backend.index(),
-        Answer::Reset => 0,
+        Answer::Reset | Answer::Drop => 0,
     };
     Outcome {
         backend,

@@ -1,6 +1,7 @@
 //! Services that reset a flow whose backend is gone (`on_down = "reset"`): its packets are dropped, and
 //! answered where the rates allow it.
 
+use lb_common::abi::Fate;
 use lb_common::datapath::DropReason;
 
 use super::{
@@ -17,6 +18,7 @@ pub(super) fn rows() -> Vec<Case> {
     for flavour in Flavour::ALL {
         stories.extend(recorded(flavour));
         stories.extend(opened(flavour));
+        stories.extend(ended(flavour));
     }
     for flavour in Flavour::TCP {
         stories.push(not_following(flavour));
@@ -64,6 +66,35 @@ fn recorded(flavour: Flavour) -> Vec<Story> {
             .dies(A)
             .slot(settled(B))
             .gets(Other, B),
+    ]
+}
+
+/// COMMITTED to a backend that says what becomes of its flows, whatever their service does.
+fn ended(flavour: Flavour) -> Vec<Story> {
+    let gone = DropReason::BackendGone;
+    let recorded = |story: Story| story.slot(moving(B, A)).gets(Other, A);
+    vec![
+        recorded(Story::new(
+            flavour,
+            "a flow of a backend whose flows are reset",
+        ))
+        .ended(A, Fate::Reset)
+        .slot(mixed(B))
+        .loses(Other, gone)
+        .gets(Open, B),
+        recorded(Story::new(
+            flavour,
+            "a flow of a backend whose flows are dropped",
+        ))
+        .ended(A, Fate::Drop)
+        .slot(mixed(B))
+        .loses(Other, gone)
+        .loses(Next, gone),
+        recorded(Story::resetting(flavour, "its place is another's by now"))
+            .ended(A, Fate::Drop)
+            .replaced(A)
+            .slot(mixed(B))
+            .loses(Other, gone),
     ]
 }
 

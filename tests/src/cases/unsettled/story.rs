@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use lb_common::{
-    abi::{Direction, Miss, Recorded, ServiceTraits, Slot},
+    abi::{Direction, Fate, Miss, Recorded, ServiceTraits, Slot},
     datapath::{AnswerReason, DropReason},
 };
 
@@ -124,6 +124,11 @@ impl Story {
     /// A backend dies.
     pub(super) fn dies(self, index: u32) -> Self {
         self.world(|world| world.kill_backend(index))
+    }
+
+    /// A backend dies, and that becomes of its flows.
+    pub(super) fn ended(self, index: u32, fate: Fate) -> Self {
+        self.world(move |world| world.end_backend(index, fate))
     }
 
     /// A backend that was dead lives.
