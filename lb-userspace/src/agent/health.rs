@@ -5,7 +5,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use anyhow::Context as _;
@@ -18,8 +17,9 @@ use tracing::{error, warn};
 use crate::{
     health::{Before, Monitor, Snapshot, Targets, checks::Prober},
     model::Config,
+    overrides::Overrides,
     replace::replace,
-    state::Standings,
+    state::{Standings, Time},
 };
 
 /// The checks of an agent.
@@ -32,14 +32,18 @@ pub(super) struct Health {
 
 impl Health {
     /// Begins with what backends were when an agent before last saw them.
-    pub(super) fn start(config: &Config, state: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: &Config,
+        overrides: &Overrides,
+        state: &Path,
+    ) -> anyhow::Result<Self> {
         let path = state.join("health.json");
         let before = read(&path).unwrap_or_else(|error| {
             warn!("backends begin as their checks say: {error:#}");
             None
         });
         let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("random numbers: {error}"))?;
-        let targets = Arc::new(Targets::of(config));
+        let targets = Arc::new(Targets::of(config, overrides));
         let known = before.clone().unwrap_or_default();
         let monitor = Monitor::start(Prober::default(), targets, &known, seed);
         Ok(Self {
@@ -50,9 +54,10 @@ impl Health {
         })
     }
 
-    /// Has the checks of another configuration run.
-    pub(super) fn configure(&self, config: &Config) {
-        self.monitor.follow(Arc::new(Targets::of(config)));
+    /// Has the checks of another configuration run, or other weights heeded.
+    pub(super) fn configure(&self, config: &Config, overrides: &Overrides) {
+        self.monitor
+            .follow(Arc::new(Targets::of(config, overrides)));
     }
 
     /// Is done once something has changed.
@@ -67,10 +72,15 @@ impl Health {
     }
 
     /// What backends are now.
-    pub(super) fn follow(&mut self, config: &Config, now: Instant) -> &Standings {
+    pub(super) fn follow(
+        &mut self,
+        config: &Config,
+        overrides: &Overrides,
+        time: Time,
+    ) -> &Standings {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         let grace = |pool: &str| config.grace_in(pool);
-        self.standings.follow(&snapshot, grace, now);
+        self.standings.follow(&snapshot, overrides, grace, time);
         &self.standings
     }
 

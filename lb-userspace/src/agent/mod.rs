@@ -21,6 +21,7 @@ mod health;
 mod inherited;
 mod interfaces;
 mod kept;
+mod overriding;
 mod prepare;
 mod record;
 mod reload;
@@ -67,6 +68,7 @@ use files::Files;
 use health::Health;
 use inherited::Found;
 use kept::KeptConfigurations;
+use overriding::Overriding;
 use prepare::Prepared;
 use record::Records;
 use steering::Answering;
@@ -170,6 +172,7 @@ struct Agent {
     hops: watch::Receiver<NextHops>,
     ways: Ways,
     health: Health,
+    overriding: Overriding,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
     link_changes: watch::Receiver<LinkChanges>,
@@ -245,7 +248,12 @@ impl Agent {
             taken_unix_seconds: view::unix_seconds(),
             reload_error: None,
         };
-        let health = Health::start(&prepared.config, &prepared.config.agent.state)?;
+        let (overriding, warning) = Overriding::start(&prepared.config.agent.state);
+        warning.iter().for_each(|text| warn!("{text}"));
+        let mut warnings = prepared.warnings;
+        warnings.extend(warning);
+        let state = &prepared.config.agent.state;
+        let health = Health::start(&prepared.config, overriding.said(), state)?;
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.config, &prepared.links);
@@ -254,7 +262,7 @@ impl Agent {
         let configured = Configured {
             config: prepared.config,
             ids: prepared.ids,
-            warnings: prepared.warnings,
+            warnings,
             generation: 1,
         };
         let view = View {
@@ -264,7 +272,7 @@ impl Agent {
             started: Instant::now(),
             counters: program.take_counters()?,
             health: health.snapshots(),
-            now: Mutex::new(Now::first()),
+            now: Mutex::new(Now::first(overriding.said().clone())),
         };
         let agent = Self {
             view: Arc::new(view),
@@ -280,6 +288,7 @@ impl Agent {
             hops: resolver.snapshots(),
             ways,
             health,
+            overriding,
             addresses: resolver.addresses(),
             link_changes: resolver.link_changes(),
             resolver,

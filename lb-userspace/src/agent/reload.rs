@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
-    control::{Action, Done, Planned, Refusal},
+    control::{Action, Answer, Done, Planned, Refusal},
     kernel::{Constants, DataPlane, Features},
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
@@ -46,8 +46,14 @@ impl Agent {
             Action::Reload => self.reload(plane).await,
             Action::Rollback => self.roll_back(plane).await,
             Action::Plan(files) => self.plan(*files).await,
+            Action::Override(asked) => {
+                let overridden = self.take_override(plane, &asked).map(Answer::Overridden);
+                return overridden.map_err(|error| Refusal::from(&error));
+            }
         };
-        ended.map_err(|error| Refusal::from(&error))
+        ended
+            .map(Answer::Planned)
+            .map_err(|error| Refusal::from(&error))
     }
 
     /// Reads the configuration again; how that ends goes to the log and the view as well.
@@ -114,7 +120,8 @@ impl Agent {
     async fn plan(&self, recorded: Recorded) -> anyhow::Result<Planned> {
         let checked = prepare::check(recorded.load()?, recorded).await?;
         let changes = self.next(&checked)?.changes;
-        let warnings = checked.warnings;
+        let mut warnings = checked.warnings;
+        warnings.extend(self.overriding.said().disagreements(&checked.config));
         Ok(Planned { changes, warnings })
     }
 
@@ -165,7 +172,7 @@ impl Agent {
             ..
         } = checked;
         self.resolver.want(addresses(&config));
-        self.health.configure(&config);
+        self.health.configure(&config, self.overriding.said());
         let generation = self.view.configured().generation + 1;
         (self.registry, self.links, self.features) = (registry, links, features);
         self.view.configure(Configured {
@@ -179,6 +186,9 @@ impl Agent {
         if self.catch_up(plane).is_err() {
             warnings.extend(self.view.behind());
         }
+        let configured = self.view.configured();
+        let said = self.overriding.said();
+        warnings.extend(said.disagreements(&configured.config));
         Ok(Planned { changes, warnings })
     }
 

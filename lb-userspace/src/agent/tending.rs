@@ -10,14 +10,14 @@ use crate::{
     kernel::DataPlane,
     net::Snapshot as NextHops,
     slots::Jiffies,
-    state::{self, Hop, Inputs, Registry},
+    state::{self, Hop, Inputs, Registry, Time},
 };
 
 use super::{
     Agent,
     record::About,
     steering::{self, Sweeper},
-    view::Configured,
+    view::{Configured, unix_seconds},
 };
 
 impl Agent {
@@ -45,7 +45,12 @@ impl Agent {
         let grace = |address| configured.config.grace_at(address);
         self.ways.follow(usable(&snapshot), grace, now);
         let hops = self.ways.hops(now);
-        let standings = self.health.follow(&configured.config, now);
+        let time = Time {
+            now,
+            unix: unix_seconds(),
+        };
+        let said = self.overriding.said();
+        let standings = self.health.follow(&configured.config, said, time);
         let inputs = Inputs {
             config: &configured.config,
             ids: &configured.ids,
@@ -68,6 +73,7 @@ impl Agent {
         let answering = self.answering.clone();
         self.view.applied(&self.tables, answering, snapshot);
         self.show_slots();
+        self.count_drained()?;
         Ok(())
     }
 
@@ -111,9 +117,15 @@ impl Agent {
         let configured = self.view.configured();
         let grace = |address| configured.config.grace_at(address);
         let grace_in = |pool: &str| configured.config.grace_in(pool);
-        if self.ways.is_due(grace, now) || self.health.standings().is_due(grace_in, now) {
+        let time = Time {
+            now,
+            unix: unix_seconds(),
+        };
+        let standings = self.health.standings();
+        if self.ways.is_due(grace, now) || standings.is_due(grace_in, time) {
             self.reconcile(plane)?;
         }
+        self.count_drained()?;
         self.show_slots();
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{
+    drain,
     figures::{bytes, count, maybe, share},
     health,
     output::{Format, Look, print, print_json},
@@ -21,8 +22,8 @@ use crate::{
 ///
 /// A backend's share is that of its pool's slots. An address is `ok` if packets are sent there;
 /// `last next hop` if they are, but its neighbour no longer answers; `no next hop` if they can't be
-/// sent; `down` or `held down` if its checks say so; why is said below the table. A weight `20 of 100` is
-/// what slow start or an agent leaves of it. With a name, also the checks and where the packets leave. A
+/// sent; `down` or `held down` if its checks say so; `drained` if an operator does; why is said below the
+/// table. A weight `20 of 100` is what an operator, slow start or an agent leaves of it. With a name, also the checks and where the packets leave. A
 /// narrow terminal gets fewer columns.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -90,8 +91,12 @@ fn text(pools: &[PoolView], look: Look) -> String {
 /// One row for each address; all but the first show nothing else.
 fn rows(table: &mut Table, pool: &PoolView, backend: &BackendView) {
     let counters = &backend.counters;
+    let drained = backend.overridden.is_some_and(|said| said.drain.is_some());
     let mut addresses = backend.addresses.iter().map(|address| {
-        let (mood, word) = state(address);
+        let (mood, word) = match state(address) {
+            (Mood::Good, _) if drained => (Mood::Poor, "drained"),
+            other => other,
+        };
         (plain(&address.address), moody(mood, word))
     });
     let (address, state) = addresses.next().unwrap_or_else(|| (plain(""), plain("")));
@@ -138,12 +143,29 @@ fn reasons(pools: &[PoolView]) -> String {
                 )),
             })
     });
-    let lines = lines.collect::<String>() + &health::reasons(pools);
+    let lines = lines.collect::<String>() + &health::reasons(pools) + &overrides(pools);
     if lines.is_empty() {
         lines
     } else {
         format!("\n{lines}")
     }
+}
+
+/// What operators say, a line each.
+fn overrides(pools: &[PoolView]) -> String {
+    let said = each(pools).filter_map(|(pool, backend)| {
+        let said = backend.overridden?;
+        let left = backend
+            .remaining
+            .map(|left| format!(": {}", drain::remaining(&left)));
+        Some(format!(
+            "{}/{}: {said} by an operator{}\n",
+            pool.name,
+            backend.name,
+            left.unwrap_or_default()
+        ))
+    });
+    said.collect()
 }
 
 /// Where the packets to each address leave.

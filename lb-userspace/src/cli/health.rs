@@ -43,11 +43,15 @@ pub(super) fn state(health: &HealthView) -> Option<(Mood, &'static str)> {
     }
 }
 
-/// A weight, and what health leaves of it, if that is another.
+/// A weight, and what operators and health leave of it, if that is another.
 pub(super) fn weight(backend: &BackendView) -> String {
     let checked = backend.addresses.iter().filter_map(|a| a.health.as_ref());
     let left = checked.map(|health| health.weight).min();
-    match left {
+    let said = backend.overridden.map(|said| match said.drain {
+        Some(_) => 0,
+        None => said.weight.map_or(backend.weight, |weight| weight.value()),
+    });
+    match left.or(said) {
         Some(left) if left != backend.weight => format!("{left} of {}", backend.weight),
         _ => backend.weight.to_string(),
     }

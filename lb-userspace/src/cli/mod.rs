@@ -8,10 +8,12 @@ mod changes;
 mod check;
 mod detach;
 mod docs;
+mod drain;
 mod figures;
 mod health;
 mod logging;
 mod output;
+mod overridden;
 mod plan;
 mod reload;
 mod rollback;
@@ -20,6 +22,8 @@ mod select;
 mod services;
 mod status;
 mod table;
+mod undrain;
+mod weight;
 
 use std::{
     future::Future,
@@ -76,6 +80,9 @@ enum Verb {
     Status(status::Arguments),
     Services(services::Arguments),
     Backends(backends::Arguments),
+    Drain(drain::Arguments),
+    Undrain(undrain::Arguments),
+    Weight(weight::Arguments),
     Detach(detach::Arguments),
     Docs(docs::Arguments),
 }
@@ -94,6 +101,9 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(arguments, &client(control)),
         Verb::Services(arguments) => services::run(arguments, &client(control)),
         Verb::Backends(arguments) => backends::run(arguments, &client(control)),
+        Verb::Drain(arguments) => drain::run(arguments, &client(control)),
+        Verb::Undrain(arguments) => undrain::run(arguments, &client(control)),
+        Verb::Weight(arguments) => weight::run(arguments, &client(control)),
         Verb::Detach(arguments) => detach::run(arguments),
         Verb::Docs(arguments) => docs::run(arguments),
     };

@@ -1,99 +1,25 @@
-//! Which backends POOL, POOL/BACKEND or BACKEND means. Pure.
+//! The pools that are shown, reduced to what a name means.
 
-use crate::stats::{BackendView, PoolView};
+use crate::{
+    select::{SelectError, Selected, find},
+    stats::PoolView,
+};
 
-/// Why a name means nothing, or too much.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SelectError {
-    #[error("no pool is called `{pool}`; there {}", are(.pools))]
-    NoPool { pool: String, pools: Vec<String> },
-    #[error("pool `{pool}` has no backend `{backend}`; there {}", are(.backends))]
-    NoBackend {
-        pool: String,
-        backend: String,
-        backends: Vec<String>,
-    },
-    #[error("no pool and no backend is called `{name}`; of pools there {}", are(.pools))]
-    Nothing { name: String, pools: Vec<String> },
-    #[error("`{name}` can mean {}: name one of these", .candidates.join(", "))]
-    Ambiguous {
-        name: String,
-        candidates: Vec<String>,
-    },
-}
-
-/// The pools, reduced to what `name` means. A pool whose name a backend has as well is `POOL/`.
+/// The pools, reduced to what `name` means.
 pub(super) fn select(pools: Vec<PoolView>, name: &str) -> Result<Vec<PoolView>, SelectError> {
-    let (pool, backend) = match name.split_once('/') {
-        Some((pool, "")) => (pool.to_owned(), None),
-        Some((pool, backend)) => (pool.to_owned(), Some(backend.to_owned())),
-        None => meaning(&pools, name)?,
-    };
-    let names = pools.iter().map(|pool| pool.name.clone()).collect();
-    let Some(mut found) = pools.into_iter().find(|candidate| candidate.name == pool) else {
-        return Err(SelectError::NoPool { pool, pools: names });
-    };
-    if let Some(backend) = backend {
-        let backends = names_of(&found.backends);
-        found.backends.retain(|candidate| candidate.name == backend);
-        if found.backends.is_empty() {
-            return Err(SelectError::NoBackend {
-                pool,
-                backend,
-                backends,
-            });
-        }
-    }
-    Ok(vec![found])
-}
-
-/// The one pool, or the one pool and backend, with that name.
-fn meaning(pools: &[PoolView], name: &str) -> Result<(String, Option<String>), SelectError> {
-    let as_pool = pools.iter().filter(|pool| pool.name == name);
-    let as_backend = pools.iter().filter(|pool| {
-        let mut backends = pool.backends.iter();
-        backends.any(|backend| backend.name == name)
-    });
-    let mut meanings: Vec<_> = as_pool
-        .map(|pool| (pool.name.clone(), None))
-        .chain(as_backend.map(|pool| (pool.name.clone(), Some(name.to_owned()))))
-        .collect();
-    match meanings.len() {
-        1 => Ok(meanings.remove(0)),
-        0 => Err(SelectError::Nothing {
-            name: name.to_owned(),
-            pools: pools.iter().map(|pool| pool.name.clone()).collect(),
-        }),
-        _ => {
-            let candidates = meanings.into_iter().map(|(pool, backend)| match backend {
-                Some(backend) => format!("backend {pool}/{backend}"),
-                None => format!("pool {pool}/"),
-            });
-            Err(SelectError::Ambiguous {
-                name: name.to_owned(),
-                candidates: candidates.collect(),
-            })
-        }
-    }
-}
-
-fn names_of(backends: &[BackendView]) -> Vec<String> {
-    backends
+    let names: Vec<_> = pools
         .iter()
-        .map(|backend| backend.name.clone())
-        .collect()
-}
-
-/// `is none`, `is a`, `are a, b`: not too many of them.
-fn are(names: &[String]) -> String {
-    const MOST: usize = 10;
-    let shown = names[..names.len().min(MOST)].join(", ");
-    match names.len() {
-        0 => "is none".to_owned(),
-        1 => format!("is {shown}"),
-        2..=MOST => format!("are {shown}"),
-        n => format!("are {shown} and {} more", n - MOST),
+        .map(|pool| {
+            let backends = pool.backends.iter().map(|backend| backend.name.as_str());
+            (pool.name.as_str(), backends.collect())
+        })
+        .collect();
+    let Selected { pool, backend } = find(&names, name)?;
+    let mut found = pools.into_iter().skip(pool).take(1).collect::<Vec<_>>();
+    if let (Some(n), Some(pool)) = (backend, found.first_mut()) {
+        pool.backends = vec![pool.backends.swap_remove(n)];
     }
+    Ok(found)
 }
 
 #[cfg(test)]

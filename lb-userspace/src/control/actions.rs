@@ -1,10 +1,11 @@
 //! What clients of the control socket may have the agent do. The agent does one thing at a time, so what is
 //! asked of it waits in a queue, and who asked waits for the answer.
 
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Planned, Refusal};
-use crate::config::Recorded;
+use super::api::{Overridden, Planned, Refusal, Who};
+use crate::{config::Recorded, overrides::Change};
 
 /// How many clients may wait to be heard; more are told to come back.
 const MOST_WAITING: usize = 16;
@@ -18,10 +19,31 @@ pub enum Action {
     Rollback,
     /// Says what a configuration would change.
     Plan(Box<Recorded>),
+    /// Changes what operators say of backends.
+    Override(Asked),
+}
+
+/// A change of what operators say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Of which backends.
+    pub who: Who,
+    /// What is said of them.
+    pub change: Change,
+}
+
+/// What came of an action that went well.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// What changed, or would.
+    Planned(Planned),
+    /// What backends are now.
+    Overridden(Overridden),
 }
 
 /// What came of it.
-pub type Done = Result<Planned, Refusal>;
+pub type Done = Result<Answer, Refusal>;
 
 /// An action, and who waits for it.
 pub type Request = (Action, Asker);

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     changes::Changes,
     config::{Diagnostic, Report},
+    model::Weight,
+    overrides::Then,
     stats::{
         AgentView, ExceptionsView, InterfaceView, PoolView, Problem, Readiness, ServiceView,
         SlotsView, Snapshot, problems,
@@ -180,6 +182,52 @@ pub struct Planned {
     pub warnings: Vec<String>,
 }
 
+/// Which backends: those of `target` (a pool, or `POOL/BACKEND`, or a backend's name that is unique) or those at an
+/// `address` (of a host, or with a port).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// By address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// The body for `/api/v1/drain`. (That for `/api/v1/undrain` is [`Who`] alone.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainBody {
+    /// Which backends.
+    #[serde(flatten)]
+    pub who: Who,
+    /// How long the flows that remain may take; absent: as long as they like.
+    #[serde(default)]
+    pub deadline_seconds: Option<u64>,
+    /// What becomes of them then.
+    #[serde(default)]
+    pub then: Then,
+}
+
+/// The body for `/api/v1/weight`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightBody {
+    /// Which backends.
+    #[serde(flatten)]
+    pub who: Who,
+    /// Their weight; null: the configured one.
+    pub weight: Option<Weight>,
+}
+
+/// `/api/v1/drain`, `/api/v1/undrain` and `/api/v1/weight`: what the backends are now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// In their pools.
+    pub pools: Vec<PoolView>,
+    /// What the operator should know of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
 /// What a client asks for: something to read (GET), or something to be done (POST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -192,16 +240,25 @@ pub(super) enum Resource {
     Rollback,
     /// Say what the files in the body, [`Recorded`](crate::config::Recorded), would change.
     Plan,
+    /// Drain backends: [`DrainBody`].
+    Drain,
+    /// Drain them no more: [`Who`].
+    Undrain,
+    /// Give them another weight: [`WeightBody`].
+    Weight,
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Status,
         Self::Services,
         Self::Backends,
         Self::Reload,
         Self::Rollback,
         Self::Plan,
+        Self::Drain,
+        Self::Undrain,
+        Self::Weight,
     ];
 
     /// Its path in this version.
@@ -217,6 +274,9 @@ impl Resource {
             Self::Reload => "reload",
             Self::Rollback => "rollback",
             Self::Plan => "plan",
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Weight => "weight",
         }
     }
 }

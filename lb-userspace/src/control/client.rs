@@ -15,10 +15,13 @@ use hyper::{
     http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
-use super::api::{API, Any, Planned, Pools, Resource, Services, Status, VERSION, VERSION_HEADER};
+use super::api::{
+    API, Any, DrainBody, Overridden, Planned, Pools, Resource, Services, Status, VERSION,
+    VERSION_HEADER, WeightBody, Who,
+};
 use crate::config::{Diagnostic, Recorded};
 
 /// For a whole exchange.
@@ -141,11 +144,34 @@ impl Client {
 
     /// What a configuration would change.
     pub async fn plan(&self, recorded: &Recorded) -> Result<Planned, Error> {
-        let body = serde_json::to_string(recorded).map_err(|source| Error::Exchange {
+        self.post_json(Resource::Plan, recorded).await
+    }
+
+    /// Has the agent drain backends.
+    pub async fn drain(&self, body: &DrainBody) -> Result<Overridden, Error> {
+        self.post_json(Resource::Drain, body).await
+    }
+
+    /// Has the agent drain them no more.
+    pub async fn undrain(&self, who: &Who) -> Result<Overridden, Error> {
+        self.post_json(Resource::Undrain, who).await
+    }
+
+    /// Has the agent give backends another weight.
+    pub async fn weigh(&self, body: &WeightBody) -> Result<Overridden, Error> {
+        self.post_json(Resource::Weight, body).await
+    }
+
+    async fn post_json<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_string(body).map_err(|source| Error::Exchange {
             path: self.path.clone(),
             source: source.into(),
         })?;
-        self.post(Resource::Plan, body).await
+        self.post(resource, body).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, resource: Resource) -> Result<T, Error> {

@@ -14,8 +14,13 @@ mod client;
 mod server;
 mod socket;
 
-pub use actions::{Action, Actions, Asker, Done, Request, Requests, Unheard, channel};
-pub use api::{API, Body, Planned, Pools, Refusal, Services, Status, Unsettled, VERSION_HEADER};
+pub use actions::{
+    Action, Actions, Answer, Asked, Asker, Done, Request, Requests, Unheard, channel,
+};
+pub use api::{
+    API, Body, DrainBody, Overridden, Planned, Pools, Refusal, Services, Status, Unsettled,
+    VERSION_HEADER, WeightBody, Who,
+};
 pub use client::{Client, Error as ClientError};
 pub use server::serve;
 pub use socket::{Error as SocketError, Socket, bind};

@@ -1,17 +1,25 @@
 //! The agent's end of the control socket.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use hyper::{Response, StatusCode, body::Bytes, http::HeaderValue};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    actions::{Action, Actions},
-    api::{self, Body, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER},
+    actions::{Action, Actions, Asked},
+    api::{
+        self, Body, DrainBody, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER,
+        WeightBody, Who,
+    },
     socket::Socket,
 };
 use crate::{
     http::{self, Limits, Method, Question},
+    overrides::{Change, Drain},
     stats::Source,
 };
 
@@ -63,7 +71,18 @@ fn asked(
         (Resource::Reload, Method::Post) => done(Action::Reload, actions),
         (Resource::Rollback, Method::Post) => done(Action::Rollback, actions),
         (Resource::Plan, Method::Post) => plan(body, actions),
-        (Resource::Reload | Resource::Rollback | Resource::Plan, _) => refused("POST"),
+        (Resource::Drain, Method::Post) => with(body, actions, drain),
+        (Resource::Undrain, Method::Post) => with(body, actions, undrain),
+        (Resource::Weight, Method::Post) => with(body, actions, weigh),
+        (
+            Resource::Reload
+            | Resource::Rollback
+            | Resource::Plan
+            | Resource::Drain
+            | Resource::Undrain
+            | Resource::Weight,
+            _,
+        ) => refused("POST"),
     }
 }
 
@@ -83,9 +102,55 @@ fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
     }
 }
 
+/// Asks for what a body says.
+fn with<T: DeserializeOwned>(
+    body: &Bytes,
+    actions: &Actions,
+    asked: impl FnOnce(T) -> Asked,
+) -> Response<String> {
+    match serde_json::from_slice(body) {
+        Ok(read) => done(Action::Override(asked(read)), actions),
+        Err(error) => {
+            let error = format!("the body does not say what to do: {error}");
+            json(StatusCode::BAD_REQUEST, Refusal::from(error))
+        }
+    }
+}
+
+fn drain(body: DrainBody) -> Asked {
+    let now = unix_seconds();
+    let deadline = body.deadline_seconds.map(|time| now.saturating_add(time));
+    let drain = Drain {
+        since_unix_seconds: now,
+        deadline_unix_seconds: deadline,
+        then: body.then,
+    };
+    Asked {
+        who: body.who,
+        change: Change::Drain(drain),
+    }
+}
+
+fn undrain(who: Who) -> Asked {
+    let change = Change::Undrain;
+    Asked { who, change }
+}
+
+fn weigh(body: WeightBody) -> Asked {
+    Asked {
+        who: body.who,
+        change: Change::Weigh(body.weight),
+    }
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 fn done(action: Action, actions: &Actions) -> Response<String> {
     match actions.ask(action) {
-        Ok(Ok(planned)) => json(StatusCode::OK, planned),
+        Ok(Ok(answer)) => json(StatusCode::OK, answer),
         Ok(Err(refusal)) => json(StatusCode::UNPROCESSABLE_ENTITY, refusal),
         Err(unheard) => {
             let refusal = Refusal::from(unheard.to_string());
@@ -109,8 +174,10 @@ mod tests {
     use super::*;
     use crate::{
         changes::{Change, Changes, Kind},
-        control::actions,
+        control::{Answer, actions},
         http::Unread,
+        model::Weight,
+        overrides::{Change as Said, Then},
         stats::sample::{self, Fixed},
     };
 
@@ -189,7 +256,7 @@ mod tests {
             changes,
             warnings: vec![],
         };
-        let answers = [Ok(planned), Err("no".to_owned().into())];
+        let answers = [Ok(Answer::Planned(planned)), Err("no".to_owned().into())];
         let agent = std::thread::spawn(move || {
             for answer in answers {
                 let (_, asker) = requests.blocking_recv().unwrap();
@@ -225,5 +292,60 @@ mod tests {
         let response = answer(&too_long, &Fixed(sample::healthy()), &actions);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert!(response.body().starts_with("{\"api\":1,\"error\":"));
+    }
+
+    #[test]
+    fn what_operators_say_is_read_from_the_body() {
+        let (actions, mut requests) = actions::channel();
+        let agent = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            while let Some((action, asker)) = requests.blocking_recv() {
+                asked.push(action);
+                asker.tell(Err("no".to_owned().into()));
+            }
+            asked
+        });
+        let ask = |path: &str, body: &str| {
+            let question = question(path, Method::Post, body);
+            answer(&question, &Fixed(sample::healthy()), &actions).status()
+        };
+        for (path, body) in [
+            (
+                "drain",
+                r#"{"target":"web/web1","deadline_seconds":600,"then":"reset"}"#,
+            ),
+            ("undrain", r#"{"address":"198.18.1.11"}"#),
+            ("weight", r#"{"target":"web/web1","weight":10}"#),
+            ("weight", r#"{"target":"web/web1","weight":null}"#),
+        ] {
+            let status = ask(&format!("/api/v1/{path}"), body);
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {body}");
+        }
+        for (path, body) in [("drain", "x"), ("weight", r#"{"weight":10001}"#)] {
+            let status = ask(&format!("/api/v1/{path}"), body);
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
+        }
+        drop(actions);
+        let asked = agent.join().unwrap();
+        let changes: Vec<_> = asked
+            .into_iter()
+            .map(|action| match action {
+                Action::Override(asked) => (asked.who, asked.change),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let (who, Said::Drain(drain)) = &changes[0] else {
+            panic!("{changes:?}");
+        };
+        assert_eq!(who.target.as_deref(), Some("web/web1"));
+        let deadline = drain.deadline_unix_seconds.unwrap();
+        assert_eq!(
+            (deadline - drain.since_unix_seconds, drain.then),
+            (600, Then::Reset)
+        );
+        assert_eq!(changes[1].0.address.as_deref(), Some("198.18.1.11"));
+        assert_eq!(changes[1].1, Said::Undrain);
+        assert_eq!(changes[2].1, Said::Weigh(Weight::new(10)));
+        assert_eq!(changes[3].1, Said::Weigh(None));
     }
 }

@@ -13,8 +13,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    Backend, BackendAddress, Check, Config, Family, Health, Pace, Pool, PoolIndex, Probe, Weight,
+use crate::{
+    model::{
+        Backend, BackendAddress, Check, Config, Family, Health, Pace, Pool, PoolIndex, Probe,
+        Weight,
+    },
+    overrides::Overrides,
 };
 
 /// All that is checked.
@@ -44,7 +48,7 @@ pub struct MemberTargets {
     pub backend: String,
     /// Where it is reached.
     pub address: BackendAddress,
-    /// The weight that it is configured with.
+    /// Its weight, before health has its say.
     pub weight: Weight,
     /// Its tier.
     pub priority: u8,
@@ -115,12 +119,16 @@ impl MemberTargets {
 }
 
 impl Targets {
-    /// All that a configuration asks for.
-    pub fn of(config: &Config) -> Self {
+    /// All that a configuration asks for, with the weights that operators leave.
+    pub fn of(config: &Config, overrides: &Overrides) -> Self {
         let pools = config.pools.iter().enumerate();
-        Self {
-            pools: pools.map(|(n, pool)| of_pool(config, n, pool)).collect(),
+        let mut pools: Vec<PoolTargets> = pools.map(|(n, pool)| of_pool(config, n, pool)).collect();
+        for pool in &mut pools {
+            for member in &mut pool.members {
+                member.weight = overrides.weight(&pool.name, &member.backend, member.weight);
+            }
         }
+        Self { pools }
     }
 }
 
@@ -248,7 +256,7 @@ mod tests {
         };
         web.checks = vec![tcp(), own, check(Probe::Icmp)];
         let services = vec![service("web", 0, &["198.18.0.10:80", "198.18.0.11:80"])];
-        let targets = Targets::of(&config(services, vec![web]));
+        let targets = Targets::of(&config(services, vec![web]), &Overrides::default());
         let expected = [
             "tcp 198.18.1.1:8080",
             "tcp 127.0.0.1:9000",
@@ -271,7 +279,9 @@ mod tests {
         };
         let v4 = || vec![service("web", 0, &["198.18.0.10:80"])];
         let v6 = || vec![service("web", 0, &["[fd00:18::10]:80"])];
-        let of = |services, forward| Targets::of(&config(services, pools(forward)));
+        let of = |services, forward| {
+            Targets::of(&config(services, pools(forward)), &Overrides::default())
+        };
         assert_eq!(
             asked(&of(v4(), Forward::Nat)),
             ["icmp 198.18.1.1", "icmp 198.18.1.2"]

@@ -60,6 +60,14 @@ impl FlowTables {
         })
     }
 
+    /// How many recorded flows a backend has, by its index.
+    pub fn active(&self, index: u32) -> Result<u64, Error> {
+        self.active.get(&index, 0).map_err(|error| Error::Map {
+            map: "ACTIVE",
+            error,
+        })
+    }
+
     /// Deletes the entries of flows that have been silent for too long, and writes how many flows
     /// backends have: what the packet path added or took off meanwhile is lost until the next sweep. Looks
     /// for an entry of IPv4 that `is_unmapped`.

@@ -236,6 +236,13 @@ impl Runner {
             .collect()
     }
 
+    /// How many exceptions the last sweep left a backend, by its index.
+    pub fn recorded(&self, index: u32) -> u64 {
+        let tallies = self.tables.values().map(|kept| &kept.tally.by_backend);
+        let counts = tallies.filter_map(|tally| tally.get(&index));
+        counts.map(|&count| u64::from(count)).sum()
+    }
+
     /// Sweeps the exceptions. `store` writes the words, and waits until no packet in flight has seen
     /// older ones if it is told to; the words must be stored when this is called.
     pub fn sweep(

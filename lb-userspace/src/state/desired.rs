@@ -307,7 +307,7 @@ fn mark<A: Address>(ids: &Ids, ip: IpAddr, address: A) -> Service<A> {
 }
 
 /// A backend's entry, if its flows are its own: it is not down, its next hop is usable, or either was so until a grace
-/// ago; and, in `ipip` and `gue`, an outer source is known.
+/// ago; dead, if an operator has ended its flows; and, in `ipip` and `gue`, an outer source is known.
 fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
     let address = settings.backends[n]
@@ -322,12 +322,12 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
     {
         return None;
     }
-    let keeps = |services: &Family| {
-        let reached = reached_at(pool, n, settings, *services);
-        reached == Some((pool, n, family))
-            && inputs.standings.of(settings, n, family, *services).keeps
-    };
-    if !Family::ALL.iter().any(keeps) {
+    let of = |services| inputs.standings.of(settings, n, family, services);
+    let reaches =
+        |services: &Family| reached_at(pool, n, settings, *services) == Some((pool, n, family));
+    let mut standings = Family::ALL.into_iter().filter(reaches).map(of);
+    let fate = of(family).fate;
+    if fate.is_none() && !standings.any(|standing| standing.keeps) {
         return None;
     }
     let sources = inputs.ids.sources.get(&(pool, family)).copied();
@@ -339,10 +339,11 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
         generation,
     };
-    match address.ip {
+    let entry = match address.ip {
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
-    }
+    };
+    entry.map(|entry| fate.map_or(entry, |fate| entry.dead(fate)))
 }
 
 /// A backend's entry but for its address.

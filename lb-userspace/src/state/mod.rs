@@ -1,5 +1,5 @@
 //! The desired state: what the kernel's tables should hold, as one pure function of the
-//! configuration, the next hops, the devices and the backends' health.
+//! configuration, the next hops, the devices, the backends' health and what operators say.
 //!
 //! - `registry` gives everything that a configuration names its number in the tables, the one that
 //!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
@@ -15,7 +15,7 @@
 //! - `servers` says whom connection ids name;
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ways` holds next hops that were lost, while flows are kept that go there; `standings` does the same for backends
-//!   that are down;
+//!   that are down, or drained by an operator;
 //! - `ports` finds source ports that the host leaves free.
 
 mod admission;
@@ -49,5 +49,5 @@ pub use named::Identity;
 pub use owners::{Memo, Owners};
 pub use ports::source_ports;
 pub use registry::Registry;
-pub use standings::Standings;
+pub use standings::{Standings, Time};
 pub use ways::Ways;

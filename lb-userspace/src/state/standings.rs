@@ -1,6 +1,6 @@
-//! What health makes of each backend over time: whether it takes new flows, with which weight, and whether its flows
-//! are still its own. Those of one that is down are for a while where `on_down = "keep"` says so. Who of several tiers
-//! takes new flows is `contenders`' to say.
+//! What health and operators make of each backend over time: whether it takes new flows, with which weight, and whether
+//! its flows are still its own. Those of one that is down are for a while where `on_down = "keep"` says so; those of one
+//! that is drained, until a deadline, if there is one. Who of several tiers takes new flows is `contenders`' to say.
 
 use std::{
     collections::BTreeMap,
@@ -8,9 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lb_common::abi::Fate;
+
 use crate::{
     health::{Mode, PoolView, Snapshot},
     model::{Family, Initial, Pool, Weight},
+    overrides::Overrides,
 };
 
 /// What a backend, at its address of a family, is to services of another.
@@ -22,12 +25,26 @@ pub(super) struct Standing {
     pub(super) takes: bool,
     /// Its share of those.
     pub(super) weight: Weight,
+    /// What becomes of its flows, if an operator's deadline has come.
+    pub(super) fate: Option<Fate>,
 }
 
-/// What is known of all pools' health.
+/// What is known of all pools' health, and what operators say.
 #[derive(Clone, Debug, Default)]
 pub struct Standings {
     pools: BTreeMap<String, Known>,
+    overrides: Overrides,
+    /// The time of that, in seconds since 1970.
+    unix: u64,
+}
+
+/// The time, by two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Time {
+    /// For how long something has been so.
+    pub now: Instant,
+    /// Seconds since 1970, for deadlines.
+    pub unix: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,9 +65,19 @@ enum Down {
 }
 
 impl Standings {
-    /// Takes note of what health says now; `grace` is how long the flows of a pool's backends stay with one that is
-    /// down.
-    pub fn follow(&mut self, snapshot: &Snapshot, grace: impl Fn(&str) -> Duration, now: Instant) {
+    /// Takes note of what health and operators say now; `grace` is how long the flows of a pool's backends stay with
+    /// one that is down.
+    pub fn follow(
+        &mut self,
+        snapshot: &Snapshot,
+        overrides: &Overrides,
+        grace: impl Fn(&str) -> Duration,
+        Time { now, unix }: Time,
+    ) {
+        if self.overrides != *overrides {
+            self.overrides = overrides.clone();
+        }
+        self.unix = unix;
         self.pools
             .retain(|name, _| snapshot.pools.contains_key(name));
         for (name, view) in &snapshot.pools {
@@ -68,7 +95,10 @@ impl Standings {
     }
 
     /// Whether a backend is due to lose its flows.
-    pub fn is_due(&self, grace: impl Fn(&str) -> Duration, now: Instant) -> bool {
+    pub fn is_due(&self, grace: impl Fn(&str) -> Duration, Time { now, unix }: Time) -> bool {
+        if self.overrides.is_due(self.unix, unix) {
+            return true;
+        }
         let mut pools = self
             .pools
             .iter()
@@ -84,23 +114,28 @@ impl Standings {
     /// nothing is known of yet is what its checks begin as.
     pub(super) fn of(&self, pool: &Pool, n: usize, address: Family, services: Family) -> Standing {
         let backend = &pool.backends[n];
+        let said = (pool.name.as_str(), backend.name.as_str());
+        let weight = self.overrides.weight(said.0, said.1, backend.weight);
+        let fate = self.overrides.fate(said.0, said.1, self.unix);
         let known = self.pools.get(&pool.name);
         let key = (backend.name.clone(), address);
         let Some((known, member)) = known.and_then(|k| Some((k, k.view.members.get(&key)?))) else {
             let is_up = |initial| matches!(initial, Initial::Up | Initial::FullyUp);
             let up = pool.checks.iter().all(|check| is_up(check.pace.initial));
             return Standing {
-                keeps: up,
+                keeps: up && fate.is_none(),
                 takes: up,
-                weight: backend.weight,
+                weight,
+                fate,
             };
         };
         let mode = known.mode(services);
         let reach = (services, key.0, key.1);
         Standing {
-            keeps: known.down.get(&reach) != Some(&Down::Over),
+            keeps: known.down.get(&reach) != Some(&Down::Over) && fate.is_none(),
             takes: mode.uses(member.state),
-            weight: member.weight_of(backend.weight),
+            weight: member.weight_of(weight),
+            fate,
         }
     }
 
@@ -153,10 +188,15 @@ mod tests {
     use crate::{
         health::{State, Tally, testing},
         model::Forward,
+        overrides::{Change, Drain, Then},
         state::fixtures::{backend, pool},
     };
 
     const GRACE: Duration = Duration::from_secs(30);
+
+    fn at(now: Instant) -> Time {
+        Time { now, unix: 100 }
+    }
 
     fn web() -> Pool {
         let backends = vec![
@@ -181,43 +221,60 @@ mod tests {
     #[test]
     fn one_that_is_down_takes_nothing_and_keeps_its_flows_for_the_grace() {
         let (pool, mut known, start) = (web(), Standings::default(), Instant::now());
+        let none = Overrides::default();
         let grace = |_: &str| GRACE;
         known.follow(
             &snapshot(Mode::Normal, [State::Up, State::Down]),
+            &none,
             grace,
-            start,
+            at(start),
         );
         assert_eq!(standings(&known, &pool), [(true, true), (true, false)]);
-        assert!(!known.is_due(grace, start + GRACE / 2) && known.is_due(grace, start + GRACE));
+        assert!(
+            !known.is_due(grace, at(start + GRACE / 2)) && known.is_due(grace, at(start + GRACE))
+        );
         // Still down, by another view of the same.
         let end = start + GRACE;
         known.follow(
             &snapshot(Mode::Normal, [State::Up, State::Held]),
+            &none,
             grace,
-            end,
+            at(end),
         );
         assert_eq!(standings(&known, &pool), [(true, true), (false, false)]);
-        assert!(!known.is_due(grace, end + GRACE), "once is enough");
-        known.follow(&snapshot(Mode::Normal, [State::Up, State::Up]), grace, end);
+        assert!(!known.is_due(grace, at(end + GRACE)), "once is enough");
+        known.follow(
+            &snapshot(Mode::Normal, [State::Up, State::Up]),
+            &none,
+            grace,
+            at(end),
+        );
         assert_eq!(standings(&known, &pool), [(true, true); 2]);
         known.follow(
             &snapshot(Mode::Normal, [State::Up, State::Down]),
+            &none,
             |_| Duration::ZERO,
-            end,
+            at(end),
         );
         assert_eq!(standings(&known, &pool), [(true, true), (false, false)]);
     }
 
     #[test]
     fn health_is_disregarded_in_panic_and_nobody_is_used_below_the_minimum() {
-        let (pool, mut known, now) = (web(), Standings::default(), Instant::now());
+        let (pool, mut known, now) = (web(), Standings::default(), at(Instant::now()));
+        let none = Overrides::default();
         let tally = Tally { up: 1, of: 2 };
         let states = [State::Up, State::Down];
         let grace = |_: &str| Duration::ZERO;
-        known.follow(&snapshot(Mode::Panic(tally), states), grace, now);
+        known.follow(&snapshot(Mode::Panic(tally), states), &none, grace, now);
         assert_eq!(standings(&known, &pool), [(true, true); 2]);
         assert!(!known.has_too_few(&pool, Family::Ipv4));
-        known.follow(&snapshot(Mode::BelowMinimum(tally), states), grace, now);
+        known.follow(
+            &snapshot(Mode::BelowMinimum(tally), states),
+            &none,
+            grace,
+            now,
+        );
         assert_eq!(standings(&known, &pool), [(true, false), (false, false)]);
         assert!(known.has_too_few(&pool, Family::Ipv4));
     }
@@ -233,5 +290,38 @@ mod tests {
         assert_eq!(standings(&known, &pool), [(false, false); 2]);
         pool.checks.pop();
         assert_eq!(standings(&known, &pool), [(true, true); 2]);
+    }
+
+    #[test]
+    fn one_that_is_drained_keeps_its_flows_until_the_deadline() {
+        let (pool, mut known) = (web(), Standings::default());
+        let (mut overrides, grace) = (Overrides::default(), |_: &str| Duration::ZERO);
+        let drain = Drain {
+            since_unix_seconds: 100,
+            deadline_unix_seconds: Some(110),
+            then: Then::Reset,
+        };
+        overrides.change("web", "a", Change::Drain(drain));
+        let health = snapshot(Mode::Normal, [State::Up, State::Up]);
+        let mut time = at(Instant::now());
+        known.follow(&health, &overrides, grace, time);
+        let first = |known: &Standings| known.of(&pool, 0, Family::Ipv4, Family::Ipv4);
+        let expected = Standing {
+            keeps: true,
+            takes: true,
+            weight: Weight::ZERO,
+            fate: None,
+        };
+        assert_eq!(first(&known), expected);
+        time.unix = 110;
+        assert!(known.is_due(grace, time));
+        known.follow(&health, &overrides, grace, time);
+        assert!(!known.is_due(grace, time), "once is enough");
+        let ended = Standing {
+            keeps: false,
+            fate: Some(Fate::Reset),
+            ..expected
+        };
+        assert_eq!(first(&known), ended);
     }
 }

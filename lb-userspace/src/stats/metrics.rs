@@ -126,6 +126,18 @@ const FAMILIES: &[Family] = &[
         samples: weights,
     },
     Family {
+        name: "sluice_backend_override_weight",
+        kind: Kind::Gauge,
+        help: "The weight that an operator gave a backend, over the configured one; 0 while it is drained.",
+        samples: overrides,
+    },
+    Family {
+        name: "sluice_backend_drain_remaining_flows",
+        kind: Kind::Gauge,
+        help: "Flows that are left of a backend that is drained: live ones where all are recorded, else those seen since.",
+        samples: remaining,
+    },
+    Family {
         name: "sluice_backend_up",
         kind: Kind::Gauge,
         help: "1 if all checks of a backend at an address are up, 0 if it is down or held down.",
@@ -316,6 +328,38 @@ fn weights(snapshot: &Snapshot, to: &mut Samples) {
             &[("pool", &pool.name), ("backend", &backend.name)],
             backend.weight,
         );
+    }
+}
+
+fn overrides(snapshot: &Snapshot, to: &mut Samples) {
+    for (pool, backend) in snapshot.backends() {
+        let Some(said) = backend.overridden else {
+            continue;
+        };
+        let weight = match said.drain {
+            Some(_) => Some(0),
+            None => said.weight.map(|weight| weight.value()),
+        };
+        if let Some(weight) = weight {
+            let labels = [("pool", pool.name.as_str()), ("backend", &backend.name)];
+            to.add(&labels, weight);
+        }
+    }
+}
+
+fn remaining(snapshot: &Snapshot, to: &mut Samples) {
+    for (pool, backend) in snapshot.backends() {
+        let Some(left) = backend.remaining else {
+            continue;
+        };
+        for (kind, flows) in [("live", left.tracked), ("seen", left.seen)] {
+            let labels = [
+                ("pool", pool.name.as_str()),
+                ("backend", &backend.name),
+                ("kind", kind),
+            ];
+            flows.iter().for_each(|flows| to.add(&labels, flows));
+        }
     }
 }
 

@@ -23,6 +23,6 @@ pub use problems::{Problem, ProblemCode, problems};
 pub use server::serve;
 pub use snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, FallbackView,
-    HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView,
-    SlotsView, Snapshot, Source, Verdicts,
+    HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView,
+    ServiceView, SlotsView, Snapshot, Source, Verdicts,
 };

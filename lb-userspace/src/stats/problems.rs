@@ -36,6 +36,8 @@ pub enum ProblemCode {
     Panic,
     /// Fewer backends of a pool are up than must be, so none is used.
     BelowMinimum,
+    /// An operator says something else of a backend than the configuration.
+    Override,
     /// A backend's address has no next hop.
     UnresolvedNextHop,
     /// The program does not run in the driver.
@@ -60,6 +62,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
         code: ProblemCode::Reload,
         message: format!("the last reload failed, the configuration before is in use: {error}"),
     }));
+    problems.extend(overrides(snapshot));
     problems.extend(snapshot.agent.warnings.iter().map(|warning| Problem {
         severity: Severity::Warning,
         code: ProblemCode::Agent,
@@ -143,6 +146,21 @@ fn too_few(pool: &PoolView) -> impl Iterator<Item = Problem> {
             severity: Severity::Warning,
             code,
             message: format!("pool {}: {figures}, {so}", pool.name),
+        })
+    })
+}
+
+/// Nothing is wrong there, but everybody should know.
+fn overrides(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
+    snapshot.backends().filter_map(|(pool, backend)| {
+        let said = backend.overridden?;
+        Some(Problem {
+            severity: Severity::Note,
+            code: ProblemCode::Override,
+            message: format!(
+                "backend {}/{} is {said} by an operator",
+                pool.name, backend.name
+            ),
         })
     })
 }
@@ -246,6 +264,7 @@ mod tests {
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,
+                ProblemCode::Override,
                 ProblemCode::Agent,
             ]
         );

@@ -3,12 +3,13 @@
 use super::health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
 use super::snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
-    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, SlotsView,
-    Snapshot, Source, Verdicts,
+    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView, ServiceView,
+    SlotsView, Snapshot, Source, Verdicts,
 };
 use crate::{
     health::{State, Status},
     model::{Family, Forward, Scheduler},
+    overrides::{Drain, Override, Then},
 };
 use lb_common::{
     abi::Counters,
@@ -82,6 +83,20 @@ pub(crate) fn troubled() -> Snapshot {
         mixed: 137,
         changes: vec![change(7_400, 0, 137, None), change(62, 400, 0, Some(7_738))],
     };
+    let backend = &mut snapshot.pools[1].backends[0];
+    backend.overridden = Some(Override {
+        weight: None,
+        drain: Some(Drain {
+            since_unix_seconds: 1_700_270_000,
+            deadline_unix_seconds: Some(1_700_270_600),
+            then: Then::Reset,
+        }),
+    });
+    backend.remaining = Some(RemainingView {
+        tracked: None,
+        seen: Some(17),
+        settle_seconds: Some(300),
+    });
     let address = &mut snapshot.pools[1].backends[0].addresses[0];
     address.in_tables = false;
     address.next_hop = NextHopView::Unresolved {
@@ -267,6 +282,8 @@ fn backend(
     BackendView {
         name: name.into(),
         weight,
+        overridden: None,
+        remaining: None,
         share,
         addresses: addresses.iter().map(address).collect(),
         counters: counters(forward, 1),

@@ -11,7 +11,10 @@ use lb_common::{
 use serde::{Deserialize, Serialize};
 
 use super::health::{HealthView, PoolHealthView};
-use crate::model::{Family, Forward, Scheduler};
+use crate::{
+    model::{Family, Forward, Scheduler},
+    overrides::Override,
+};
 
 /// Who can make a snapshot: the agent, or a test.
 pub trait Source: Send + Sync + 'static {
@@ -325,12 +328,41 @@ pub struct BackendView {
     pub name: String,
     /// Its configured weight.
     pub weight: u16,
+    /// What operators say of it, over the configuration, if they do.
+    #[serde(default, rename = "override")]
+    pub overridden: Option<Override>,
+    /// What is left of it, if it is drained.
+    #[serde(default)]
+    pub remaining: Option<RemainingView>,
     /// The share of the pool's slots that it has now, 0 to 1.
     pub share: f64,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
     /// Its traffic.
     pub counters: CountersView,
+}
+
+/// What is left of a backend that is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemainingView {
+    /// Its live flows of services that record all of them; none if there is no such service.
+    pub tracked: Option<u64>,
+    /// Its flows of other services that were seen since the drain began; none if there is no such service.
+    pub seen: Option<u64>,
+    /// How long yet until flows that are silent since then count as ended, if nothing else happens; none if they do.
+    pub settle_seconds: Option<u64>,
+}
+
+impl RemainingView {
+    /// Flows that are known.
+    pub fn flows(&self) -> u64 {
+        self.tracked.unwrap_or(0) + self.seen.unwrap_or(0)
+    }
+
+    /// Whether nothing is left.
+    pub fn is_nothing(&self) -> bool {
+        self.flows() == 0 && self.settle_seconds.is_none()
+    }
 }
 
 /// One address of a backend.

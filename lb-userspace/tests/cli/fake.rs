@@ -11,7 +11,7 @@ use std::{
 use lb_userspace::{
     changes::Changes,
     config::{Disk, load},
-    control::{self, Action, Done, Planned, Refusal, Requests},
+    control::{self, Action, Answer, Done, Planned, Refusal, Requests},
     stats::{Snapshot, Source},
 };
 use tempfile::TempDir;
@@ -68,10 +68,10 @@ fn act(mut requests: Requests, config: &Path) {
         match action {
             Action::Reload => {
                 load(config, &Disk).map_err(refused)?;
-                Ok(Planned {
+                Ok(Answer::Planned(Planned {
                     changes: Changes::default(),
                     warnings: vec!["all is not well".into()],
-                })
+                }))
             }
             Action::Rollback => Err("there is no configuration before this one"
                 .to_owned()
@@ -79,11 +79,12 @@ fn act(mut requests: Requests, config: &Path) {
             Action::Plan(next) => {
                 let used = load(config, &Disk).map_err(refused)?;
                 let next = next.load().map_err(refused)?;
-                Ok(Planned {
+                Ok(Answer::Planned(Planned {
                     changes: Changes::between(&used.config, &next.config),
                     warnings: vec![],
-                })
+                }))
             }
+            Action::Override(asked) => Err(format!("{asked:?}").into()),
         }
     };
     while let Some((action, asker)) = requests.blocking_recv() {

@@ -33,7 +33,7 @@ fn help_of_every_verb() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [
         "", "run", "check", "plan", "reload", "rollback", "status", "services", "backends",
-        "detach",
+        "drain", "undrain", "weight", "detach",
     ] {
         let words: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
         let ended = sluice(folder.path(), &words);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use lb_common::abi::{
-    Address, Backend, Forward, HopWord, Ipv4Address, Ipv6Address, NextHop, Phase, Reverse, Service,
-    ServiceKind, ServiceTraits, Slot, TableId,
+    Address, Backend, Fate, Forward, HopWord, Ipv4Address, Ipv6Address, NextHop, Phase, Reverse,
+    Service, ServiceKind, ServiceTraits, Slot, TableId,
 };
 use lb_userspace::plan::{OfFamily, Operation, Tables};
 
@@ -89,7 +89,12 @@ fn backend(n: u32, one: &Backend) -> String {
         None => "no mode",
     };
     let (hop, generation) = (one.next_hop(), one.generation());
-    let dead = if one.is_alive() { "" } else { ", dead" };
+    let dead = match (one.is_alive(), one.fate()) {
+        (true, _) => "",
+        (false, Fate::Service) => ", dead",
+        (false, Fate::Reset) => ", dead, flows are reset",
+        (false, Fate::Drop) => ", dead, flows are dropped",
+    };
     let port = u16::from_be_bytes(one.port([0; 2]));
     format!(
         "backend {n}: {forward} to {address} port {port} by next hop {hop}, generation {generation}{dead}"

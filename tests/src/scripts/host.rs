@@ -17,9 +17,10 @@ use lb_userspace::{
     health::{Advice, MemberView, Mode, PoolView, Snapshot, State},
     kernel::{Error, KernelTables},
     model::{Config, Family},
+    overrides::{Change, Overrides},
     plan::{Operation, Tables},
     reconcile::Reconciler,
-    state::{self, Hop, Ids, Inputs, Link, Memo, Registry, Standings},
+    state::{self, Hop, Ids, Inputs, Link, Memo, Registry, Standings, Time},
 };
 
 use super::{dump, held::Held};
@@ -33,6 +34,8 @@ pub(super) struct Host<T> {
     hops: BTreeMap<IpAddr, Hop>,
     /// Backends that are down, with their pools.
     down: BTreeSet<(String, String)>,
+    /// What operators say.
+    overrides: Overrides,
 }
 
 /// Tables that note what is done to them, and fail when they are told to.
@@ -82,6 +85,7 @@ impl<T: Held> Host<T> {
             configured: None,
             hops: BTreeMap::new(),
             down: BTreeSet::new(),
+            overrides: Overrides::default(),
         }
     }
 
@@ -141,6 +145,12 @@ impl<T: Held> Host<T> {
         self.apply();
     }
 
+    /// An operator says something of a pool's backend.
+    pub(super) fn say(&mut self, (pool, backend): (&str, &str), change: Change) {
+        self.overrides.change(pool, backend, change);
+        self.apply();
+    }
+
     /// So many operations go well, and the next one fails.
     pub(super) fn fail_after(&mut self, operations: usize) {
         self.kernel.borrow_mut().fails_after = Some(operations);
@@ -175,7 +185,11 @@ impl<T: Held> Host<T> {
         });
         let mut standings = Standings::default();
         let health = health(config, &self.down);
-        standings.follow(&health, |_| Duration::ZERO, Instant::now());
+        let time = Time {
+            now: Instant::now(),
+            unix: NOW,
+        };
+        standings.follow(&health, &self.overrides, |_| Duration::ZERO, time);
         let inputs = Inputs {
             config,
             ids,
@@ -190,6 +204,9 @@ impl<T: Held> Host<T> {
         done.is_ok()
     }
 }
+
+/// The time there, in seconds since 1970.
+pub(super) const NOW: u64 = 1_700_000_000;
 
 /// The health of all backends, where these are down.
 fn health(config: &Config, down: &BTreeSet<(String, String)>) -> Snapshot {

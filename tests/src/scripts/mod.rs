@@ -101,6 +101,14 @@ fn take<T: Held>(
             host.check((&pool, &backend), up);
             None
         }
+        Step::Say {
+            pool,
+            backend,
+            change,
+        } => {
+            host.say((&pool, &backend), change);
+            None
+        }
         Step::FailAfter(operations) => {
             host.fail_after(operations);
             None

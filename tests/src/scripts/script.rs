@@ -8,12 +8,19 @@
 //! lose ADDRESS …        they are not any more
 //! down POOL BACKEND     its checks find a backend down, and that is applied
 //! up POOL BACKEND       they find it up again
+//! drain POOL BACKEND    an operator drains it, and that is applied
+//! end POOL BACKEND THEN the same, and its deadline has come: its flows are `reset`, or `drop`ped
+//! undrain POOL BACKEND  it is not drained any more
 //! fail after N          N more operations go well, and the next one fails; then all do again
 //! dump SECTION          the tables are as the section says
 //! operations SECTION    what was done since the last time, one a line
 //! ```
 
 use std::{fmt, net::IpAddr};
+
+use lb_userspace::overrides::{Change, Drain, Then};
+
+use super::host::NOW;
 
 /// A script.
 pub(super) struct Script {
@@ -32,6 +39,11 @@ pub(super) enum Step {
         pool: String,
         backend: String,
         up: bool,
+    },
+    Say {
+        pool: String,
+        backend: String,
+        change: Change,
     },
     FailAfter(usize),
     Dump(String),
@@ -103,10 +115,30 @@ fn step(line: &str) -> Option<Step> {
             backend: (*backend).into(),
             up: *word == "up",
         },
+        ["drain", pool, backend] => say(pool, backend, drained(None, Then::Leave)),
+        ["end", pool, backend, "reset"] => say(pool, backend, drained(Some(NOW), Then::Reset)),
+        ["end", pool, backend, "drop"] => say(pool, backend, drained(Some(NOW), Then::Drop)),
+        ["undrain", pool, backend] => say(pool, backend, Change::Undrain),
         ["fail", "after", operations] => Step::FailAfter(operations.parse().ok()?),
         ["dump", section] => Step::Dump((*section).into()),
         ["operations", section] => Step::Operations((*section).into()),
         _ => return None,
+    })
+}
+
+fn say(pool: &str, backend: &str, change: Change) -> Step {
+    Step::Say {
+        pool: pool.into(),
+        backend: backend.into(),
+        change,
+    }
+}
+
+fn drained(deadline: Option<u64>, then: Then) -> Change {
+    Change::Drain(Drain {
+        since_unix_seconds: NOW,
+        deadline_unix_seconds: deadline,
+        then,
     })
 }
 

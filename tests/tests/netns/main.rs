@@ -3,6 +3,7 @@
 
 mod agent_access;
 mod agent_crossing;
+mod agent_drain;
 mod agent_health;
 mod agent_hops;
 mod agent_host;

@@ -21,13 +21,14 @@ use crate::{
         Backend, BackendAddress, Config, Family, Forward, Pool, PoolIndex, Service, ServiceIndex,
     },
     net::{NextHop, Resolution, Snapshot as NextHops},
+    overrides::Overrides,
     plan::Tables,
     slots::{EpochStatus, HoldUp, TableStatus},
     state::{self, Ids, Link, PoolFamily},
     stats::{
         AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView,
         FallbackView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView,
-        Readiness, ServiceView, SlotsView, Snapshot, Source, Verdicts,
+        Readiness, RemainingView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
     },
 };
 
@@ -71,6 +72,10 @@ pub(super) struct Now {
     slots: BTreeMap<(PoolIndex, Family), SlotsView>,
     /// How many flows are recorded since their slots are not settled.
     exceptions: ExceptionsView,
+    /// What operators say of backends.
+    overrides: Overrides,
+    /// Flows of backends that are drained, by index: recorded by their services, and as exceptions.
+    drained: BTreeMap<u32, (u64, u64)>,
     /// Whether the tables were written.
     applied: bool,
     /// Why the last reload failed, if it did.
@@ -120,8 +125,9 @@ pub(super) fn served(attached: Vec<Attachment>, links: &BTreeMap<String, Link>) 
 
 impl Now {
     /// At the start, with the first configuration.
-    pub(super) fn first() -> Self {
+    pub(super) fn first(overrides: Overrides) -> Self {
         Self {
+            overrides,
             generation: 1,
             taken: unix_seconds(),
             ..Self::default()
@@ -198,9 +204,20 @@ impl View {
     pub(super) fn applied(&self, tables: &Tables, answering: Answering, hops: NextHops) {
         let shares = state::shares(&self.configured().ids, tables);
         let mut now = self.lock();
-        now.in_tables = tables.backends.keys().copied().collect();
+        let living = tables.backends.iter().filter(|(_, one)| one.is_alive());
+        now.in_tables = living.map(|(n, _)| *n).collect();
         (now.shares, now.hops, now.applied) = (shares, hops, true);
         now.answering = answering;
+    }
+
+    /// Takes note of what operators say now.
+    pub(super) fn overrides(&self, overrides: Overrides) {
+        self.lock().overrides = overrides;
+    }
+
+    /// Takes note of the flows of backends that are drained, by index.
+    pub(super) fn drained(&self, flows: BTreeMap<u32, (u64, u64)>) {
+        self.lock().drained = flows;
     }
 
     /// Takes note of the slots, and of how many exceptions there are of IPv4 and of IPv6.
@@ -347,9 +364,11 @@ impl Moment<'_> {
             .iter()
             .filter(|f| self.configured.ids.tables.contains_key(&(pool, **f)));
         let share: f64 = indices.iter().filter_map(|n| self.now.shares.get(n)).sum();
+        let overrides = &self.now.overrides;
+        let weight = overrides.weight(&settings.name, &backend.name, backend.weight);
         let health = |ip| {
             let pool = self.health.pools.get(&settings.name)?;
-            health::of(pool, &backend.name, Family::of(ip), backend.weight)
+            health::of(pool, &backend.name, Family::of(ip), weight)
         };
         let address = |address: &BackendAddress| AddressView {
             address: address.to_string(),
@@ -361,10 +380,32 @@ impl Moment<'_> {
         BackendView {
             name: backend.name.clone(),
             weight: backend.weight.value(),
+            overridden: overrides.get(&settings.name, &backend.name).copied(),
+            remaining: self.remaining(pool, &indices),
             share: share / tables.count().max(1) as f64,
             addresses: backend.addresses.iter().map(address).collect(),
             counters: CountersView::of(&counters, settings.forward),
         }
+    }
+
+    /// What is left of a pool's backend, by its indices, if it is drained.
+    fn remaining(&self, pool: PoolIndex, indices: &[u32]) -> Option<RemainingView> {
+        let counted = indices.iter().filter_map(|n| self.now.drained.get(n));
+        let (tracked, seen) = counted.copied().reduce(|a, b| (a.0 + b.0, a.1 + b.1))?;
+        let config = &self.configured.config;
+        let services = config.services.iter().zip(config.tracked());
+        let users = services.filter(|(service, _)| service.pools().any(|used| used == pool));
+        let (recording, others): (Vec<_>, Vec<_>) =
+            users.partition(|(_, tracked)| tracked.is_some());
+        let slots = Family::ALL.map(|family| self.now.slots.get(&(pool, family)));
+        let changes = slots.into_iter().flatten().flat_map(|slots| &slots.changes);
+        let moving = changes.filter(|change| change.moving > 0);
+        let left = moving.map(|change| change.held_up.map_or(0, |by| by.seconds));
+        Some(RemainingView {
+            tracked: (!recording.is_empty()).then_some(tracked),
+            seen: (!others.is_empty()).then_some(seen),
+            settle_seconds: left.max().filter(|_| !others.is_empty()),
+        })
     }
 
     fn next_hop(&self, pool: &Pool, address: IpAddr) -> NextHopView {

@@ -1,0 +1,256 @@
+//! What operators say of backends, over the configuration: takes it, keeps it on disk for the next start before it
+//! counts, and says what is left of backends that are drained.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use tracing::{info, warn};
+
+use crate::{
+    control::{Asked, Overridden},
+    kernel::DataPlane,
+    model::{BackendAddress, Config},
+    overrides::{Change, Overrides},
+    replace::replace,
+    select::{Selected, find},
+    stats::Source as _,
+};
+
+use super::Agent;
+
+/// What operators say, and where it is kept.
+pub(super) struct Overriding {
+    said: Overrides,
+    path: PathBuf,
+}
+
+impl Overriding {
+    /// What was said to the agents before. A file that can't be read is no reason to serve nobody: what there is to say
+    /// of it comes beside.
+    pub(super) fn start(state: &Path) -> (Self, Option<String>) {
+        let path = state.join("overrides.json");
+        let (said, warning) = match read(&path) {
+            Ok(said) => (said, None),
+            Err(error) => {
+                let warning = format!("backends are as the configuration says: {error:#}");
+                (Overrides::default(), Some(warning))
+            }
+        };
+        (Self { said, path }, warning)
+    }
+
+    /// What is said.
+    pub(super) fn said(&self) -> &Overrides {
+        &self.said
+    }
+
+    fn take(&mut self, said: Overrides) -> anyhow::Result<()> {
+        let text = serde_json::to_string(&said).context("writing overrides as JSON")?;
+        let folder = self.path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = folder.and_then(|()| replace(&self.path, &text));
+        written.with_context(|| format!("writing {}", self.path.display()))?;
+        self.said = said;
+        Ok(())
+    }
+}
+
+/// None if there is no file.
+fn read(path: &Path) -> anyhow::Result<Overrides> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Overrides::default()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    let read = serde_json::from_str(&text);
+    read.with_context(|| format!("{} can't be read", path.display()))
+}
+
+impl Agent {
+    /// Does what an operator asks for, and says what backends are then.
+    pub(super) fn take_override(
+        &mut self,
+        plane: &mut DataPlane,
+        asked: &Asked,
+    ) -> anyhow::Result<Overridden> {
+        let configured = self.view.configured();
+        let mut said = self.overriding.said().clone();
+        let names = match (&asked.who.target, &asked.who.address) {
+            (Some(target), None) => named(&configured.config, &said, target)?,
+            (None, Some(address)) => at_address(&configured.config, address)?,
+            (None, None) | (Some(_), Some(_)) => bail!("either `target` or `address` is needed"),
+        };
+        for (pool, backend) in &names {
+            said.change(pool, backend, asked.change);
+        }
+        let what = match asked.change {
+            Change::Drain(_) => "drained",
+            Change::Undrain => "not drained any more",
+            Change::Weigh(Some(_)) => "given another weight",
+            Change::Weigh(None) => "given its configured weight",
+        };
+        self.overriding.take(said)?;
+        for (pool, backend) in &names {
+            info!("{pool}/{backend} is {what} by an operator");
+        }
+        self.view.overrides(self.overriding.said().clone());
+        self.health
+            .configure(&configured.config, self.overriding.said());
+        // What can't be written is tried again, and told.
+        if let Err(error) = self.reconcile(plane) {
+            warn!("{error:#}");
+        }
+        let pools = self
+            .view
+            .snapshot()
+            .pools
+            .into_iter()
+            .filter_map(|mut pool| {
+                let is_one =
+                    |backend: &str| names.contains(&(pool.name.clone(), backend.to_owned()));
+                let backends = pool.backends.iter().filter(|one| is_one(&one.name));
+                let backends: Vec<_> = backends.cloned().collect();
+                pool.backends = backends;
+                (!pool.backends.is_empty()).then_some(pool)
+            });
+        Ok(Overridden {
+            pools: pools.collect(),
+            warnings: self.view.behind().into_iter().collect(),
+        })
+    }
+
+    /// Has the view show how many flows drained backends have.
+    pub(super) fn count_drained(&mut self) -> anyhow::Result<()> {
+        let configured = self.view.configured();
+        let mut flows = BTreeMap::new();
+        for (&(pool, n, _), index) in &configured.ids.backends {
+            let pool = &configured.config.pools[pool];
+            let said = self
+                .overriding
+                .said()
+                .get(&pool.name, &pool.backends[n].name);
+            if said.is_some_and(|said| said.drain.is_some()) {
+                let index = index.index();
+                flows.insert(
+                    index,
+                    (self.flows.active(index)?, self.runner.recorded(index)),
+                );
+            }
+        }
+        self.view.drained(flows);
+        Ok(())
+    }
+}
+
+/// Pool and name of the backends that a name means: of one, or of all of a pool. One that there is an override of need
+/// not be in the configuration any more.
+fn named(config: &Config, said: &Overrides, target: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let old = target
+        .split_once('/')
+        .filter(|(pool, backend)| said.get(pool, backend).is_some());
+    if let Some((pool, backend)) = old {
+        return Ok(vec![(pool.to_owned(), backend.to_owned())]);
+    }
+    let pools = config.pools.iter().map(|pool| {
+        let names = pool.backends.iter().map(|backend| backend.name.as_str());
+        (pool.name.as_str(), names.collect::<Vec<_>>())
+    });
+    let pools: Vec<_> = pools.collect();
+    let Selected { pool, backend } = find(&pools, target)?;
+    let (pool, backends) = &pools[pool];
+    let names = match backend {
+        Some(n) => &backends[n..=n],
+        None => &backends[..],
+    };
+    let name = |backend: &&str| ((*pool).to_owned(), (*backend).to_owned());
+    Ok(names.iter().map(name).collect())
+}
+
+/// The backends at an address of a host, or at an address and port.
+fn at_address(config: &Config, address: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let wanted = match (address.parse::<IpAddr>(), address.parse::<SocketAddr>()) {
+        (Ok(ip), _) => (ip, None),
+        (_, Ok(at)) => (at.ip(), Some(at.port())),
+        (Err(_), Err(_)) => {
+            bail!("`{address}` is no address; write 198.18.1.11 or 198.18.1.11:8080")
+        }
+    };
+    let is_it =
+        |at: &BackendAddress| at.ip == wanted.0 && (wanted.1.is_none() || at.port == wanted.1);
+    let names = config.pools.iter().flat_map(|pool| {
+        let backends = pool.backends.iter();
+        let there = backends.filter(|backend| backend.addresses.iter().any(is_it));
+        there.map(|backend| (pool.name.clone(), backend.name.clone()))
+    });
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        bail!("no backend is at {address}");
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::fixtures;
+
+    #[test]
+    fn names_and_addresses_mean_backends() {
+        let config = fixtures::config();
+        let said = Overrides::default();
+        let pool = &config.pools[0];
+        let first = &pool.backends[0];
+        let all = named(&config, &said, &format!("{}/", pool.name)).unwrap();
+        assert_eq!(all.len(), pool.backends.len());
+        let path = format!("{}/{}", pool.name, first.name);
+        let one = vec![(pool.name.clone(), first.name.clone())];
+        assert_eq!(named(&config, &said, &path).unwrap(), one);
+        let at = at_address(&config, &first.addresses[0].ip.to_string()).unwrap();
+        assert!(at.contains(&one[0]), "{at:?}");
+        let error = at_address(&config, "198.18.255.1").unwrap_err();
+        assert_eq!(error.to_string(), "no backend is at 198.18.255.1");
+        assert!(
+            at_address(&config, "host")
+                .unwrap_err()
+                .to_string()
+                .contains("is no address")
+        );
+    }
+
+    #[test]
+    fn what_was_said_of_a_backend_that_is_gone_can_be_undone() {
+        let config = fixtures::config();
+        let mut said = Overrides::default();
+        assert!(named(&config, &said, "web/gone").is_err());
+        said.change(
+            "web",
+            "gone",
+            Change::Weigh(Some(crate::model::Weight::DEFAULT)),
+        );
+        let names = named(&config, &said, "web/gone").unwrap();
+        assert_eq!(names, [("web".to_owned(), "gone".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_is_named_and_no_reason_to_serve_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut overriding, warning) = Overriding::start(folder.path());
+        assert_eq!(warning, None);
+        let mut said = Overrides::default();
+        said.change(
+            "web",
+            "a",
+            Change::Weigh(Some(crate::model::Weight::DEFAULT)),
+        );
+        overriding.take(said.clone()).unwrap();
+        assert_eq!(Overriding::start(folder.path()).0.said(), &said);
+        fs::write(folder.path().join("overrides.json"), "{").unwrap();
+        let (overriding, warning) = Overriding::start(folder.path());
+        assert_eq!(overriding.said(), &Overrides::default());
+        assert!(warning.unwrap().contains("overrides.json can't be read"));
+    }
+}
