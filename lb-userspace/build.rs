@@ -1,10 +1,23 @@
 //! Compiles the packet program, which the agent carries inside, and names the commit.
 
-use std::process::{Command, ExitCode};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
+
+use bpf_build::{PRODUCT, Program};
 
 fn main() -> ExitCode {
     println!("cargo::rustc-env=SLUICE_COMMIT={}", commit());
-    bpf_build::build_script(bpf_build::PRODUCT, "SLUICE_XDP")
+    let features = match env::var_os("CARGO_FEATURE_LAYOUT_NEXT") {
+        Some(_) => &["layout-next"][..],
+        None => &[],
+    };
+    let program = Program {
+        features,
+        ..PRODUCT
+    };
+    bpf_build::build_script(program, "SLUICE_XDP")
 }
 
 /// The commit that this is built from, short; `unknown` outside a checkout.

@@ -6,7 +6,7 @@
 //!                       tables)   to do)   a trait)
 //! ```
 //!
-//! Arrows point one way. `model`, `scheduling`, `state`, `plan` and `changes` are pure: no file, socket,
+//! Arrows point one way. `layouts`, `model`, `scheduling`, `state`, `plan` and `changes` are pure: no file, socket,
 //! clock, random source or log call. `agent` wires the parts and decides nothing.
 
 pub mod agent;
@@ -19,6 +19,7 @@ pub mod health;
 pub mod host_facts;
 mod http;
 pub mod kernel;
+pub mod layouts;
 pub mod model;
 pub mod net;
 pub mod overrides;

@@ -22,6 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{
     MAX_TABLES,
+    fields::described,
     slot::{Slot, TableId, TableSize},
 };
 
@@ -83,6 +84,9 @@ pub enum ExceptionState {
 )]
 #[repr(C)]
 pub struct Exception {
+    /// Zeros.
+    #[cfg(feature = "layout-next")]
+    pub padding_first: u64,
     /// [`FlowKey::fingerprint`](super::FlowKey::fingerprint) of the key: the kernel may recycle an
     /// element while it is held.
     pub fingerprint: u64,
@@ -97,6 +101,17 @@ pub struct Exception {
     /// Zeros.
     pub padding: u32,
 }
+
+described!(Exception {
+    #[cfg(feature = "layout-next")]
+    padding_first,
+    fingerprint,
+    owners,
+    mark,
+    seen,
+    service,
+    padding,
+});
 
 impl Exception {
     /// Sets who owns the flow, and who does if the packet that opened it was not its client's.
@@ -163,9 +178,9 @@ impl Exception {
 /// so they are values of their own in the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Entries that were ever inserted.
+    /// Entries that the program ever inserted.
     pub inserted: u64,
-    /// Entries that were ever deleted.
+    /// Entries that were ever deleted, less those that the agent inserted: below zero it wraps.
     pub deleted: u64,
 }
 
@@ -188,7 +203,7 @@ impl Occupancy {
     /// Entries that are there. (Read while it changes, it may be a few off.)
     #[inline(always)]
     pub fn used(&self) -> u64 {
-        self.inserted.saturating_sub(self.deleted)
+        (self.inserted.wrapping_sub(self.deleted) as i64).max(0) as u64
     }
 }
 
@@ -264,6 +279,8 @@ pub struct Unrecorded {
     pub data: u32,
 }
 
+described!(Unrecorded { open, data });
+
 /// The table that a slot table replaces, for slots that still refer to it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
@@ -333,6 +350,13 @@ mod tests {
             (ExceptionState::Closing, u32::MAX)
         );
         assert_eq!((entry.last_seen(), entry.last_seq()), (5, u32::MAX - 1));
+    }
+
+    #[test]
+    fn what_the_agent_inserts_counts() {
+        let used = |inserted, deleted| Occupancy { inserted, deleted }.used();
+        assert_eq!((used(5, 3), used(3, 5)), (2, 0));
+        assert_eq!(used(5, 0u64.wrapping_sub(4)), 9);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     address::Address,
     counters::Direction,
     exception::BackendRef,
+    fields::described,
     hash::{FlowHash, Seed, SipHash13},
     next_hop::HopWord,
 };
@@ -31,8 +32,18 @@ pub struct FlowKey<A> {
     pub protocol: u8,
     padding: u8,
     // Apart, else the compiler clears three bytes by a store that is misaligned.
-    more_padding: u16,
+    padding_too: u16,
 }
+
+described!(FlowKey<A> {
+    source,
+    destination,
+    source_port,
+    destination_port,
+    protocol,
+    padding,
+    padding_too,
+});
 
 impl<A: Address> FlowKey<A> {
     /// A key.
@@ -51,7 +62,7 @@ impl<A: Address> FlowKey<A> {
             destination_port,
             protocol,
             padding: 0,
-            more_padding: 0,
+            padding_too: 0,
         }
     }
 
@@ -205,6 +216,9 @@ const MIN_MTU: u16 = 1280;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct FlowEntry<A> {
+    /// Zeros.
+    #[cfg(feature = "layout-next")]
+    pub padding_first: u64,
     /// [`FlowKey::fingerprint`] of the entry's key.
     pub fingerprint: u64,
     /// The way back to the client as last looked up. Unused in packets to a backend.
@@ -236,6 +250,29 @@ pub struct FlowEntry<A> {
     pub state: u8,
     direction: u8,
 }
+
+described!(FlowEntry<A> {
+    #[cfg(feature = "layout-next")]
+    padding_first,
+    fingerprint,
+    route,
+    source,
+    destination,
+    source_port,
+    destination_port,
+    address_delta,
+    transport_delta,
+    service,
+    backend,
+    last_seen,
+    last_seq,
+    isn,
+    peer_isn,
+    route_seen,
+    route_mtu,
+    state,
+    direction,
+});
 
 /// What a [`FlowEntry`] is made from.
 #[derive(Clone, Copy, Debug)]
@@ -372,6 +409,8 @@ pub struct Affinity {
     /// Time of its last new flow, jiffies.
     pub last_seen: u32,
 }
+
+described!(Affinity { backend, last_seen });
 
 impl Affinity {
     /// To this backend, since `now`.

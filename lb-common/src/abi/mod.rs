@@ -11,6 +11,7 @@ mod bucket;
 mod counters;
 mod event;
 mod exception;
+mod fields;
 mod flow;
 mod fragment;
 mod hash;
@@ -32,6 +33,7 @@ pub use exception::{
     BackendRef, Exception, ExceptionState, Occupancy, OldTable, RecordBudget, RecordLimits,
     Recorded, Unrecorded,
 };
+pub use fields::{Described, Field};
 pub use flow::{Affinity, FlowEntry, FlowKey, FlowSpec, FlowState, FlowTable, Rewrite, Timeouts};
 pub use fragment::{
     FRAGMENT_SECONDS, FRAGMENTED_PER_SOURCE, FragmentBudget, Fragmented, MAX_FRAGMENT_SOURCES,
@@ -51,7 +53,11 @@ pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 pub use vlan::{Tag, Tags, VlanKey};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 8;
+pub const LAYOUT: u32 = 8 + NEXT;
+
+/// Whether this is the other layout that tests of a change of it are about: it has a word more in what is recorded of
+/// flows.
+const NEXT: u32 = cfg!(feature = "layout-next") as u32;
 
 /// Devices that one agent can have, the ones it only sends through included. Index 0 is no device.
 pub const MAX_DEVICES: u32 = 256;
@@ -121,6 +127,7 @@ pub const OLDER: u32 = 6;
 pub const MAX_BUCKETS: u32 = 1 << 14;
 
 const _: () = {
+    const MORE: usize = 8 * NEXT as usize;
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);
     assert!(size_of::<Service<Ipv6Address>>() == 32);
@@ -138,9 +145,9 @@ const _: () = {
     assert!(size_of::<VlanKey>() == 16);
     assert!(size_of::<FlowKey<Ipv4Address>>() == 16);
     assert!(size_of::<FlowKey<Ipv6Address>>() == 40);
-    assert!(size_of::<FlowEntry<Ipv4Address>>() == 64);
-    assert!(size_of::<FlowEntry<Ipv6Address>>() == 88);
-    assert!(size_of::<Exception>() == 40);
+    assert!(size_of::<FlowEntry<Ipv4Address>>() == 64 + MORE);
+    assert!(size_of::<FlowEntry<Ipv6Address>>() == 88 + MORE);
+    assert!(size_of::<Exception>() == 40 + MORE);
     assert!(size_of::<Fragmented>() == 24);
     assert!(size_of::<FragmentBudget>() == 8);
     assert!(size_of::<OldTable>() == 24);

@@ -12,12 +12,33 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::fields::{Described, Field};
+
 /// One slot of a pool's table.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable,
 )]
 #[repr(C)]
 pub struct Slot(u64);
+
+/// Its fields are bits: whoever has the same ones has the same words.
+impl Described for Slot {
+    const FIELDS: &'static [Field] = {
+        const fn field(name: &'static str, offset: u32, end: u32) -> Field {
+            Field {
+                name,
+                offset: offset as usize,
+                size: (end - offset) as usize,
+            }
+        }
+        &[
+            field("current", 0, Self::INDEX_BITS),
+            field("previous", Self::INDEX_BITS, Self::PHASE_SHIFT),
+            field("phase", Self::PHASE_SHIFT, Self::EPOCH_SHIFT),
+            field("epoch", Self::EPOCH_SHIFT, u64::BITS),
+        ]
+    };
+}
 
 /// How far the last change of a slot's owner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,8 @@
 //!
 //! Start: everything that can fail is tried before the program is attached; a start that fails leaves what
 //! there was before it, but for offloads that were turned off, if it came that far. What an agent before it left
-//! in the kernel is gone on with (`inherited`), by what is known of it (`record`). Stop: the data plane goes on
+//! in the kernel is gone on with (`inherited`), by what is known of it (`record`), or new tables take its place
+//! (`older`). Stop: the data plane goes on
 //! as it is, whether the agent is told to stop or killed. SIGHUP and the control socket: the
 //! configuration is read again, or the one before (`kept`) comes back (`reload`); one that fails leaves
 //! everything as it is. Here are its start, its stop and the loop that hears what happens.
@@ -21,6 +22,7 @@ mod health;
 mod inherited;
 mod interfaces;
 mod kept;
+mod older;
 mod overriding;
 mod prepare;
 mod record;
@@ -68,6 +70,7 @@ use files::Files;
 use health::Health;
 use inherited::Found;
 use kept::KeptConfigurations;
+use older::Following;
 use overriding::Overriding;
 use prepare::Prepared;
 use record::Records;
@@ -188,6 +191,7 @@ struct Agent {
     /// Whether something is left to write, or to let go of that only the configuration before needed.
     unfinished: bool,
     records: Records,
+    following: Following,
     /// What the configuration in use needs of the program.
     features: Features,
     /// What the program was loaded with.
@@ -201,35 +205,46 @@ impl Agent {
         let constants = prepared.constants;
         let state = &prepared.config.agent.state;
         let begins = matches!(prepared.found, Found::Nothing);
-        let inherited = match prepared.found {
-            Found::Usable(inherited) => Some(inherited),
-            Found::Nothing | Found::Unusable(_) => None,
-        };
-        let (mut plane, records) = match &inherited {
-            Some(inherited) => {
+        let (mut applied, mut slots, mut hops) =
+            <(Tables, BTreeMap<_, _>, BTreeMap<_, _>)>::default();
+        let mut older = Vec::new();
+        let (mut plane, records) = match prepared.found {
+            Found::Usable(inherited) => {
                 let (set, hertz) = (inherited.set.clone(), inherited.record.hertz);
-                let plane = DataPlane::adopt(prepared.pins, set, &constants, hertz)?;
-                (
-                    plane,
-                    Records::of(state, inherited.identity, &inherited.record),
-                )
+                let before = inherited
+                    .older
+                    .iter()
+                    .map(|older| older.set.clone())
+                    .collect();
+                let plane = DataPlane::adopt(prepared.pins, set, before, &constants, hertz)?;
+                let records = Records::of(state, inherited.identity, &inherited.record);
+                hops = inherited.hops();
+                slots = inherited.tables.slots.clone();
+                (applied, older) = (inherited.tables, inherited.older);
+                (plane, records)
             }
-            None => {
+            Found::Older(inherited) => {
+                hops = inherited.hops();
+                slots = inherited.tables.slots.clone();
+                let hertz = inherited.record.hertz;
+                older = inherited.into_older();
+                let before = older.iter().map(|older| older.set.clone()).collect();
+                let plane = DataPlane::follow(prepared.pins, before, &constants, hertz)?;
+                (plane, Records::begin(state)?)
+            }
+            Found::Nothing | Found::Unusable(_) => {
                 let plane = DataPlane::begin(prepared.pins, &constants)?;
                 (plane, Records::begin(state)?)
             }
         };
+        let following = Following::open(&older, &plane)?;
         let program = plane.program();
         let mut maps = program.take_tables()?;
+        if records.is_complete() {
+            maps.adopt(&applied)?;
+        }
         let mut ways = Ways::default();
-        let applied = match inherited {
-            Some(inherited) => {
-                maps.adopt(&inherited.tables)?;
-                ways.follow(inherited.hops(), |_| Duration::ZERO, Instant::now());
-                inherited.tables
-            }
-            None => Tables::default(),
-        };
+        ways.follow(hops, |_| Duration::ZERO, Instant::now());
         let resolver = Resolver::start()?;
         resolver.want(addresses(&prepared.config));
         let agent = AgentView {
@@ -258,7 +273,7 @@ impl Agent {
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.config, &prepared.links);
         let folder = prepared.config.agent.state.join("slots");
-        let runner = slots::Runner::new(folder, applied.slots.clone());
+        let runner = slots::Runner::new(folder, slots);
         let configured = Configured {
             config: prepared.config,
             ids: prepared.ids,
@@ -301,6 +316,7 @@ impl Agent {
             files: Files::default(),
             unfinished: true,
             records,
+            following,
             features,
             constants,
             begins,
@@ -316,11 +332,17 @@ impl Agent {
             Self::attach(plane, &self.links)?;
             self.reconcile_first(plane, LEISURE).await?;
         } else {
-            self.reconcile_first(plane, PATIENCE).await?;
+            let patience = match self.following.is_over() {
+                true => PATIENCE,
+                false => LEISURE,
+            };
+            self.reconcile_first(plane, patience).await?;
+            self.carry_ahead();
             self.records.complete(plane)?;
             Self::hand_over(plane)?;
             Self::attach(plane, &self.links)?;
         }
+        self.follow_none(plane)?;
         self.records.forget_others();
         self.detach_others(plane)
     }

@@ -94,19 +94,17 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     };
     let seed_fingerprint = seed::fingerprint(&seed);
     let pins = Pins::open(&config.agent.pin)?;
-    let found = Found::look(&pins, &config.agent.state, &seed_fingerprint)?;
-    let mut sizes = Sizes {
+    let sizes = Sizes {
         flows: config.agent.flows,
         exceptions: config.agent.exceptions,
     };
+    let found = Found::look(&pins, &config.agent.state, &seed_fingerprint, sizes)?;
     let (mut registry, mut features) = <(Registry, Features)>::default();
     let mut ports = source_ports(&network)?;
     match &found {
-        Found::Usable(inherited) => {
+        Found::Usable(inherited) | Found::Older(inherited) => {
             registry = inherited.record.registry.clone();
             features = inherited.record.features;
-            warnings.extend(other_sizes(sizes, inherited.sizes));
-            sizes = inherited.sizes;
             warnings.extend(other_ports(ports, inherited.record.ports()));
             ports = inherited.record.ports();
         }
@@ -143,17 +141,6 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         found,
         warnings,
         recorded,
-    })
-}
-
-/// That tables go on in other sizes than a configuration says.
-fn other_sizes(wanted: Sizes, are: Sizes) -> Option<String> {
-    (wanted != are).then(|| {
-        format!(
-            "the tables go on with flows = {} and exceptions = {} under [agent]: other sizes need \
-             `sluice detach` before a start, which ends the connections that they keep",
-            are.flows, are.exceptions
-        )
     })
 }
 

@@ -13,6 +13,7 @@ use tracing::error;
 
 use crate::{
     kernel::{DataPlane, Features, Identity},
+    layouts::Layouts,
     replace::replace,
     state::Registry,
 };
@@ -24,7 +25,8 @@ const VERSION: u32 = 1;
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
-    layout: u32,
+    /// The layout of the tables.
+    pub(super) layout: u32,
     /// How many were written before it for the same tables.
     sequence: u64,
     /// Who wrote it.
@@ -37,11 +39,13 @@ pub(super) struct Record {
     pub(super) features: Features,
     /// The first source port of recorded flows, and how many there are.
     ports: (u16, u16),
+    /// What the tables' entries look like. Not there: it was written before that was.
+    entries: Option<Layouts>,
     pub(super) registry: Registry,
 }
 
 impl Record {
-    /// The one for these tables, if it can be gone on with.
+    /// The one for these tables, of any layout, if it can be gone on with.
     pub(super) fn read(
         state: &Path,
         identity: Identity,
@@ -52,8 +56,12 @@ impl Record {
         let text = text.with_context(|| format!("reading {}", path.display()))?;
         let read = serde_json::from_str(&text);
         let record: Self = read.with_context(|| format!("{} can't be read", path.display()))?;
-        if (record.version, record.layout) != (VERSION, LAYOUT) {
-            bail!("{} is another version's", path.display());
+        if record.version != VERSION {
+            bail!(
+                "{} is another version's ({})",
+                path.display(),
+                record.sluice
+            );
         }
         // One more: the agent ended before it could say so.
         if !(identity.sequence..=identity.sequence + 1).contains(&record.sequence) {
@@ -69,6 +77,12 @@ impl Record {
     pub(super) fn ports(&self) -> SourcePorts {
         let (first, count) = self.ports;
         SourcePorts { first, count }
+    }
+
+    /// What the tables' entries look like.
+    pub(super) fn layouts(&self) -> Layouts {
+        let before = || Layouts::undescribed(self.layout);
+        self.entries.clone().unwrap_or_else(before)
     }
 }
 
@@ -156,6 +170,7 @@ impl Records {
             seed_fingerprint: about.seed_fingerprint.into(),
             features,
             ports: (about.ports.first, about.ports.count),
+            entries: Some(Layouts::of_this_build()),
             registry: registry.clone(),
         };
         let failed = mem::replace(&mut self.failed, false);
@@ -243,6 +258,7 @@ mod tests {
             seed_fingerprint: "seed".into(),
             features: Features::default(),
             ports: (1, 2),
+            entries: None,
             registry: Registry::default(),
         };
         change(&mut record);

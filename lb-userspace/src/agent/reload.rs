@@ -16,7 +16,7 @@ use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
     control::{Action, Answer, Done, Planned, Refusal},
-    kernel::{Constants, DataPlane, Features},
+    kernel::{Constants, DataPlane, Features, Program},
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
 };
@@ -213,14 +213,24 @@ impl Agent {
         if constants == self.constants {
             return Ok(());
         }
-        let mut program = plane.load(&constants)?;
-        (self.wanted, self.log) = (program.take_wanted()?, program.take_log()?);
+        let program = plane.load(&constants)?;
         self.constants = constants;
+        self.run(plane, program)?;
+        info!("another program runs over the same tables");
+        Ok(())
+    }
+
+    /// Has another program over the same tables run in the place of the one that does.
+    pub(super) fn run(
+        &mut self,
+        plane: &mut DataPlane,
+        mut program: Program,
+    ) -> anyhow::Result<()> {
+        (self.wanted, self.log) = (program.take_wanted()?, program.take_log()?);
         plane.replace_program(program);
         // Where that fails half-way it is tried again, with all else.
         self.unfinished = true;
         plane.hand_over()?;
-        info!("another program runs over the same tables");
         Ok(())
     }
 

@@ -66,7 +66,7 @@ impl ExceptionTables {
             Ok(())
         });
         for (family, deleted) in (0..).zip(deleted) {
-            self.count_deleted(family, deleted)?;
+            self.count(family, |before| before.wrapping_add(deleted))?;
         }
         result.map(|()| (deleted[0] + deleted[1]) as usize)
     }
@@ -144,16 +144,22 @@ impl ExceptionTables {
             })
     }
 
-    /// Only the agent deletes, so it alone counts that.
-    fn count_deleted(&mut self, family: u32, deleted: u64) -> Result<(), Error> {
+    /// Counts exceptions of IPv4 and of IPv6 that the agent has inserted.
+    pub fn count_inserted(&mut self, inserted: [u64; 2]) -> Result<(), Error> {
+        for (family, inserted) in (0..).zip(inserted) {
+            self.count(family, |before| before.wrapping_sub(inserted))?;
+        }
+        Ok(())
+    }
+
+    /// Changes the number that the agent alone writes.
+    fn count(&mut self, family: u32, change: impl FnOnce(u64) -> u64) -> Result<(), Error> {
         let index = Occupancy::deleted_at(family);
         let failed = |error| Error::Map {
             map: "OCCUPANCY",
             error,
         };
         let before = self.occupancy.get(&index, 0).map_err(failed)?;
-        self.occupancy
-            .set(index, before + deleted, 0)
-            .map_err(failed)
+        self.occupancy.set(index, change(before), 0).map_err(failed)
     }
 }

@@ -5,7 +5,7 @@
 //! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
 //!   without a kernel; `read` has what is in them;
 //! - `exceptions` dumps and sweeps the flows that a change of slots recorded; `elements` has the
-//!   system calls for that;
+//!   system calls for that; `older` carries what tables before these have recorded;
 //! - `counters` reads what it counted, `rings` what it asks for and logs;
 //! - `mapped` is the one place that maps slot tables into memory, `wire` the one that tells aya
 //!   which types go over the line.
@@ -18,6 +18,7 @@ mod exceptions;
 mod fake;
 mod flows;
 mod mapped;
+mod older;
 mod pins;
 mod plane;
 mod program;
@@ -32,10 +33,11 @@ pub use error::Error;
 pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
+pub use older::{Carried, OlderTables};
 pub use pins::{Identity, Pins, Sizes, TableSet};
 pub use plane::{DataPlane, detach};
 pub use program::{Constants, Features, OBJECT, Program, check_number, link_programs};
-pub use read::read;
+pub use read::{read, slots};
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};
 pub use wire::Wire;

@@ -9,14 +9,16 @@
 //!     maps/BACKENDS            what the programs of a set share
 //!     slots/65537-0            slot tables, by size and index
 //!     programs/1/              a program, and what it goes on to by tail call
+//!     older                    a link to the set that this one takes the place of, until it has all flows of that
 //! ```
 //!
 //! Names hold no dots: the kernel reserves those (`bpf_lookup`, kernel/bpf/inode.c).
 
 use std::{
+    ffi::OsString,
     fs::{self, DirBuilder, File},
     io, iter,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -35,6 +37,12 @@ use super::{
 
 /// Where attachments are pinned. It is there in every folder of an agent.
 const LINKS: &str = "links";
+
+/// The link to the set that another one takes the place of.
+const OLDER: &str = "older";
+
+/// What the program that packets meet first is pinned as.
+pub(super) const PROGRAM: &str = "sluice";
 
 /// An agent's folder, held.
 #[derive(Debug)]
@@ -121,9 +129,10 @@ impl Pins {
         }
     }
 
-    /// The newest set that is whole, of this build's layout if there is one. Those that were never finished are
-    /// removed.
-    pub fn set(&self) -> Result<Option<TableSet>, Error> {
+    /// The newest set that is whole, of this build's layout if there is one, or the one that is about to take its
+    /// place; then those before it that it has not all flows of, from the newest on. Those that were never finished
+    /// are removed.
+    pub fn set(&self) -> Result<Option<(TableSet, Vec<TableSet>)>, Error> {
         let mut whole = Vec::new();
         for set in self.sets()? {
             match set.is_whole() {
@@ -132,7 +141,23 @@ impl Pins {
             }
         }
         whole.sort_by_key(|set| (set.layout == LAYOUT, set.number));
-        Ok(whole.pop())
+        let is_named =
+            |set: &TableSet, name: Option<OsString>| set.folder.file_name() == name.as_deref();
+        let follower = |set: &TableSet| whole.iter().find(|other| is_named(set, other.older()));
+        let older = |set: &TableSet| {
+            let name = set.older()?;
+            whole
+                .iter()
+                .find(|other| is_named(other, Some(name.clone())))
+        };
+        let Some(newest) = whole.last() else {
+            return Ok(None);
+        };
+        let newest = iter::successors(Some(newest), |set| follower(set))
+            .last()
+            .unwrap_or(newest);
+        let before = iter::successors(older(newest), |set| older(set));
+        Ok(Some((newest.clone(), before.cloned().collect())))
     }
 
     /// A new set, of this build's layout; nothing is in it yet.
@@ -150,11 +175,12 @@ impl Pins {
         Ok(set)
     }
 
-    /// Removes all sets but this one.
-    pub(super) fn keep_only(&self, kept: &TableSet) -> Result<(), Error> {
+    /// Removes all sets but these.
+    pub(super) fn keep_only(&self, kept: &[&TableSet]) -> Result<(), Error> {
+        let is_kept = |set: &TableSet| kept.iter().any(|kept| kept.folder == set.folder);
         let others = self.sets()?.into_iter();
         others
-            .filter(|set| set.folder != kept.folder)
+            .filter(|set| !is_kept(set))
             .try_for_each(|set| set.remove())
     }
 
@@ -236,6 +262,37 @@ impl TableSet {
         let folder = self.programs().join((last + 1).to_string());
         make(&folder)?;
         Ok(folder)
+    }
+
+    /// The program that runs over it, or has to be asked while another set takes its place: the oldest that is
+    /// pinned, since one that is put in its place is pinned before.
+    pub fn program(&self) -> Result<PathBuf, Error> {
+        let numbers = names(&self.programs())?.into_iter();
+        let oldest = numbers.filter_map(|name| name.parse::<u32>().ok()).min();
+        let path = self.programs().join(oldest.unwrap_or(0).to_string());
+        let path = path.join(PROGRAM);
+        match path.exists() {
+            true => Ok(path),
+            false => Err(pinning(&path, io::Error::from(io::ErrorKind::NotFound))),
+        }
+    }
+
+    /// Says that this set takes the place of another one, and has not all flows of that yet.
+    pub(super) fn follow(&self, older: &Self) -> Result<(), Error> {
+        let (path, name) = (self.folder.join(OLDER), older.folder.file_name());
+        let target = Path::new("..").join(name.unwrap_or_default());
+        symlink(target, &path).map_err(|error| pinning(&path, error))
+    }
+
+    /// Says that this set has all that there was.
+    pub(super) fn follow_none(&self) -> Result<(), Error> {
+        unpin(&self.folder.join(OLDER))
+    }
+
+    /// The name of the set that it takes the place of, and has not all flows of.
+    fn older(&self) -> Option<OsString> {
+        let target = fs::read_link(self.folder.join(OLDER)).ok()?;
+        target.file_name().map(Into::into)
     }
 
     /// Removes what all programs have pinned but that of this folder.

@@ -5,6 +5,8 @@
 //!  nothing there        begin:  new tables ──► (written) ──► complete ──► hand over, attach
 //!  tables of use        adopt:  a program of this build over them ──► hand over ──► (written), attach
 //!  tables of no use     begin, beside them ──► (written) ──► complete ──► hand over, and they are gone
+//!  tables whose flows   follow: new tables, and a program that asks theirs ──► (written) ──► complete ──►
+//!  others are to have           hand over ──► (carried) ──► a program that asks nobody ──► follow none
 //! ```
 
 use super::{
@@ -18,6 +20,8 @@ use super::{
 pub struct DataPlane {
     pins: Pins,
     set: TableSet,
+    /// The tables before, from the newest on, while their flows are not in these yet.
+    older: Vec<TableSet>,
     program: Program,
     attachments: Attachments,
 }
@@ -26,31 +30,49 @@ impl DataPlane {
     /// New tables, with a program that runs nowhere yet.
     pub fn begin(pins: Pins, constants: &Constants) -> Result<Self, Error> {
         let set = pins.new_set()?;
-        Self::over(pins, set, constants, None)
+        Self::over(pins, set, Vec::new(), constants, None)
     }
 
-    /// The tables of a set as they are, with a program that runs nowhere yet. `hertz` are the jiffies in a
-    /// second.
-    pub fn adopt(
+    /// New tables in the place of others, with a program that asks theirs and runs nowhere yet. `hertz` are the
+    /// jiffies in a second.
+    pub fn follow(
         pins: Pins,
-        set: TableSet,
+        older: Vec<TableSet>,
         constants: &Constants,
         hertz: u32,
     ) -> Result<Self, Error> {
-        Self::over(pins, set, constants, Some(hertz))
+        let set = pins.new_set()?;
+        if let Some(before) = older.first() {
+            set.follow(before)?;
+        }
+        Self::over(pins, set, older, constants, Some(hertz))
+    }
+
+    /// The tables of a set as they are, with a program that runs nowhere yet and asks that of `older`, if there are
+    /// such. `hertz` are the jiffies in a second.
+    pub fn adopt(
+        pins: Pins,
+        set: TableSet,
+        older: Vec<TableSet>,
+        constants: &Constants,
+        hertz: u32,
+    ) -> Result<Self, Error> {
+        Self::over(pins, set, older, constants, Some(hertz))
     }
 
     fn over(
         pins: Pins,
         set: TableSet,
+        older: Vec<TableSet>,
         constants: &Constants,
         hertz: Option<u32>,
     ) -> Result<Self, Error> {
         let attachments = Attachments::open(pins.links())?;
-        let program = Program::load_over(&set, constants, hertz)?;
+        let program = Program::load_over(&set, constants, hertz, older.first())?;
         Ok(Self {
             pins,
             set,
+            older,
             program,
             attachments,
         })
@@ -76,20 +98,30 @@ impl DataPlane {
         self.set.advance(sequence)
     }
 
-    /// Has all devices that run another program go over to this one. Other programs and tables are gone then.
-    /// Returns devices that are no more.
+    /// Has all devices that run another program go over to this one. Other programs and tables are gone then, but
+    /// for those before these. Returns devices that are no more.
     pub fn hand_over(&mut self) -> Result<Vec<Attachment>, Error> {
         let gone = self.attachments.hand_over(self.program.xdp()?)?;
         if let Some(folder) = self.program.folder() {
             self.set.keep_only_program(folder)?;
         }
-        self.pins.keep_only(&self.set)?;
+        let older = self.older.iter();
+        let kept: Vec<&TableSet> = older.chain([&self.set]).collect();
+        self.pins.keep_only(&kept)?;
         Ok(gone)
     }
 
-    /// Another program over the same tables, to be put in the place of the one that runs.
+    /// These tables have all that those before had, which are gone then. No program that asks theirs may run any more.
+    pub fn follow_none(&mut self) -> Result<(), Error> {
+        self.older.clear();
+        // The link last: without it one of those would be gone on with that is of a start's own layout.
+        self.pins.keep_only(&[&self.set])?;
+        self.set.follow_none()
+    }
+
+    /// Another program over the same tables, to be put in the place of the one that runs. It asks no other.
     pub fn load(&self, constants: &Constants) -> Result<Program, Error> {
-        Program::load_over(&self.set, constants, Some(self.program.hertz()))
+        Program::load_over(&self.set, constants, Some(self.program.hertz()), None)
     }
 
     /// Has it run from the next [`DataPlane::hand_over`] on.

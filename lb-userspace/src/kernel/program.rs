@@ -9,13 +9,13 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, ProgramArray, RingBuf},
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_log::EbpfLogger;
-use aya_obj::{EbpfSectionKind, Object};
+use aya_obj::{EbpfSectionKind, Object, programs::XdpAttachType};
 use lb_common::abi::{
-    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, PACKET, RecordLimits, ReplyLimits, Seed, SourcePorts,
-    TAGGED, UNCOMMON,
+    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, OLDER, PACKET, RecordLimits, ReplyLimits, Seed,
+    SourcePorts, TAGGED, UNCOMMON,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ use super::{
     error::Error,
     exceptions::ExceptionTables,
     flows::FlowTables,
-    pins::{TableSet, pinning},
+    pins::{PROGRAM, TableSet, pinning},
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
@@ -91,9 +91,12 @@ impl Constants {
     }
 }
 
+/// Where a program's number leads to.
+const PROGRAMS: &str = "PROGRAMS";
+
 /// The maps that no other program shares: what it needs for a packet at hand, and what it tells this process.
 const OF_ONE_PROGRAM: [&str; 9] = [
-    "PROGRAMS",
+    PROGRAMS,
     "TAGGED",
     "SCRATCH_V4",
     "SCRATCH_V6",
@@ -128,7 +131,7 @@ impl Program {
     /// Loads the object that this binary carries, with tables of its own that are empty.
     pub fn load(constants: &Constants) -> Result<Self, Error> {
         let hertz = measured_hertz(constants)?;
-        let mut ebpf = load(constants, hertz, None)?;
+        let mut ebpf = load(constants, hertz, None, Flows::Here)?;
         load_programs(&mut ebpf)?;
         Ok(Self {
             ebpf,
@@ -138,15 +141,20 @@ impl Program {
     }
 
     /// The same with tables that outlive it: those of a set, or new ones in it. `hertz` are the jiffies in a
-    /// second, if they are known.
+    /// second, if they are known. Of flows that these tables do not know, it asks the program of `older`.
     pub(super) fn load_over(
         set: &TableSet,
         constants: &Constants,
         hertz: Option<u32>,
+        older: Option<&TableSet>,
     ) -> Result<Self, Error> {
         let hertz = hertz.map_or_else(|| measured_hertz(constants), Ok)?;
-        let mut ebpf = load(constants, hertz, Some(set))?;
+        let flows = older.map_or(Flows::Here, |_| Flows::InOlderToo);
+        let mut ebpf = load(constants, hertz, Some(set), flows)?;
         load_programs(&mut ebpf)?;
+        if let Some(older) = older {
+            ask(&mut ebpf, &older.program()?)?;
+        }
         let folder = set.new_program()?;
         pin(&mut ebpf, &folder)?;
         Ok(Self {
@@ -243,15 +251,38 @@ pub fn check_number(name: &str, ifindex: u32) -> Result<(), Error> {
     })
 }
 
-fn load(constants: &Constants, hertz: u32, set: Option<&TableSet>) -> Result<Ebpf, Error> {
+/// Where flows are recorded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flows {
+    /// In the program's own tables.
+    Here,
+    /// In those before, too.
+    InOlderToo,
+}
+
+fn load(
+    constants: &Constants,
+    hertz: u32,
+    set: Option<&TableSet>,
+    flows: Flows,
+) -> Result<Ebpf, Error> {
     let Features {
         nat,
         nat_ranges,
         prefixes,
         vlans,
     } = constants.features;
-    let switches = [nat, nat_ranges, prefixes, vlans, constants.debug].map(u8::from);
-    let [nat, nat_ranges, prefixes, vlans, debug] = &switches;
+    let asks_older = flows == Flows::InOlderToo;
+    let switches = [
+        nat,
+        nat_ranges,
+        prefixes,
+        vlans,
+        asks_older,
+        constants.debug,
+    ]
+    .map(u8::from);
+    let [nat, nat_ranges, prefixes, vlans, asks_older, debug] = &switches;
     let shared = set.map(|_| shared_maps()).transpose()?.unwrap_or_default();
     let mut loader = EbpfLoader::new();
     for ((name, _), set) in shared.iter().zip(std::iter::repeat(set).flatten()) {
@@ -282,6 +313,7 @@ fn load(constants: &Constants, hertz: u32, set: Option<&TableSet>) -> Result<Ebp
         .override_global("HAS_NAT_RANGES", nat_ranges, true)
         .override_global("HAS_PREFIXES", prefixes, true)
         .override_global("HAS_VLANS", vlans, true)
+        .override_global("ASKS_OLDER", asks_older, true)
         .override_global("DEBUG", debug, true)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
@@ -307,11 +339,10 @@ pub(super) fn shared_maps() -> Result<BTreeMap<String, aya_obj::Map>, Error> {
 /// Has what a program goes on to by tail call outlive this process: the kernel empties that map when neither a
 /// process nor a pin holds it. And the program itself, for a build of another layout to ask about flows.
 fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
-    const MAP: &str = "PROGRAMS";
-    let path = folder.join(MAP);
-    let map = ebpf.map(MAP).ok_or(Error::Missing(MAP))?;
+    let path = folder.join(PROGRAMS);
+    let map = ebpf.map(PROGRAMS).ok_or(Error::Missing(PROGRAMS))?;
     map.pin(&path).map_err(|error| pinning(&path, error))?;
-    let path = folder.join("sluice");
+    let path = folder.join(PROGRAM);
     let pinned = program(ebpf, "sluice")?.pin(&path);
     pinned.map_err(|error| pinning(&path, error))
 }
@@ -333,8 +364,6 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
 /// them for as long as this process or a pin holds the map, which the kernel empties then
 /// (`prog_array_map_clear`, kernel/bpf/arraymap.c).
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
-    const MAP: &str = "PROGRAMS";
-    let failed = |error| Error::Map { map: MAP, error };
     for (name, number) in [
         ("uncommon", UNCOMMON),
         ("aside", ASIDE),
@@ -346,11 +375,27 @@ pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
         let next = program(ebpf, name)?;
         next.load()?;
         let next = next.fd()?.try_clone().map_err(ProgramError::from)?;
-        let map = ebpf.map_mut(MAP).ok_or(Error::Missing(MAP))?;
-        let mut programs = ProgramArray::try_from(map).map_err(failed)?;
-        programs.set(number, &next, 0).map_err(failed)?;
+        go_on_to(ebpf, number, &next)?;
     }
     Ok(())
+}
+
+/// Has the program that is pinned there asked about flows that its tables may know.
+fn ask(ebpf: &mut Ebpf, path: &Path) -> Result<(), Error> {
+    let older = Xdp::from_pin(path, XdpAttachType::Interface);
+    let older = older.map_err(|error| pinning(path, error))?;
+    go_on_to(ebpf, OLDER, older.fd()?)
+}
+
+/// Has a program be the one of a number.
+fn go_on_to(ebpf: &mut Ebpf, number: u32, program: &ProgramFd) -> Result<(), Error> {
+    let failed = |error| Error::Map {
+        map: PROGRAMS,
+        error,
+    };
+    let map = ebpf.map_mut(PROGRAMS).ok_or(Error::Missing(PROGRAMS))?;
+    let mut programs = ProgramArray::try_from(map).map_err(failed)?;
+    programs.set(number, program, 0).map_err(failed)
 }
 
 /// Jiffies in a second (HZ). They can't be asked for: a copy with small flow tables serves as a clock.
@@ -359,7 +404,7 @@ fn measured_hertz(constants: &Constants) -> Result<u32, Error> {
         flows: 1024,
         ..*constants
     };
-    measure_hertz(&mut load(&constants, 1, None)?)
+    measure_hertz(&mut load(&constants, 1, None, Flows::Here)?)
 }
 
 /// Jiffies in a second, from two readings of the kernel's counter: once more if something kept

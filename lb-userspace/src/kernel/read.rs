@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use aya::maps::{DevMap, Map, MapData};
 use lb_common::abi::{
-    OldTable, PortKey, PrefixKey, SERVICE_POSITIONS, TableId, TableSize, numbered_position,
+    OldTable, PortKey, PrefixKey, SERVICE_POSITIONS, Slot, TableId, TableSize, numbered_position,
 };
 use zerocopy::{FromBytes, Immutable};
 
@@ -52,11 +52,17 @@ pub fn read(set: &TableSet) -> Result<Tables, Error> {
     (tables.services.ipv4, tables.numbered.ipv4) = apart(array(set, "SERVICES_V4")?);
     (tables.services.ipv6, tables.numbered.ipv6) = apart(array(set, "SERVICES_V6")?);
     tables.targets = targets(&set.map("REDIRECT"), tables.devices.keys())?;
-    for id in set.slot_tables()? {
-        let table = SlotTable::open(id.size, &set.slot_table(id))?;
-        tables.slots.insert(id, table.words());
-    }
+    tables.slots = slots(set)?;
     Ok(tables)
+}
+
+/// The slot tables of a set.
+pub fn slots(set: &TableSet) -> Result<BTreeMap<TableId, Vec<Slot>>, Error> {
+    let words = |id: TableId| {
+        let table = SlotTable::open(id.size, &set.slot_table(id))?;
+        Ok((id, table.words()))
+    };
+    set.slot_tables()?.into_iter().map(words).collect()
 }
 
 /// What an array holds that is not zeros.

@@ -172,6 +172,16 @@ impl Registry {
         }
     }
 
+    /// Tables are new, so nothing lies in the service tables.
+    pub fn has_no_positions(&mut self) {
+        self.service_table = None;
+    }
+
+    /// Nor has any pool a slot table from before.
+    pub fn has_no_slots(&mut self) {
+        self.tables = SlotTables::default();
+    }
+
     /// The next hops of destinations, as tables say that a former run left.
     pub fn next_hops_in<'a>(
         &'a self,

@@ -67,6 +67,8 @@ pub fn object(tools: &Tools, program: Program, target_dir: &Path) -> Result<Path
             program.package,
             "--bin",
             program.binary,
+            "--features",
+            &program.features.join(","),
         ])
         .status()
         .context("running cargo for the BPF object")?;

@@ -7,6 +7,8 @@ pub struct Program {
     pub package: &'static str,
     /// The binary in it, and so the object's file name.
     pub binary: &'static str,
+    /// Features of the package that are asked for.
+    pub features: &'static [&'static str],
     /// Compiler flags of its own, beside those of every BPF build. They don't apply to the sysroot.
     pub rustflags: &'static [&'static str],
 }
@@ -15,6 +17,7 @@ pub struct Program {
 pub const PRODUCT: Program = Program {
     package: "lb-ebpf",
     binary: "sluice-xdp",
+    features: &[],
     rustflags: &[
         // Headers lie at any alignment: without this the compiler reads them byte by byte, with it
         // in words. The verifier takes that everywhere but on the stack, so the program keeps no
@@ -29,6 +32,7 @@ pub const PRODUCT: Program = Program {
 pub const FOR_TESTS: Program = Program {
     package: "tests-ebpf",
     binary: "tests-ebpf",
+    features: &[],
     // As above, so that the benchmark's floors are no slower than they have to be.
     rustflags: &["-Clink-arg=--cpu-features=+allows-misaligned-mem-access"],
 };
