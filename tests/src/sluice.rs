@@ -67,6 +67,12 @@ impl Sluice {
         Ok(Self { process, folder })
     }
 
+    /// Writes the main file anew.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        let file = self.folder.join(FILE);
+        fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))
+    }
+
     /// Starts `binary` in place of the process that has ended, with the files as they are now.
     pub fn start_again(&mut self, binary: &Path, namespace: &Namespace) -> Result<()> {
         self.process = run(binary, namespace, &self.folder)?;
@@ -212,7 +218,17 @@ fn ask(path: &str) -> Result<http::Response> {
 
 /// The binary that tests run: `$SLUICE`, or the one that was built beside the tests.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("SLUICE") {
+    built("SLUICE", "sluice", "cargo build")
+}
+
+/// The same out of the same source, but for the layout of the tables: `$SLUICE_NEXT`, or the one that was built
+/// beside the tests.
+pub fn next() -> Result<PathBuf> {
+    built("SLUICE_NEXT", "sluice-next", "cargo xtask next")
+}
+
+fn built(variable: &str, name: &str, by: &str) -> Result<PathBuf> {
+    if let Some(path) = env::var_os(variable) {
         return Ok(path.into());
     }
     // target/PROFILE/demo or target/PROFILE/deps/netns-0123456789abcdef
@@ -221,12 +237,12 @@ pub fn binary() -> Result<PathBuf> {
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("sluice"));
+        .map(|folder| folder.join(name));
     let mut found = beside.filter(|path| path.is_file());
     match found.next() {
         Some(path) => Ok(path),
         None => bail!(
-            "no sluice beside {}: cargo build, or set SLUICE",
+            "no {name} beside {}: {by}, or set {variable}",
             own.display()
         ),
     }

@@ -13,6 +13,7 @@ mod executable;
 mod faults;
 mod fuzz;
 mod guest;
+mod next;
 mod packages;
 mod process;
 mod root;
@@ -48,6 +49,7 @@ enum Verb {
     Docs(docs::Arguments),
     Verify(verify::Arguments),
     Guest(guest::Arguments),
+    Next(next::Arguments),
     Ci(ci::Arguments),
 }
 
@@ -73,6 +75,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Docs(arguments) => docs::run(&workspace, &arguments),
         Verb::Verify(arguments) => verify::run(&workspace, &arguments),
         Verb::Guest(arguments) => guest::run(&workspace, &arguments),
+        Verb::Next(arguments) => next::run(&workspace, &arguments),
         Verb::Ci(arguments) => ci::run(&workspace, &arguments),
     }
 }

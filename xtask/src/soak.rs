@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     fuzz::{self, MINUTES, TARGETS, Target},
-    process, root, setup,
+    next, process, root, setup,
     workspace::{PRODUCT, TESTS, Workspace},
 };
 
@@ -31,12 +31,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         return fuzz::run(workspace, target, &arguments.rest);
     }
     setup::everything(workspace)?;
-    process::run(
-        workspace
-            .cargo()
-            .args(["build", "--release", "--bin", "sluice", "--bin", "soak"])
-            .args(["--package", PRODUCT, "--package", TESTS]),
-    )?;
+    let build = |more: &[&str]| {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--release", "--bin", "sluice", "--bin", "soak"]);
+        process::run(
+            cargo
+                .args(["--package", PRODUCT, "--package", TESTS])
+                .args(more),
+        )
+    };
+    match arguments.name.as_deref() {
+        Some("restart") => next::beside(&workspace.released("sluice"), build)?,
+        _ => build(&[])?,
+    }
     let program = workspace.released("soak");
     let Some(name) = &arguments.name else {
         process::run(workspace.command(program).arg("list"))?;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    cache, executable, guest, process, root, setup,
+    cache, executable, guest, next, process, root, setup,
     workspace::{TESTS, Workspace},
 };
 
@@ -75,6 +75,9 @@ fn run_rings(workspace: &Workspace, rings: &[u8], profile: &str, rest: &[OsStrin
         setup::tools(workspace)?;
     }
     let nextest = nextest(workspace)?;
+    if parts.iter().any(|part| part.rooted.contains(&"netns")) {
+        next::build(workspace)?;
+    }
     for part in &parts {
         let mut command = part.command(workspace, &nextest)?;
         process::run(command.args(["--profile", profile]).args(rest))?;

@@ -55,6 +55,9 @@ struct Run {
     /// The binary to run; by default the one beside this one
     #[arg(long, value_name = "PATH")]
     sluice: Option<PathBuf>,
+    /// `restart`: the build of another layout; by default the one beside this one
+    #[arg(long, value_name = "PATH")]
+    next: Option<PathBuf>,
     /// Write the summary there, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -166,6 +169,7 @@ fn list() {
     let all = Run {
         name: String::new(),
         sluice: None,
+        next: None,
         output: None,
         mode: Vec::new(),
         seed: None,
@@ -259,7 +263,13 @@ fn live_connections(run: &Run, plans: &[Plan], summary: &mut Summary) -> Result<
 
 fn restart(run: &Run, summary: &mut Summary) -> Result<bool> {
     let size = size(run);
-    let (programs, progress) = (programs(run)?, Progress::new());
+    let live::Programs { sluice, soak } = programs(run)?;
+    let next = match &run.next {
+        Some(path) => path.clone(),
+        None => sluice::next()?,
+    };
+    let programs = restart::Programs { sluice, next, soak };
+    let progress = Progress::new();
     let mut good = true;
     for mode in modes(run) {
         let found = restart::run(TITLE, mode, &size, &size.script(), &programs, &progress);

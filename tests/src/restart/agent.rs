@@ -24,11 +24,15 @@ use crate::{
 
 use super::{
     flaw::Flaw,
+    run::Programs,
     script::{BACKENDS, Mishap},
 };
 
 /// The service's settle time: short, so that slots go through all of their phases in a run.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Sizes of tables that are not the usual ones.
+const FLOWS: &str = "200000";
+const EXCEPTIONS: &str = "50000";
 /// How long a start may take, on a machine with other things to do: the kernel verifies several programs.
 const START: Duration = Duration::from_secs(60);
 /// How long the agent may take to take or refuse a configuration.
@@ -37,7 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The agent, in one process after the other.
 pub(super) struct Agent<'a> {
     sluice: Sluice,
-    binary: &'a Path,
+    /// The build that it is started as, and the other one.
+    builds: [&'a Path; 2],
+    /// Its main file, and the same with tables of other sizes.
+    texts: [String; 2],
     folder: PathBuf,
     pool: Pool,
 }
@@ -45,7 +52,7 @@ pub(super) struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// Starts the first one, of a pool with all backends but the last.
     pub(super) fn start(
-        binary: &'a Path,
+        programs: &'a Programs,
         gateway: &Namespace,
         mode: Mode,
         stage: &Stage,
@@ -54,11 +61,15 @@ impl<'a> Agent<'a> {
         let pool = Pool::new(mode, BACKENDS - 1);
         reload::write(&folder, &pool)?;
         let configured = Configuration::new(&folder, &stage.bpf());
-        let text = pool::main_file(mode, &["tcp", "udp"], SETTLE, &configured);
-        let sluice = Sluice::start_with(binary, gateway, &folder, &text)?;
+        let resized = Configuration::new(&folder, &stage.bpf());
+        let resized = resized.with("flows", FLOWS).with("exceptions", EXCEPTIONS);
+        let text = |configured| pool::main_file(mode, &["tcp", "udp"], SETTLE, configured);
+        let texts = [text(&configured), text(&resized)];
+        let sluice = Sluice::start_with(&programs.sluice, gateway, &folder, &texts[0])?;
         let mut agent = Self {
             sluice,
-            binary,
+            builds: [&programs.sluice, &programs.next],
+            texts,
             folder,
             pool,
         };
@@ -89,6 +100,17 @@ impl<'a> Agent<'a> {
                 self.sluice.stop()?;
                 self.start_again(gateway)
             }
+            Mishap::Upgrade => {
+                self.sluice.stop()?;
+                self.builds.reverse();
+                self.start_again(gateway)
+            }
+            Mishap::Resize => {
+                self.sluice.stop()?;
+                self.texts.reverse();
+                self.sluice.configure(&self.texts[0])?;
+                self.start_again(gateway)
+            }
             Mishap::Reload(change) => {
                 self.pool.apply(change);
                 self.reload()
@@ -109,7 +131,7 @@ impl<'a> Agent<'a> {
     }
 
     fn start_again(&mut self, gateway: &Namespace) -> Result<()> {
-        self.sluice.start_again(self.binary, gateway)
+        self.sluice.start_again(self.builds[0], gateway)
     }
 
     /// A start that has to fail.

@@ -32,7 +32,7 @@ mod tally;
 
 pub use flaw::Flaw;
 pub use report::{Phase, Report};
-pub use run::run;
+pub use run::{Programs, run};
 pub use script::{Mishap, Step};
 pub use size::Size;
 pub use tally::Tally;

@@ -2,6 +2,7 @@
 //! dropping what it owns ends all that it started.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use crate::{
     devices::Devices,
     interrupt,
     live::{
-        Mode, Order, Programs, Verdict,
+        Mode, Order, Verdict,
         ends::{Clients, addresses, serve},
         pool::SERVICE,
         site::{CONTROL, Site},
@@ -39,6 +40,17 @@ const LOOK: Duration = Duration::from_millis(250);
 const LAG: Duration = Duration::from_secs(1);
 /// How long connections live on after the last mishap.
 const TAIL: Duration = Duration::from_secs(2);
+
+/// The binaries.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `sluice`.
+    pub sluice: PathBuf,
+    /// The same of another layout.
+    pub next: PathBuf,
+    /// `soak`, whose verbs `echo` and `client` are the two ends of connections.
+    pub soak: PathBuf,
+}
 
 /// What runs, in the order that it is stopped in.
 struct Run<'a> {
@@ -106,7 +118,7 @@ impl<'a> Run<'a> {
         let on_the_way = on_the_way.into_iter().chain(&site.backends);
         Ok(Self {
             devices: on_the_way.map(Devices::open).collect::<Result<_>>()?,
-            agent: Agent::start(&programs.sluice, &site.gateway, mode, &stage)?,
+            agent: Agent::start(programs, &site.gateway, mode, &stage)?,
             servers,
             sinks,
             flows: Flows::open(&site.client, SERVICE)?,

@@ -21,6 +21,10 @@ pub enum Mishap {
     KillAndMislead(Flaw),
     /// It is stopped (SIGTERM) and started again at once.
     Stop,
+    /// It is stopped and started again at once, as the build of the other layout.
+    Upgrade,
+    /// The same with tables of other sizes.
+    Resize,
     /// It is told to read another configuration.
     Reload(Change),
     /// It is told to read a configuration that is wrong, and then the right one again.
@@ -38,6 +42,8 @@ impl Mishap {
             Self::Kill
             | Self::KillAndMislead(_)
             | Self::Stop
+            | Self::Upgrade
+            | Self::Resize
             | Self::Reload(_)
             | Self::Mislead(_)
             | Self::Cut(_) => true,
@@ -47,7 +53,12 @@ impl Mishap {
     /// Whether another process is the agent after it.
     pub(super) fn restarts(self) -> bool {
         match self {
-            Self::Kill | Self::KillEarly | Self::KillAndMislead(_) | Self::Stop => true,
+            Self::Kill
+            | Self::KillEarly
+            | Self::KillAndMislead(_)
+            | Self::Stop
+            | Self::Upgrade
+            | Self::Resize => true,
             Self::Reload(_) | Self::Mislead(_) | Self::Cut(_) => false,
         }
     }
@@ -60,6 +71,8 @@ impl fmt::Display for Mishap {
             Self::KillEarly => f.write_str("killed early"),
             Self::KillAndMislead(flaw) => write!(f, "killed, then started with {flaw}"),
             Self::Stop => f.write_str("stopped"),
+            Self::Upgrade => f.write_str("upgraded"),
+            Self::Resize => f.write_str("tables resized"),
             Self::Reload(change) => write!(f, "reload: {change}"),
             Self::Mislead(flaw) => write!(f, "reload with {flaw}"),
             Self::Cut(backend) => write!(f, "{backend} is cut off"),
@@ -90,6 +103,7 @@ pub(super) fn script(size: &Size) -> Vec<Step> {
     let mut dice = Dice::new(size.seed);
     let mut mishaps: Vec<_> = (0..size.kills).map(|n| kill(n, &mut dice)).collect();
     mishaps.extend((0..size.stops).map(|_| Mishap::Stop));
+    mishaps.extend((0..size.upgrades).map(upgrade));
     mishaps.extend((0..size.reloads).map(|_| Mishap::Reload(change(&mut dice))));
     mishaps.extend((0..size.refusals).map(|_| Mishap::Mislead(flaw(&mut dice))));
     shuffle(&mut mishaps, &mut dice);
@@ -109,6 +123,13 @@ fn kill(n: u32, dice: &mut Dice) -> Mishap {
         0 | 2 => Mishap::Kill,
         1 => Mishap::KillEarly,
         _ => Mishap::KillAndMislead(flaw(dice)),
+    }
+}
+
+fn upgrade(n: u32) -> Mishap {
+    match n % 3 {
+        2 => Mishap::Resize,
+        _ => Mishap::Upgrade,
     }
 }
 
@@ -147,7 +168,10 @@ mod tests {
         let script = Size::full(7).script();
         let stops = count(&script, |mishap| mishap == Mishap::Stop);
         let restarts = count(&script, Mishap::restarts);
-        assert_eq!((stops, restarts), (20, 120));
+        assert_eq!((stops, restarts), (20, 150));
+        let resizes = count(&script, |mishap| mishap == Mishap::Resize);
+        let upgrades = count(&script, |mishap| mishap == Mishap::Upgrade);
+        assert_eq!((upgrades, resizes), (20, 10));
         let reloads = count(&script, |mishap| matches!(mishap, Mishap::Reload(_)));
         let refusals = count(&script, |mishap| matches!(mishap, Mishap::Mislead(_)));
         assert_eq!((reloads, refusals), (60, 20));

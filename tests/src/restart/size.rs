@@ -11,6 +11,8 @@ pub struct Size {
     pub kills: u32,
     /// How often it is stopped as a service manager would.
     pub stops: u32,
+    /// How often another build takes its place, or its tables get other sizes.
+    pub upgrades: u32,
     /// How often it is given another configuration.
     pub reloads: u32,
     /// How often it is given one that it has to refuse.
@@ -36,6 +38,7 @@ impl Size {
         Self {
             kills: 100,
             stops: 20,
+            upgrades: 30,
             reloads: 60,
             refusals: 20,
             seed,
@@ -51,6 +54,7 @@ impl Size {
         Self {
             kills: 6,
             stops: 2,
+            upgrades: 3,
             reloads: 4,
             refusals: 2,
             calm: Duration::from_secs(4),
@@ -65,6 +69,7 @@ impl Size {
         Self {
             kills: 0,
             stops: 0,
+            upgrades: 0,
             ..self
         }
     }
@@ -79,7 +84,7 @@ impl Size {
         const AROUND: Duration = Duration::from_secs(20);
         const START: Duration = Duration::from_millis(2500);
         const RELOAD: Duration = Duration::from_millis(500);
-        let starts = START * (self.kills + self.stops);
+        let starts = START * (self.kills + self.stops + 2 * self.upgrades);
         AROUND + self.calm + starts + RELOAD * (self.reloads + self.refusals)
     }
 }

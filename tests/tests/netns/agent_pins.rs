@@ -28,7 +28,7 @@ fn names(folder: &std::path::Path) -> Vec<String> {
 }
 
 /// The sets of tables that are pinned.
-fn sets(site: &Site) -> Vec<String> {
+pub(super) fn sets(site: &Site) -> Vec<String> {
     let mut names = names(&site.pin());
     names.retain(|name| name != "links");
     names

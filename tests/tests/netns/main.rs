@@ -11,6 +11,7 @@ mod agent_icmp;
 mod agent_interfaces;
 mod agent_jumbo;
 mod agent_nat;
+mod agent_older;
 mod agent_pins;
 mod agent_pools;
 mod agent_quic;

@@ -4,9 +4,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use sluice_tests::{
-    live::{Backend, Mode, Programs},
+    live::{Backend, Mode},
     progress::Progress,
-    restart::{self, Mishap, Report, Size, Step},
+    restart::{self, Mishap, Programs, Report, Size, Step},
+    sluice,
 };
 
 use super::binary;
@@ -15,6 +16,7 @@ use super::binary;
 fn run(name: &str, mode: &str, size: &Size, script: &[Step]) -> Report {
     let programs = Programs {
         sluice: binary(),
+        next: sluice::next().unwrap(),
         soak: PathBuf::from(env!("CARGO_BIN_EXE_soak")),
     };
     let mode: Mode = mode.parse().unwrap();
@@ -28,7 +30,10 @@ fn no_packet_is_lost(mode: &str) {
     let size = Size::brief();
     let report = run(&format!("restart-{mode}"), mode, &size, &size.script());
     assert!(report.is_good(), "{report}");
-    assert_eq!(report.restarts(), (size.kills + size.stops) as usize);
+    assert_eq!(
+        report.restarts(),
+        (size.kills + size.stops + size.upgrades) as usize
+    );
 }
 
 #[test]

@@ -133,6 +133,26 @@ impl Site {
         self.wait_until_ready();
     }
 
+    /// The same as another build.
+    pub(super) fn restart_as(&mut self, build: &Path, balancing: &str) {
+        self.start_as(build, balancing);
+        self.wait_until_ready();
+    }
+
+    /// The same without waiting for it.
+    pub(super) fn start_as(&mut self, build: &Path, balancing: &str) {
+        self.write(balancing);
+        let gateway = &self.surroundings.network.gateway;
+        self.sluice.start_again(build, gateway).unwrap();
+    }
+
+    /// The same with the configuration as it was written.
+    pub(super) fn restart_as_written(&mut self, build: &Path) {
+        let gateway = &self.surroundings.network.gateway;
+        self.sluice.start_again(build, gateway).unwrap();
+        self.wait_until_ready();
+    }
+
     /// Has the agent read another configuration, and waits until it has taken or refused it: until
     /// `done` says so of its status.
     pub(super) fn reload(&mut self, balancing: &str, done: impl Fn(&Value) -> bool) {
