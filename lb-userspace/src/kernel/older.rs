@@ -192,8 +192,12 @@ impl<A: Address> Flows<A> {
 
     fn carry_committed(&self, key: &FlowKey<A>, entry: FlowEntry<A>) -> Result<Fate, Error> {
         let [committed, young] = &self.0;
+        let held = young.to.get(key).map_err(reading)?;
+        if held.is_some_and(|held| !held.continues(&entry)) {
+            return Ok(Fate::Taken);
+        }
         let fate = committed.carry(key, entry)?;
-        if fate == Fate::New {
+        if held.is_some() {
             young.to.remove(key).map_err(writing)?;
         }
         Ok(fate)

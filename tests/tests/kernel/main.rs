@@ -5,6 +5,7 @@ mod constants;
 mod counts;
 mod flows;
 mod network;
+mod older;
 mod outcomes;
 mod parts;
 mod program;
