@@ -129,9 +129,9 @@ impl Pins {
         }
     }
 
-    /// The newest set that is whole, of this build's layout if there is one, or the one that is about to take its
-    /// place; then those before it that it has not all flows of, from the newest on. Those that were never finished
-    /// are removed.
+    /// The newest set that is whole, of this build's layout if there is one, or what is about to take its place;
+    /// and those before it that it has not all flows of, from the newest on. Those that were never finished are
+    /// removed.
     pub fn set(&self) -> Result<Option<(TableSet, Vec<TableSet>)>, Error> {
         let mut whole = Vec::new();
         for set in self.sets()? {
@@ -141,21 +141,21 @@ impl Pins {
             }
         }
         whole.sort_by_key(|set| (set.layout == LAYOUT, set.number));
-        let is_named =
-            |set: &TableSet, name: Option<OsString>| set.folder.file_name() == name.as_deref();
-        let follower = |set: &TableSet| whole.iter().find(|other| is_named(set, other.older()));
         let older = |set: &TableSet| {
             let name = set.older()?;
-            whole
-                .iter()
-                .find(|other| is_named(other, Some(name.clone())))
+            let is_it = |other: &TableSet| other.folder.file_name() == Some(&name);
+            let mut before = whole.iter().filter(|other| other.number < set.number);
+            before.find(|other| is_it(other))
         };
-        let Some(newest) = whole.last() else {
+        let follower = |set: &TableSet| {
+            let follows =
+                |other: &TableSet| older(other).map(|older| older.number) == Some(set.number);
+            whole.iter().find(|other| follows(other))
+        };
+        let newest = iter::successors(whole.last(), |set| follower(set)).last();
+        let Some(newest) = newest else {
             return Ok(None);
         };
-        let newest = iter::successors(Some(newest), |set| follower(set))
-            .last()
-            .unwrap_or(newest);
         let before = iter::successors(older(newest), |set| older(set));
         Ok(Some((newest.clone(), before.cloned().collect())))
     }
