@@ -19,6 +19,7 @@
 //!             tests/kernel)
 //! oracle      another balancer, slow and plain, that has to agree about every frame
 //! bench       what a packet costs, beside floors of the same run
+//! checks      what ten thousand health checks a second cost
 //! live        thousands of live connections while backends come, go and die
 //! restart     numbered packets while the agent is killed, started and reloaded: is one missing
 //! conservation  is every packet accounted for, and is what comes out sound
@@ -31,6 +32,7 @@
 pub mod addresses;
 pub mod bench;
 pub mod cases;
+pub mod checks;
 pub mod clients;
 pub mod command;
 pub mod conservation;

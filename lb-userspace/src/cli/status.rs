@@ -59,10 +59,13 @@ fn text(status: &Status, look: Look) -> String {
 }
 
 fn problems(problems: &[Problem], look: Look) -> String {
-    if problems.is_empty() {
-        return look.paint(Mood::Good.style(), "all is well") + "\n";
-    }
-    let mut text = format!("{}:\n", tally(problems, look));
+    let found = tally(problems, look);
+    let head = match found.is_empty() {
+        true => look.paint(Mood::Good.style(), "all is well"),
+        false => found,
+    };
+    let colon = if problems.is_empty() { "" } else { ":" };
+    let mut text = format!("{head}{colon}\n");
     for problem in problems.iter().take(SHOWN_PROBLEMS) {
         let word = match problem.severity {
             Severity::Error => look.paint(Mood::Bad.style(), "error"),
@@ -255,6 +258,16 @@ mod tests {
         };
         let text = text(&sample::troubled().into(), look);
         assert_text("status_coloured", &text.replace('\x1b', "␛"));
+    }
+
+    #[test]
+    fn what_operators_say_is_no_problem() {
+        let mut snapshot = sample::healthy();
+        snapshot.pools[1].backends[0].overridden =
+            sample::troubled().pools[1].backends[0].overridden;
+        let text = text(&snapshot.into(), Look::PLAIN);
+        let expected = "all is well:\n  note: backend dns/dns1 is drained by an operator\n";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
-    conservation, interrupt,
+    checks, conservation, interrupt,
     live::{self, FloodOrders, Mode, Order, Plan, Programs},
     oracle::{Met, check},
     progress::Progress,
@@ -86,7 +86,13 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 6] = [
+const SOAKS: [Soak; 7] = [
+    Soak {
+        name: "checks",
+        about: "10,000 health checks a second, a tenth of them of servers that hang: at most one core, none late",
+        length: |_| checks::Size::FULL.length(),
+        run: check_health,
+    },
     Soak {
         name: "connections",
         about: "10,000 live connections in every mode while backends come, go and die: none may break",
@@ -291,6 +297,12 @@ fn agent(run: &Run) -> Result<PathBuf> {
         Some(path) => Ok(path.clone()),
         None => sluice::binary(),
     }
+}
+
+fn check_health(_: &Run, summary: &mut Summary) -> Result<bool> {
+    let found = checks::run(checks::Size::FULL)?;
+    summary.tell(&format!("checks: {found}\n"))?;
+    Ok(found.is_well())
 }
 
 fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {

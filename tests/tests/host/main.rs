@@ -1,6 +1,7 @@
 //! Ring 0: the packet path on the host. Needs neither root nor a kernel that knows BPF.
 
 mod arbitrary;
+mod checks;
 mod checksums;
 mod corpus;
 mod oracle;
