@@ -9,7 +9,7 @@ use super::{
     figures::{bytes, count, maybe, share},
     health,
     output::{Format, Look, print, print_json},
-    select::select,
+    select::{backends, select},
     table::{Column, Mood, Table, moody, plain},
     wait,
 };
@@ -82,7 +82,7 @@ fn text(pools: &[PoolView], look: Look) -> String {
         ],
         look,
     );
-    for (pool, backend) in each(pools) {
+    for (pool, backend) in backends(pools) {
         rows(&mut table, pool, backend);
     }
     table.text() + &reasons(pools)
@@ -131,7 +131,7 @@ fn state(address: &AddressView) -> (Mood, &'static str) {
 
 /// Why addresses have no next hop or are down, a line each.
 fn reasons(pools: &[PoolView]) -> String {
-    let lines = each(pools).flat_map(|(pool, backend)| {
+    let lines = backends(pools).flat_map(|(pool, backend)| {
         backend
             .addresses
             .iter()
@@ -153,7 +153,7 @@ fn reasons(pools: &[PoolView]) -> String {
 
 /// What operators say, a line each.
 fn overrides(pools: &[PoolView]) -> String {
-    let said = each(pools).filter_map(|(pool, backend)| {
+    let said = backends(pools).filter_map(|(pool, backend)| {
         let said = backend.overridden?;
         let left = backend
             .remaining
@@ -172,7 +172,7 @@ fn overrides(pools: &[PoolView]) -> String {
 fn next_hops(pools: &[PoolView], look: Look) -> String {
     let columns = ["ADDRESS", "DEVICE", "NEXT HOP"].map(Column::text);
     let mut table = Table::new(&[&columns[..], &[Column::figure("MTU")]].concat(), look);
-    let addresses = each(pools).flat_map(|(_, backend)| &backend.addresses);
+    let addresses = backends(pools).flat_map(|(_, backend)| &backend.addresses);
     for address in addresses {
         let cells = match &address.next_hop {
             NextHopView::Resolved { device, mac, mtu } => {
@@ -183,13 +183,6 @@ fn next_hops(pools: &[PoolView], look: Look) -> String {
         table.row([vec![plain(&address.address)], cells.to_vec()].concat());
     }
     format!("\n{}", table.text())
-}
-
-fn each(pools: &[PoolView]) -> impl Iterator<Item = (&PoolView, &BackendView)> {
-    let with_pool = |pool| move |backend| (pool, backend);
-    pools
-        .iter()
-        .flat_map(move |pool| pool.backends.iter().map(with_pool(pool)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     figures::{duration, things},
     output::{Format, print, print_json},
-    overridden::{Target, backends},
+    overridden::Target,
+    select::backends,
     wait,
 };
 use crate::{

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::output::{Format, print, print_json};
+use super::{
+    output::{Format, print, print_json},
+    select::backends,
+};
 use crate::{
     control::{Body, Overridden, Who},
-    stats::{BackendView, PoolView},
+    stats::PoolView,
 };
 
 /// Which backends.
@@ -30,14 +33,6 @@ impl Target {
             address: self.address.clone(),
         }
     }
-}
-
-/// Every backend with its pool.
-pub(super) fn backends(pools: &[PoolView]) -> impl Iterator<Item = (&PoolView, &BackendView)> {
-    pools.iter().flat_map(|pool| {
-        let backends = pool.backends.iter();
-        backends.map(move |backend| (pool, backend))
-    })
 }
 
 /// Prints what the backends are now.

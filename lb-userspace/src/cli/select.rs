@@ -1,9 +1,17 @@
-//! The pools that are shown, reduced to what a name means.
+//! The pools that are shown: reduced to what a name means, and their backends.
 
 use crate::{
     select::{SelectError, Selected, find},
-    stats::PoolView,
+    stats::{BackendView, PoolView},
 };
+
+/// Every backend with its pool.
+pub(super) fn backends(pools: &[PoolView]) -> impl Iterator<Item = (&PoolView, &BackendView)> {
+    let with_pool = |pool| move |backend| (pool, backend);
+    pools
+        .iter()
+        .flat_map(move |pool| pool.backends.iter().map(with_pool(pool)))
+}
 
 /// The pools, reduced to what `name` means.
 pub(super) fn select(pools: Vec<PoolView>, name: &str) -> Result<Vec<PoolView>, SelectError> {
