@@ -31,4 +31,6 @@ pub mod seed;
 pub mod select;
 pub mod slots;
 pub mod state;
+mod state_file;
 pub mod stats;
+mod unix_time;

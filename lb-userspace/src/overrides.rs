@@ -57,6 +57,9 @@ pub enum Change {
     Weigh(Option<Weight>),
 }
 
+/// Backends that are named where a configuration says something else.
+const NAMED: usize = 20;
+
 impl Overrides {
     /// What is said of a backend.
     pub fn get(&self, pool: &str, backend: &str) -> Option<&Override> {
@@ -89,11 +92,8 @@ impl Overrides {
 
     /// The weight of a backend that is configured with this one.
     pub fn weight(&self, pool: &str, backend: &str, configured: Weight) -> Weight {
-        match self.get(pool, backend) {
-            Some(Override { drain: Some(_), .. }) => Weight::ZERO,
-            Some(said) => said.weight.unwrap_or(configured),
-            None => configured,
-        }
+        let said = self.get(pool, backend);
+        said.map_or(configured, |said| said.over(configured))
     }
 
     /// What becomes of a backend's flows, if they end by this time (seconds since 1970).
@@ -113,26 +113,51 @@ impl Overrides {
         })
     }
 
-    /// Where a configuration says something else, a line for each.
+    /// Whether any backend is drained.
+    pub fn any_drain(&self) -> bool {
+        self.all().any(|(_, _, said)| said.drain.is_some())
+    }
+
+    /// Whether this one is.
+    pub fn is_drained(&self, pool: &str, backend: &str) -> bool {
+        self.get(pool, backend)
+            .is_some_and(|said| said.drain.is_some())
+    }
+
+    /// Where a configuration says something else, a line for each; of many, how many more there are.
     pub fn disagreements(&self, config: &Config) -> Vec<String> {
-        let lines = self.all().filter_map(|(pool, backend, said)| {
-            let mut pools = config.pools.iter();
-            let found = pools.find(|one| one.name == pool).and_then(|pool| {
-                let mut backends = pool.backends.iter();
-                backends.find(|one| one.name == backend)
-            });
-            let Some(found) = found else {
-                return Some(format!(
-                    "{pool}/{backend} is {said} by an override, and the configuration has no such backend"
-                ));
-            };
-            let weight = self.weight(pool, backend, found.weight);
-            let configured = found.weight.value();
-            (weight != found.weight).then(|| {
-                format!("{pool}/{backend} is {said} by an override, whatever its `weight = {configured}` says")
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let pools = config.pools.iter();
+        let weights: BTreeMap<(&str, &str), Weight> = pools
+            .flat_map(|pool| {
+                let backends = pool.backends.iter();
+                backends.map(|one| ((pool.name.as_str(), one.name.as_str()), one.weight))
             })
-        });
-        lines.collect()
+            .collect();
+        let mut lines = Vec::new();
+        let mut more = 0;
+        for (pool, backend, said) in self.all() {
+            let so = format!("{pool}/{backend} is {said} by an override");
+            let line = match weights.get(&(pool, backend)) {
+                None => format!("{so}, and the configuration has no such backend"),
+                Some(weight) if said.over(*weight) == *weight => continue,
+                Some(weight) => {
+                    format!("{so}, whatever its `weight = {}` says", weight.value())
+                }
+            };
+            match lines.len() < NAMED {
+                true => lines.push(line),
+                false => more += 1,
+            }
+        }
+        if more > 0 {
+            lines.push(format!(
+                "{more} more backends are not what the configuration says, by overrides"
+            ));
+        }
+        lines
     }
 
     /// All of them: pool, backend, and what is said.
@@ -141,6 +166,16 @@ impl Overrides {
             let backends = backends.iter();
             backends.map(move |(backend, said)| (pool.as_str(), backend.as_str(), said))
         })
+    }
+}
+
+impl Override {
+    /// The weight of a backend that is configured with this one.
+    pub fn over(self, configured: Weight) -> Weight {
+        match self.drain {
+            Some(_) => Weight::ZERO,
+            None => self.weight.unwrap_or(configured),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! next start. Wires, and decides nothing.
 
 use std::{
-    fs, io,
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,8 +18,8 @@ use crate::{
     health::{Before, Monitor, Snapshot, Targets, checks::Prober},
     model::Config,
     overrides::Overrides,
-    replace::replace,
     state::{Standings, Time},
+    state_file,
 };
 
 /// The checks of an agent.
@@ -38,7 +38,7 @@ impl Health {
         state: &Path,
     ) -> anyhow::Result<Self> {
         let path = state.join("health.json");
-        let before = read(&path).unwrap_or_else(|error| {
+        let before: Option<Before> = state_file::read(&path).unwrap_or_else(|error| {
             warn!("backends begin as their checks say: {error:#}");
             None
         });
@@ -105,58 +105,23 @@ async fn keep(
     mut saved: Option<Before>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) {
+    let mut failed = false;
     loop {
         let now = Before::of(&snapshots.borrow_and_update().clone());
         if saved.as_ref() != Some(&now) {
             let (file, what) = (path.clone(), now.clone());
-            let written = spawn_blocking(move || write(&file, &what)).await;
+            let written = spawn_blocking(move || state_file::write(&file, &what)).await;
             match written.map_err(Into::into).flatten() {
-                Ok(()) => saved = Some(now),
-                Err(error) => {
+                Ok(()) => (saved, failed) = (Some(now), false),
+                // Told once: backends may go up and down a hundred times a second.
+                Err(error) if !mem::replace(&mut failed, true) => {
                     error!("a restart would not know which backends are down: {error:#}");
                 }
+                Err(_) => {}
             }
         }
         if snapshots.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// `None` if there is none.
-fn read(path: &Path) -> anyhow::Result<Option<Before>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
-    let read = serde_json::from_str(&text);
-    read.with_context(|| format!("{} can't be read", path.display()))
-}
-
-fn write(path: &Path, before: &Before) -> anyhow::Result<()> {
-    let text = serde_json::to_string(before).context("writing health as JSON")?;
-    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-    let written = folder.and_then(|()| replace(path, &text));
-    written.with_context(|| format!("writing {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::health::{Mode, State, testing};
-
-    #[test]
-    fn what_backends_are_is_read_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/health.json");
-        assert_eq!(read(&path).unwrap(), None);
-        let states = [("a", State::Up), ("b", State::Held)];
-        let before = Before::of(&testing::snapshot("web", Mode::Normal, &states));
-        write(&path, &before).unwrap();
-        assert_eq!(read(&path).unwrap(), Some(before));
-        fs::write(&path, "[").unwrap();
-        let error = format!("{:#}", read(&path).unwrap_err());
-        assert!(error.contains("health.json can't be read"), "{error}");
     }
 }

@@ -64,6 +64,7 @@ use crate::{
     slots,
     state::{self, Link, Registry, Ways},
     stats::{self, AgentView, Source},
+    unix_time::unix_now,
 };
 
 use files::Files;
@@ -252,7 +253,7 @@ impl Agent {
             commit: env!("SLUICE_COMMIT").into(),
             layout: lb_common::abi::LAYOUT,
             pid: std::process::id(),
-            started_unix_seconds: view::unix_seconds(),
+            started_unix_seconds: unix_now(),
             uptime_seconds: 0,
             config: config.display().to_string(),
             control: control.display().to_string(),
@@ -260,7 +261,7 @@ impl Agent {
             seed_fingerprint: prepared.seed_fingerprint,
             warnings: Vec::new(),
             generation: 1,
-            taken_unix_seconds: view::unix_seconds(),
+            taken_unix_seconds: unix_now(),
             reload_error: None,
         };
         let (overriding, warning) = Overriding::start(&prepared.config.agent.state);
@@ -404,7 +405,8 @@ impl Agent {
         } = signals;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut swept = Instant::now();
+        // At once: what the agent before counted is not known.
+        let mut swept: Option<Instant> = None;
         let mut flows_swept = Instant::now();
         info!(
             "ready: control socket {}, stats {}",
@@ -419,9 +421,9 @@ impl Agent {
                 () = self.files.changed() => self.files_changed(plane).await,
                 Some((action, asker)) = requests.recv() => asker.tell(self.act(plane, action).await),
                 _ = tick.tick() => {
-                    let time = swept.elapsed() >= steering::SWEEP;
+                    let time = swept.is_none_or(|at| at.elapsed() >= steering::SWEEP);
                     if time {
-                        swept = Instant::now();
+                        swept = Some(Instant::now());
                     }
                     if let Err(error) = self.tend(plane, time) {
                         error!("tending the slots: {error:#}");

@@ -2,26 +2,27 @@
 //! counts, and says what is left of backends that are drained.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tracing::{info, warn};
 
 use crate::{
     control::{Asked, Overridden},
     kernel::DataPlane,
     model::{BackendAddress, Config},
-    overrides::{Change, Overrides},
-    replace::replace,
+    overrides::{Change, Overrides, Then},
     select::{Selected, find},
-    stats::Source as _,
+    state_file,
 };
 
 use super::Agent;
+
+/// Backends that the log names; of more, only how many there are.
+const TOLD: usize = 8;
 
 /// What operators say, and where it is kept.
 pub(super) struct Overriding {
@@ -34,8 +35,8 @@ impl Overriding {
     /// of it comes beside.
     pub(super) fn start(state: &Path) -> (Self, Option<String>) {
         let path = state.join("overrides.json");
-        let (said, warning) = match read(&path) {
-            Ok(said) => (said, None),
+        let (said, warning) = match state_file::read(&path) {
+            Ok(said) => (said.unwrap_or_default(), None),
             Err(error) => {
                 let warning = format!("backends are as the configuration says: {error:#}");
                 (Overrides::default(), Some(warning))
@@ -50,24 +51,10 @@ impl Overriding {
     }
 
     fn take(&mut self, said: Overrides) -> anyhow::Result<()> {
-        let text = serde_json::to_string(&said).context("writing overrides as JSON")?;
-        let folder = self.path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = folder.and_then(|()| replace(&self.path, &text));
-        written.with_context(|| format!("writing {}", self.path.display()))?;
+        state_file::write(&self.path, &said)?;
         self.said = said;
         Ok(())
     }
-}
-
-/// None if there is no file.
-fn read(path: &Path) -> anyhow::Result<Overrides> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Overrides::default()),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
-    let read = serde_json::from_str(&text);
-    read.with_context(|| format!("{} can't be read", path.display()))
 }
 
 impl Agent {
@@ -79,11 +66,19 @@ impl Agent {
     ) -> anyhow::Result<Overridden> {
         let configured = self.view.configured();
         let mut said = self.overriding.said().clone();
-        let names = match (&asked.who.target, &asked.who.address) {
+        let names: BTreeSet<_> = match (&asked.who.target, &asked.who.address) {
             (Some(target), None) => named(&configured.config, &said, target)?,
             (None, Some(address)) => at_address(&configured.config, address)?,
             (None, None) | (Some(_), Some(_)) => bail!("either `target` or `address` is needed"),
-        };
+        }
+        .into_iter()
+        .collect();
+        if let Change::Drain(drain) = asked.change
+            && drain.then != Then::Leave
+            && drain.deadline_unix_seconds.is_none()
+        {
+            bail!("what becomes of flows then needs a deadline");
+        }
         for (pool, backend) in &names {
             said.change(pool, backend, asked.change);
         }
@@ -94,8 +89,11 @@ impl Agent {
             Change::Weigh(None) => "given its configured weight",
         };
         self.overriding.take(said)?;
-        for (pool, backend) in &names {
+        for (pool, backend) in names.iter().take(TOLD) {
             info!("{pool}/{backend} is {what} by an operator");
+        }
+        if let Some(more @ 1..) = names.len().checked_sub(TOLD) {
+            info!("and {more} more");
         }
         self.view.overrides(self.overriding.said().clone());
         self.health
@@ -104,45 +102,34 @@ impl Agent {
         if let Err(error) = self.reconcile(plane) {
             warn!("{error:#}");
         }
-        let pools = self
-            .view
-            .snapshot()
-            .pools
-            .into_iter()
-            .filter_map(|mut pool| {
-                let is_one =
-                    |backend: &str| names.contains(&(pool.name.clone(), backend.to_owned()));
-                let backends = pool.backends.iter().filter(|one| is_one(&one.name));
-                let backends: Vec<_> = backends.cloned().collect();
-                pool.backends = backends;
-                (!pool.backends.is_empty()).then_some(pool)
-            });
         Ok(Overridden {
-            pools: pools.collect(),
+            pools: self.view.pools_of(&names),
             warnings: self.view.behind().into_iter().collect(),
         })
     }
 
     /// Has the view show how many flows drained backends have.
-    pub(super) fn count_drained(&mut self) -> anyhow::Result<()> {
+    pub(super) fn count_drained(&mut self) {
         let configured = self.view.configured();
+        let said = self.overriding.said();
         let mut flows = BTreeMap::new();
-        for (&(pool, n, _), index) in &configured.ids.backends {
-            let pool = &configured.config.pools[pool];
-            let said = self
-                .overriding
-                .said()
-                .get(&pool.name, &pool.backends[n].name);
-            if said.is_some_and(|said| said.drain.is_some()) {
+        if said.any_drain() {
+            let recorded = self.runner.recorded();
+            for (&(pool, n, _), index) in &configured.ids.backends {
+                let pool = &configured.config.pools[pool];
+                if !said.is_drained(&pool.name, &pool.backends[n].name) {
+                    continue;
+                }
                 let index = index.index();
-                flows.insert(
-                    index,
-                    (self.flows.active(index)?, self.runner.recorded(index)),
-                );
+                let live = self.flows.active(index).unwrap_or_else(|error| {
+                    warn!("counting flows: {error}");
+                    0
+                });
+                let seen = recorded.get(&index).copied().unwrap_or(0);
+                flows.insert(index, (live, seen));
             }
         }
         self.view.drained(flows);
-        Ok(())
     }
 }
 
@@ -195,6 +182,8 @@ fn at_address(config: &Config, address: &str) -> anyhow::Result<Vec<(String, Str
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::state::fixtures;
 

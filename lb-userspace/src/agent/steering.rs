@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lb_common::abi::{BackendRef, Seed, TableId};
+use lb_common::abi::{BackendRef, Fate, Seed, TableId};
 
 use crate::{
     kernel::{self, ExceptionKey, ExceptionTables, MapTables},
@@ -12,9 +12,8 @@ use crate::{
     reconcile::Reconciler,
     slots::{Clock, Health, Jiffies, Runner, SweepContext, UnixTime, Wanted},
     state::{Desired, Ids, PoolFamily},
+    unix_time::unix_now,
 };
-
-use super::view::unix_seconds;
 
 /// How often exceptions are swept while a slot is not settled.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
@@ -23,7 +22,7 @@ pub(super) const SWEEP: Duration = Duration::from_secs(5);
 pub(super) fn clock() -> Clock {
     Clock {
         now: std::time::Instant::now(),
-        unix: UnixTime(unix_seconds()),
+        unix: UnixTime(unix_now()),
     }
 }
 
@@ -104,7 +103,9 @@ impl Sweeper<'_> {
         let live = tables.backends.clone();
         let usable = |backend: BackendRef| {
             let now = live.get(&backend.index());
-            now.is_some_and(|now| now.is_alive() && now.generation() == backend.generation())
+            let same = now.filter(|now| now.generation() == backend.generation());
+            // What becomes of the flows of one whose fate is its own is told by their exceptions.
+            same.is_some_and(|now| now.is_alive() || now.fate() != Fate::Service)
         };
         let timeout = |service| {
             let flows = services.get(&service);

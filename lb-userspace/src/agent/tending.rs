@@ -11,13 +11,14 @@ use crate::{
     net::Snapshot as NextHops,
     slots::Jiffies,
     state::{self, Hop, Inputs, Registry, Time},
+    unix_time::unix_now,
 };
 
 use super::{
     Agent,
     record::About,
     steering::{self, Sweeper},
-    view::{Configured, unix_seconds},
+    view::Configured,
 };
 
 impl Agent {
@@ -47,7 +48,7 @@ impl Agent {
         let hops = self.ways.hops(now);
         let time = Time {
             now,
-            unix: unix_seconds(),
+            unix: unix_now(),
         };
         let said = self.overriding.said();
         let standings = self.health.follow(&configured.config, said, time);
@@ -72,8 +73,8 @@ impl Agent {
         );
         let answering = self.answering.clone();
         self.view.applied(&self.tables, answering, snapshot);
+        self.count_drained();
         self.show_slots();
-        self.count_drained()?;
         Ok(())
     }
 
@@ -100,11 +101,13 @@ impl Agent {
         }
         let exceptions = &self.exceptions;
         let now = Instant::now();
-        if self.runner.advance(now, |id| exceptions.unrecorded(id))? {
+        let advanced = self.runner.advance(now, |id| exceptions.unrecorded(id))?;
+        if advanced {
             let written = self.write(plane).map(drop);
             self.up_to_date(written)?;
         }
-        if time && (self.runner.is_moving() || self.exceptions.used()? != [0, 0]) {
+        // No flow is recorded after slots have gone on: what is counted then is all that there is.
+        if (time || advanced) && (self.runner.is_moving() || self.exceptions.used()? != [0, 0]) {
             self.sweep(plane)?;
         }
         let done = self.runner.done_with();
@@ -119,13 +122,13 @@ impl Agent {
         let grace_in = |pool: &str| configured.config.grace_in(pool);
         let time = Time {
             now,
-            unix: unix_seconds(),
+            unix: unix_now(),
         };
         let standings = self.health.standings();
         if self.ways.is_due(grace, now) || standings.is_due(grace_in, time) {
             self.reconcile(plane)?;
         }
-        self.count_drained()?;
+        self.count_drained();
         self.show_slots();
         Ok(())
     }

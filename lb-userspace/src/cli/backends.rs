@@ -94,7 +94,7 @@ fn rows(table: &mut Table, pool: &PoolView, backend: &BackendView) {
     let drained = backend.overridden.is_some_and(|said| said.drain.is_some());
     let mut addresses = backend.addresses.iter().map(|address| {
         let (mood, word) = match state(address) {
-            (Mood::Good, _) if drained => (Mood::Poor, "drained"),
+            (Mood::Good, _) | (_, NOT_IN_USE) if drained => (Mood::Poor, "drained"),
             other => other,
         };
         (plain(&address.address), moody(mood, word))
@@ -118,13 +118,16 @@ fn rows(table: &mut Table, pool: &PoolView, backend: &BackendView) {
     }
 }
 
+/// Of an address whose backend is in no table, though there is a way.
+const NOT_IN_USE: &str = "not in use";
+
 fn state(address: &AddressView) -> (Mood, &'static str) {
     let health = address.health.as_ref().and_then(health::state);
     match (address.in_tables, address.next_hop.is_resolved()) {
         (_, true) if let Some(health) = health => health,
         (true, true) => (Mood::Good, "ok"),
         (true, false) => (Mood::Poor, "last next hop"),
-        (false, true) => (Mood::Poor, "not in use"),
+        (false, true) => (Mood::Poor, NOT_IN_USE),
         (false, false) => (Mood::Bad, "no next hop"),
     }
 }

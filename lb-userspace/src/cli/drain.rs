@@ -1,10 +1,11 @@
 //! `sluice drain`: backends get no new flows, and what is left of them is watched.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal},
     process::ExitCode,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -18,7 +19,7 @@ use super::{
     wait,
 };
 use crate::{
-    control::{Body, Client, DrainBody, Overridden},
+    control::{Body, Client, ClientError, DrainBody, Overridden, Pools},
     overrides::Then,
     stats::{BackendView, PoolView, RemainingView},
 };
@@ -26,12 +27,15 @@ use crate::{
 /// How often the agent is asked what is left.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long an agent may be away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Give backends no new flows, until `sluice undrain`
 ///
 /// Flows that there are stay. Services that record their flows know how many that are; others know those
 /// that were seen since the drain began, and after the service's settle time those that are silent count as ended. A
 /// drain outlives reloads and restarts of the agent. If it leaves a service without a backend, the service's
-/// `no_backend` answers; an own `fallback` is not used as long as there are flows.
+/// `no_backend` answers; its `fallback` does only once `--then reset` or `--then drop` has ended the flows.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sluice drain web/web1 --wait\n  \
@@ -58,7 +62,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<ExitCode> {
     let body = DrainBody {
         who: arguments.target.who(),
-        deadline_seconds: arguments.deadline.map(|time| time.as_secs()),
+        deadline_seconds: arguments.deadline.map(whole_seconds),
         then: arguments.then,
     };
     let drained = wait(client.drain(&body))??;
@@ -142,48 +146,72 @@ fn added(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Follows what is left until nothing is, or the deadline has come.
+/// No less than a time.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Pool and name of backends.
+type Names = BTreeSet<(String, String)>;
+
+/// Follows what is left until nothing is, or the deadline has come and what it asks for is done.
 fn watch(drained: &Overridden, arguments: &Arguments, client: &Client) -> Result<Overridden> {
-    let names: Vec<(String, String)> = backends(&drained.pools)
-        .map(|(pool, backend)| (pool.name.clone(), backend.name.clone()))
-        .collect();
+    let name =
+        |(pool, backend): (&PoolView, &BackendView)| (pool.name.clone(), backend.name.clone());
+    let names: Names = backends(&drained.pools).map(name).collect();
     let mut shown = Progress::new(arguments.output == Format::Table);
     let mut now = drained.clone();
-    let begun = std::time::Instant::now();
+    let deadline = arguments.deadline.map(|time| Instant::now() + time);
+    let mut heard = Instant::now();
     loop {
         let left = left(&now.pools);
         shown.show(&left);
-        let over = arguments
-            .deadline
-            .is_some_and(|time| begun.elapsed() >= time);
-        if left.is_nothing() || over {
+        let over = deadline.is_some_and(|end| Instant::now() >= end);
+        let done = over && (!ends(arguments) || !backends(&now.pools).any(|(_, one)| is_used(one)));
+        if left.is_nothing() || done {
             shown.end();
             return Ok(now);
         }
         thread::sleep(PAUSE);
-        let mut pools = wait(client.pools())??.pools;
+        // A drain outlives a restart of the agent, which takes a moment.
+        let mut pools = match wait(client.pools())? {
+            Ok(Pools { pools }) => pools,
+            Err(ClientError::NoAgent { .. }) if heard.elapsed() < PATIENCE => continue,
+            Err(error) => return Err(error.into()),
+        };
+        heard = Instant::now();
         for pool in &mut pools {
+            let is_one = |backend: &BackendView| (pool.name.clone(), backend.name.clone());
             pool.backends
-                .retain(|backend| names.contains(&(pool.name.clone(), backend.name.clone())));
+                .retain(|backend| names.contains(&is_one(backend)));
         }
         pools.retain(|pool| !pool.backends.is_empty());
-        if let Some(name) = undrained(&pools, &names) {
+        if let Some(why) = undrained(&pools, &names) {
             shown.end();
-            bail!("{name} is not drained any more");
+            bail!(why);
         }
         now.pools = pools;
     }
 }
 
-/// A backend that is not drained, or not there.
-fn undrained(pools: &[PoolView], names: &[(String, String)]) -> Option<String> {
-    let is_drained = |backend: &BackendView| backend.overridden.is_some_and(|o| o.drain.is_some());
-    let drained: Vec<_> = backends(pools)
-        .filter(|(_, backend)| is_drained(backend))
-        .map(|(pool, backend)| (pool.name.clone(), backend.name.clone()))
+/// Whether packets are sent to a backend.
+fn is_used(backend: &BackendView) -> bool {
+    backend.addresses.iter().any(|address| address.in_tables)
+}
+
+/// Why waiting is in vain: a backend is not there, or not drained.
+fn undrained(pools: &[PoolView], names: &Names) -> Option<String> {
+    let there: BTreeMap<(&str, &str), &BackendView> = backends(pools)
+        .map(|(pool, backend)| ((pool.name.as_str(), backend.name.as_str()), backend))
         .collect();
-    let missing = names.iter().find(|name| !drained.contains(name));
-    missing.map(|(pool, backend)| format!("{pool}/{backend}"))
+    names.iter().find_map(|(pool, name)| {
+        let why = match there.get(&(pool.as_str(), name.as_str())) {
+            None => "in the configuration",
+            Some(one) if one.overridden.is_none_or(|said| said.drain.is_none()) => "drained",
+            Some(_) => return None,
+        };
+        Some(format!("{pool}/{name} is not {why} any more"))
+    })
 }
 
 /// A bar on a terminal, lines elsewhere; nothing where JSON is wanted.

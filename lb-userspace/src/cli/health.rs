@@ -47,13 +47,9 @@ pub(super) fn state(health: &HealthView) -> Option<(Mood, &'static str)> {
 pub(super) fn weight(backend: &BackendView) -> String {
     let checked = backend.addresses.iter().filter_map(|a| a.health.as_ref());
     let left = checked.map(|health| health.weight).min();
-    let said = backend.overridden.map(|said| match said.drain {
-        Some(_) => 0,
-        None => said.weight.map_or(backend.weight, |weight| weight.value()),
-    });
-    match left.or(said) {
-        Some(left) if left != backend.weight => format!("{left} of {}", backend.weight),
-        _ => backend.weight.to_string(),
+    match left.unwrap_or(backend.weight_in_force()) {
+        left if left != backend.weight => format!("{left} of {}", backend.weight),
+        weight => weight.to_string(),
     }
 }
 

@@ -214,7 +214,8 @@ pub struct WeightBody {
     /// Which backends.
     #[serde(flatten)]
     pub who: Who,
-    /// Their weight; null: the configured one.
+    /// Their weight; null: the configured one. It must be there.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub weight: Option<Weight>,
 }
 

@@ -1,10 +1,6 @@
 //! The agent's end of the control socket.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use hyper::{Response, StatusCode, body::Bytes, http::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +17,7 @@ use crate::{
     http::{self, Limits, Method, Question},
     overrides::{Change, Drain},
     stats::Source,
+    unix_time::unix_now,
 };
 
 const LIMITS: Limits = Limits {
@@ -118,7 +115,7 @@ fn with<T: DeserializeOwned>(
 }
 
 fn drain(body: DrainBody) -> Asked {
-    let now = unix_seconds();
+    let now = unix_now();
     let deadline = body.deadline_seconds.map(|time| now.saturating_add(time));
     let drain = Drain {
         since_unix_seconds: now,
@@ -141,11 +138,6 @@ fn weigh(body: WeightBody) -> Asked {
         who: body.who,
         change: Change::Weigh(body.weight),
     }
-}
-
-fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 fn done(action: Action, actions: &Actions) -> Response<String> {
@@ -321,7 +313,11 @@ mod tests {
             let status = ask(&format!("/api/v1/{path}"), body);
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {body}");
         }
-        for (path, body) in [("drain", "x"), ("weight", r#"{"weight":10001}"#)] {
+        for (path, body) in [
+            ("drain", "x"),
+            ("weight", r#"{"weight":10001}"#),
+            ("weight", r#"{"target":"web"}"#),
+        ] {
             let status = ask(&format!("/api/v1/{path}"), body);
             assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
         }

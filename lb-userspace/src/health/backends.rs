@@ -13,7 +13,7 @@ use humantime::format_duration;
 use super::{
     history::{Entry, History},
     machine::Status,
-    member::{Event, Member, Opinion},
+    member::{Event, Member, Opinion, State},
     pool::{Candidate, Mode, Tally, mode},
     snapshot::{CheckView, MemberView, PoolView, Snapshot},
     targets::{MemberId, MemberTargets, PoolTargets, Run, Targets},
@@ -110,12 +110,20 @@ impl Backends {
         }
     }
 
-    /// Makes those that are new what their checks say.
-    pub(super) fn begin(&mut self, opinion: impl Fn(u64) -> Opinion) {
+    /// Makes those that are new what their checks say, since when they were so `before`.
+    pub(super) fn begin(
+        &mut self,
+        opinion: impl Fn(u64) -> Opinion,
+        before: &BTreeMap<&MemberId, (State, SystemTime)>,
+    ) {
         let members = self.pools.iter_mut().flat_map(|pool| &mut pool.members);
         for state in members.filter(|state| state.member.is_none()) {
             let opinions: Vec<_> = state.checks.iter().map(|id| opinion(*id)).collect();
-            state.member = Some(Member::new(&opinions));
+            let member = Member::new(&opinions);
+            let was = before.get(&state.id);
+            let same = was.filter(|(was, _)| (*was == State::Up) == (member.state() == State::Up));
+            state.since = state.since.or(same.map(|(_, since)| *since));
+            state.member = Some(member);
         }
     }
 
@@ -193,10 +201,15 @@ impl PoolState {
     /// How its health is taken now, and its view.
     fn take_stock(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
+        // Without checks nothing is known of anybody.
+        let checked = self.members.iter().any(|member| !member.checks.is_empty());
         for (family, group) in &self.groups {
             let members = group.iter().filter_map(|n| self.members.get(*n));
             let candidates: Vec<Candidate> = members.filter_map(MemberState::candidate).collect();
-            let next = mode(&candidates, &self.health);
+            let next = match checked {
+                true => mode(&candidates, &self.health),
+                false => Mode::Normal,
+            };
             let last = self.modes.insert(*family, next).unwrap_or(Mode::Normal);
             if next.differs(last) {
                 lines.push(mode_line(&self.name, *family, next, &self.health));

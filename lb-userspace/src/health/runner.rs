@@ -185,7 +185,8 @@ impl<P: Probing> Runner<P> {
         let mut backends = mem::take(&mut self.backends);
         backends.follow(targets, |place, member, run| {
             let id = numbers.get(run).copied().unwrap_or_else(|| {
-                let id = self.adopt(run, states.get(member).copied(), &mut known);
+                let was = states.get(member).map(|(state, _)| *state);
+                let id = self.adopt(run, was, &mut known);
                 numbers.insert(run.clone(), id);
                 id
             });
@@ -195,7 +196,7 @@ impl<P: Probing> Runner<P> {
             id
         });
         let checks = &self.checks;
-        backends.begin(|id| opinion(checks, id));
+        backends.begin(|id| opinion(checks, id), &states);
         self.changed = backends.all();
         self.backends = backends;
         // What nobody asks for any more ends with `known`.

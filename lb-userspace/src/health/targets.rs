@@ -140,14 +140,14 @@ fn of_pool(config: &Config, index: PoolIndex, pool: &Pool) -> PoolTargets {
         .map(|check| (Arc::new(check.probe.clone()), check))
         .collect();
     let mut members: Vec<MemberTargets> = Vec::new();
+    let mut known: BTreeMap<(&str, Family), usize> = BTreeMap::new();
     let mut groups: BTreeMap<Family, Vec<usize>> = BTreeMap::new();
     for family in families(config, index, pool) {
         let reached = pool.reachable(family);
         let group = reached.map(|(backend, address)| {
-            let known = |member: &MemberTargets| {
-                member.backend == backend.name && member.address == address
-            };
-            members.iter().position(known).unwrap_or_else(|| {
+            // A backend has one address of a family.
+            let key = (backend.name.as_str(), Family::of(address.ip));
+            *known.entry(key).or_insert_with(|| {
                 members.push(member(backend, address, &asked, port));
                 members.len() - 1
             })

@@ -29,12 +29,15 @@ pub(crate) fn check(initial: Initial) -> Check {
     }
 }
 
+/// Since when the backends of [`snapshot`] are what they are, in seconds since 1970.
+pub(crate) const SINCE: u64 = 100;
+
 /// A pool whose services and backends are of IPv4.
 pub(crate) fn snapshot(pool: &str, mode: Mode, members: &[(&str, State)]) -> Snapshot {
     let member = |&(name, state): &(&str, State)| {
         let view = MemberView {
             state,
-            since: SystemTime::UNIX_EPOCH,
+            since: SystemTime::UNIX_EPOCH + Duration::from_secs(SINCE),
             advice: Advice::NONE,
             slow_start: None,
             checks: Vec::new(),

@@ -181,7 +181,8 @@ impl<A: Address> Flows<A> {
                         false => self.carry_young(key, *entry)?,
                     };
                     carried.count(fate, |carried| &mut carried.flows);
-                    if fate == Fate::Taken {
+                    // Its client's packets would find no way back.
+                    if matches!(fate, Fate::Taken | Fate::NoRoom) {
                         taken.insert(*key);
                     }
                 }
@@ -197,7 +198,7 @@ impl<A: Address> Flows<A> {
             return Ok(Fate::Taken);
         }
         let fate = committed.carry(key, entry)?;
-        if held.is_some() {
+        if held.is_some() && fate != Fate::NoRoom {
             young.to.remove(key).map_err(writing)?;
         }
         Ok(fate)

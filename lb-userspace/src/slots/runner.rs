@@ -236,11 +236,13 @@ impl Runner {
             .collect()
     }
 
-    /// How many exceptions the last sweep left a backend, by its index.
-    pub fn recorded(&self, index: u32) -> u64 {
-        let tallies = self.tables.values().map(|kept| &kept.tally.by_backend);
-        let counts = tallies.filter_map(|tally| tally.get(&index));
-        counts.map(|&count| u64::from(count)).sum()
+    /// How many exceptions the last sweep left each backend, by its index.
+    pub fn recorded(&self) -> BTreeMap<u32, u64> {
+        let mut recorded = BTreeMap::new();
+        for (&index, &count) in self.tables.values().flat_map(|kept| &kept.tally.by_backend) {
+            *recorded.entry(index).or_default() += u64::from(count);
+        }
+        recorded
     }
 
     /// Sweeps the exceptions. `store` writes the words, and waits until no packet in flight has seen

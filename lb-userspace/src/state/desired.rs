@@ -314,20 +314,9 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         .addresses
         .iter()
         .find(|a| Family::of(a.ip) == family)?;
-    usable_hop(inputs, address.ip)?;
-    let hop = inputs.hops.get(&address.ip)?;
-    if hop
-        .lost
-        .is_some_and(|lost| lost >= inputs.config.grace(pool))
-    {
-        return None;
-    }
-    let of = |services| inputs.standings.of(settings, n, family, services);
-    let reaches =
-        |services: &Family| reached_at(pool, n, settings, *services) == Some((pool, n, family));
-    let mut standings = Family::ALL.into_iter().filter(reaches).map(of);
-    let fate = of(family).fate;
-    if fate.is_none() && !standings.any(|standing| standing.keeps) {
+    let fate = inputs.standings.of(settings, n, family, family).fate;
+    // To one whose flows are ended there need be no way.
+    if fate.is_none() && !keeps_flows(inputs, (pool, n, family), address.ip) {
         return None;
     }
     let sources = inputs.ids.sources.get(&(pool, family)).copied();
@@ -335,7 +324,7 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         pool: settings,
         port: address.port.unwrap_or(0),
         sources: sources.unwrap_or_default(),
-        source: outer_source(settings, address.ip, inputs.ids, hop),
+        source: outer_source(settings, address.ip, inputs),
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
         generation,
     };
@@ -344,6 +333,21 @@ fn backend(inputs: Inputs<'_>, (pool, n, family): BackendId, generation: u8) -> 
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
     };
     entry.map(|entry| fate.map_or(entry, |fate| entry.dead(fate)))
+}
+
+/// Whether a backend's flows are its own: its next hop is usable and it is not down, or both were so until a grace ago.
+fn keeps_flows(inputs: Inputs<'_>, id: BackendId, address: IpAddr) -> bool {
+    let (pool, n, family) = id;
+    let settings = &inputs.config.pools[pool];
+    let lost = inputs.hops.get(&address).and_then(|hop| hop.lost);
+    let reaches = |services: &Family| reached_at(pool, n, settings, *services) == Some(id);
+    let mut standings = Family::ALL
+        .into_iter()
+        .filter(reaches)
+        .map(|services| inputs.standings.of(settings, n, family, services));
+    usable_hop(inputs, address).is_some()
+        && lost.is_none_or(|lost| lost < inputs.config.grace(pool))
+        && standings.any(|standing| standing.keeps)
 }
 
 /// A backend's entry but for its address.
@@ -398,12 +402,13 @@ impl Entry<'_> {
 
 /// The source address of outer headers: the pool's, or the one that the kernel would send from, as it
 /// was when the backend got its number.
-fn outer_source(pool: &Pool, to: IpAddr, ids: &Ids, hop: &Hop) -> Option<model::Source> {
+fn outer_source(pool: &Pool, to: IpAddr, inputs: Inputs<'_>) -> Option<model::Source> {
     let family = Family::of(to);
     let mut configured = pool.source.iter().copied();
     let configured = configured.find(|source| Family::of(source.ip) == family);
-    let noted = ids.outer.get(&to).copied();
-    configured.or_else(|| noted.or(hop.source).map(model::Source::from))
+    let noted = inputs.ids.outer.get(&to).copied();
+    let now = || inputs.hops.get(&to)?.source;
+    configured.or_else(|| noted.or_else(now).map(model::Source::from))
 }
 
 /// Who is to own the slots of each table in use, and of each that one of those replaces.

@@ -11,9 +11,10 @@ use std::{
 use lb_common::abi::Fate;
 
 use crate::{
-    health::{Mode, PoolView, Snapshot},
+    health::{MemberView, Mode, PoolView, Snapshot},
     model::{Family, Initial, Pool, Weight},
     overrides::Overrides,
+    unix_time::unix_seconds,
 };
 
 /// What a backend, at its address of a family, is to services of another.
@@ -81,9 +82,19 @@ impl Standings {
         self.pools
             .retain(|name, _| snapshot.pools.contains_key(name));
         for (name, view) in &snapshot.pools {
+            let first = !self.pools.contains_key(name);
             let known = self.pools.entry(name.clone()).or_default();
             if !Arc::ptr_eq(&known.view, view) {
-                known.follow(view, now);
+                let since = |member: &MemberView| match first {
+                    // It may have been so before this agent was.
+                    true => {
+                        let ago = unix.saturating_sub(unix_seconds(member.since));
+                        let since = now.checked_sub(Duration::from_secs(ago));
+                        since.map_or(Down::Over, Down::Since)
+                    }
+                    false => Down::Since(now),
+                };
+                known.follow(view, since);
             }
             if known.keeps_for_a_while() {
                 let grace = grace(name);
@@ -157,7 +168,8 @@ impl Known {
         self.down.values().any(|down| *down != Down::Over)
     }
 
-    fn follow(&mut self, view: &Arc<PoolView>, now: Instant) {
+    /// Follows another view; `since` says of one that goes down since when it is.
+    fn follow(&mut self, view: &Arc<PoolView>, since: impl Fn(&MemberView) -> Down) {
         let mut before = std::mem::take(&mut self.down);
         self.view = Arc::clone(view);
         for ((backend, address), member) in &view.members {
@@ -166,7 +178,7 @@ impl Known {
                     continue;
                 }
                 let reach = (services, backend.clone(), *address);
-                let down = before.remove(&reach).unwrap_or(Down::Since(now));
+                let down = before.remove(&reach).unwrap_or_else(|| since(member));
                 self.down.insert(reach, down);
             }
         }
@@ -195,7 +207,10 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(30);
 
     fn at(now: Instant) -> Time {
-        Time { now, unix: 100 }
+        Time {
+            now,
+            unix: testing::SINCE,
+        }
     }
 
     fn web() -> Pool {
@@ -257,6 +272,19 @@ mod tests {
             at(end),
         );
         assert_eq!(standings(&known, &pool), [(true, true), (false, false)]);
+    }
+
+    #[test]
+    fn what_was_down_before_this_agent_was_is_down_for_that_long() {
+        let (pool, none, now) = (web(), Overrides::default(), Instant::now());
+        let grace = |_: &str| GRACE;
+        let down = snapshot(Mode::Normal, [State::Up, State::Down]);
+        for (ago, keeps) in [(10, true), (30, false), (u64::MAX - testing::SINCE, false)] {
+            let mut known = Standings::default();
+            let unix = testing::SINCE + ago;
+            known.follow(&down, &none, grace, Time { now, unix });
+            assert_eq!(standings(&known, &pool)[1].0, keeps, "{ago} s");
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "sluice_backend_drain_remaining_flows",
         kind: Kind::Gauge,
-        help: "Flows that are left of a backend that is drained: live ones where all are recorded, else those seen since.",
+        help: "Flows that are left of a backend that is drained, by kind: live ones of services that record all, of others those seen since.",
         samples: remaining,
     },
     Family {
@@ -150,7 +150,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "sluice_backend_effective_weight",
         kind: Kind::Gauge,
-        help: "The weight that agents and slow start leave a backend at an address.",
+        help: "The weight that operators, agents and slow start leave a backend at an address that is checked.",
         samples: |snapshot, to| health(snapshot, |labels, health| to.add(labels, health.weight)),
     },
     Family {
@@ -333,16 +333,9 @@ fn weights(snapshot: &Snapshot, to: &mut Samples) {
 
 fn overrides(snapshot: &Snapshot, to: &mut Samples) {
     for (pool, backend) in snapshot.backends() {
-        let Some(said) = backend.overridden else {
-            continue;
-        };
-        let weight = match said.drain {
-            Some(_) => Some(0),
-            None => said.weight.map(|weight| weight.value()),
-        };
-        if let Some(weight) = weight {
+        if backend.overridden.is_some() {
             let labels = [("pool", pool.name.as_str()), ("backend", &backend.name)];
-            to.add(&labels, weight);
+            to.add(&labels, backend.weight_in_force());
         }
     }
 }

@@ -48,7 +48,7 @@ pub enum ProblemCode {
     Agent,
 }
 
-/// Everything that a snapshot shows to be wrong, the worst first.
+/// Everything that a snapshot shows to be wrong, the worst first, and what should be known beside.
 pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(readiness(&snapshot.readiness));
@@ -62,12 +62,12 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
         code: ProblemCode::Reload,
         message: format!("the last reload failed, the configuration before is in use: {error}"),
     }));
-    problems.extend(overrides(snapshot));
     problems.extend(snapshot.agent.warnings.iter().map(|warning| Problem {
         severity: Severity::Warning,
         code: ProblemCode::Agent,
         message: warning.clone(),
     }));
+    problems.extend(overrides(snapshot));
     problems
 }
 
@@ -106,11 +106,10 @@ fn dead(service: &ServiceView, pool: &PoolView) -> impl Iterator<Item = Problem>
         }
         let answers = pool.backends.iter().any(|backend| {
             let mut addresses = backend.addresses.iter();
-            backend.weight > 0
-                && addresses.any(|address| {
-                    let reaches = address.family() == Some(family) || crosses;
-                    address.is_used() && reaches
-                })
+            addresses.any(|address| {
+                let reaches = address.family() == Some(family) || crosses;
+                reaches && address.is_used(backend.weight_in_force())
+            })
         });
         (!answers).then(|| Problem {
             severity: Severity::Error,
@@ -240,7 +239,8 @@ fn modes(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
 mod tests {
     use super::*;
     use crate::{
-        model::Family,
+        model::{Family, Weight},
+        overrides::Override,
         stats::{FallbackView, sample},
     };
 
@@ -264,8 +264,8 @@ mod tests {
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,
-                ProblemCode::Override,
                 ProblemCode::Agent,
+                ProblemCode::Override,
             ]
         );
     }
@@ -328,6 +328,28 @@ mod tests {
                 "service web: no backend of pool web answers for IPv6",
             ]
         );
+    }
+
+    #[test]
+    fn weights_count_as_operators_and_health_leave_them() {
+        let drained = sample::troubled().pools[1].backends[0].overridden;
+        let codes = |snapshot: &Snapshot| {
+            let found = problems(snapshot);
+            found.iter().map(|problem| problem.code).collect::<Vec<_>>()
+        };
+        let mut snapshot = sample::healthy();
+        snapshot.pools[1].backends[0].overridden = drained;
+        assert_eq!(
+            codes(&snapshot),
+            [ProblemCode::NoBackend, ProblemCode::Override]
+        );
+        let backend = &mut snapshot.pools[1].backends[0];
+        backend.weight = 0;
+        backend.overridden = Some(Override {
+            weight: Weight::new(10),
+            drain: None,
+        });
+        assert_eq!(codes(&snapshot), [ProblemCode::Override]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{HealthView, PoolHealthView};
 use crate::{
-    model::{Family, Forward, Scheduler},
+    model::{Family, Forward, Scheduler, Weight},
     overrides::Override,
 };
 
@@ -342,6 +342,14 @@ pub struct BackendView {
     pub counters: CountersView,
 }
 
+impl BackendView {
+    /// The weight that operators leave it.
+    pub fn weight_in_force(&self) -> u16 {
+        let said = self.overridden.zip(Weight::new(self.weight));
+        said.map_or(self.weight, |(said, weight)| said.over(weight).value())
+    }
+}
+
 /// What is left of a backend that is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemainingView {
@@ -385,9 +393,11 @@ impl AddressView {
         family(&self.address)
     }
 
-    /// Whether new flows may be sent there.
-    pub fn is_used(&self) -> bool {
-        self.in_tables && self.health.as_ref().is_none_or(|health| health.used)
+    /// Whether new flows are sent there, if its backend has this weight and it has no health of its own.
+    pub fn is_used(&self, weight: u16) -> bool {
+        let health = self.health.as_ref();
+        let (used, weight) = health.map_or((true, weight), |health| (health.used, health.weight));
+        self.in_tables && used && weight > 0
     }
 }
 

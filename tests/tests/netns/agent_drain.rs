@@ -3,6 +3,8 @@
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -175,6 +177,18 @@ fn a_whole_pool_and_weights_are_overridden_by_name_or_address() {
     }
 }
 
+/// How often the agent looks at what is recorded.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Of the first backend of the tunnels.
+fn wait_until_nothing_is_left(site: &Site) {
+    let left = || {
+        let (_, said, _) = site.say(&["drain", "tunnel/backend1"]);
+        Ok(said.ends_with("nothing is left\n").then_some(()))
+    };
+    wait::until("nothing to be left", PATIENCE, left).unwrap();
+}
+
 #[test]
 fn flows_that_are_not_recorded_are_counted_as_they_are_seen() {
     let site = Site::start("drain-seen", &tunnel("2s", &[100, 100]), |_| {});
@@ -203,8 +217,20 @@ fn flows_that_are_not_recorded_are_counted_as_they_are_seen() {
         seen,
     )
     .unwrap();
-    drop(kept);
-    let (code, _, lines) = site.say(&["drain", "tunnel/backend1", "--wait"]);
+    // A deadline ends it, for longer than it takes the agent to look at what is recorded.
+    let words = [
+        "drain",
+        "tunnel/backend1",
+        "--deadline",
+        "1s",
+        "--then",
+        "reset",
+        "--wait",
+    ];
+    let (code, _, lines) = site.say(&words);
     assert_eq!(code, Some(0), "{lines}");
-    assert!(lines.ends_with("nothing is left\n"), "{lines}");
+    thread::sleep(2 * SWEEP);
+    let answer = ask_over(&mut kept).unwrap_err();
+    assert_eq!(answer.kind(), ErrorKind::ConnectionReset);
+    wait_until_nothing_is_left(&site);
 }

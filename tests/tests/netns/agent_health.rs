@@ -295,9 +295,11 @@ impl Certificates {
 /// A service of its own for a pool of one backend, at a port of the tunnels' address, with a check.
 fn checked(name: &str, port: u16, backend: IpAddr, check: &str) -> String {
     let listen = TUNNEL.of(Family::Ipv4);
+    // A server that is started anew is away for a moment.
+    let pace = PACE.replace("fall = 2", "fall = 5");
     format!(
         "[[service]]\nname = \"{name}\"\nlisten = [\"{listen}:{port}/tcp\"]\npool = \"{name}\"\n\n\
-         [[pool]]\nname = \"{name}\"\nforward = \"ipip\"\n\n[[pool.check]]\n{check}{PACE}\n\
+         [[pool]]\nname = \"{name}\"\nforward = \"ipip\"\n\n[[pool.check]]\n{check}{pace}\n\
          [[pool.backend]]\nname = \"one\"\naddress = \"{backend}\"\n\n"
     )
 }

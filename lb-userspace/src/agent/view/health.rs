@@ -1,14 +1,12 @@
 //! What is shown of backends' health: words and numbers for what `health` knows.
 
-use std::{
-    collections::HashMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     health::{self, Advice, MemberView, PoolView},
     model::{Family, Weight},
     stats::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView},
+    unix_time::unix_seconds,
 };
 
 /// How a pool's health is taken, by services of each family.
@@ -43,7 +41,7 @@ pub(super) fn of(
     let mut modes = pool.modes.values();
     Some(HealthView {
         state: member.state,
-        since_unix_seconds: seconds(member.since),
+        since_unix_seconds: unix_seconds(member.since),
         used: modes.any(|mode| mode.uses(member.state)),
         weight: member.weight_of(configured).value(),
         advice: (member.advice != Advice::NONE).then(|| member.advice.to_string()),
@@ -59,7 +57,7 @@ fn checks(member: &MemberView) -> Vec<CheckView> {
         let count = alike.entry((&check.probe, &check.target)).or_default();
         *count += 1;
         let counts = check.counts.read();
-        let by_reason = |counts: std::collections::BTreeMap<&str, u64>| {
+        let by_reason = |counts: BTreeMap<&str, u64>| {
             let counts = counts.into_iter();
             counts.map(|(reason, n)| (reason.to_owned(), n)).collect()
         };
@@ -82,13 +80,8 @@ fn checks(member: &MemberView) -> Vec<CheckView> {
 
 fn entry(entry: &health::Entry) -> HistoryView {
     HistoryView {
-        at_unix_seconds: seconds(entry.at),
+        at_unix_seconds: unix_seconds(entry.at),
         state: entry.state.clone(),
         text: entry.text.clone(),
     }
-}
-
-fn seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -8,7 +8,7 @@ use std::{
     mem,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -30,6 +30,7 @@ use crate::{
         FallbackView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView,
         Readiness, RemainingView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
     },
+    unix_time::unix_now,
 };
 
 /// What is shown, beside what changes while the agent runs.
@@ -129,7 +130,7 @@ impl Now {
         Self {
             overrides,
             generation: 1,
-            taken: unix_seconds(),
+            taken: unix_now(),
             ..Self::default()
         }
     }
@@ -175,7 +176,7 @@ impl View {
         match ended {
             Ok(generation) => {
                 (now.generation, now.reload_error) = (generation, None);
-                now.taken = unix_seconds();
+                now.taken = unix_now();
             }
             Err(error) => now.reload_error = Some(error),
         }
@@ -208,6 +209,39 @@ impl View {
         now.in_tables = living.map(|(n, _)| *n).collect();
         (now.shares, now.hops, now.applied) = (shares, hops, true);
         now.answering = answering;
+    }
+
+    /// These backends, by pool and name, in their pools.
+    pub(super) fn pools_of(&self, names: &BTreeSet<(String, String)>) -> Vec<PoolView> {
+        self.look(|moment| {
+            let named: BTreeMap<&str, BTreeSet<&str>> =
+                names
+                    .iter()
+                    .fold(BTreeMap::new(), |mut named, (pool, backend)| {
+                        let backends: &mut BTreeSet<&str> = named.entry(pool).or_default();
+                        backends.insert(backend);
+                        named
+                    });
+            let pools = moment.configured.config.pools.iter().enumerate();
+            let shown = pools.filter_map(|(n, pool)| {
+                let backends = named.get(pool.name.as_str())?;
+                let is_one = |backend: &Backend| backends.contains(backend.name.as_str());
+                Some(moment.pool(n, pool, is_one))
+            });
+            shown.collect()
+        })
+    }
+
+    /// Looks at it at one moment.
+    fn look<T>(&self, look: impl FnOnce(&Moment<'_>) -> T) -> T {
+        let health = Arc::clone(&self.health.borrow());
+        let (configured, now) = (self.configured(), self.lock());
+        look(&Moment {
+            view: self,
+            configured: &configured,
+            now: &now,
+            health: &health,
+        })
     }
 
     /// Takes note of what operators say now.
@@ -244,6 +278,29 @@ impl View {
 }
 
 impl Moment<'_> {
+    fn snapshot(&self) -> Snapshot {
+        let (configured, now) = (self.configured, self.now);
+        let pools = configured.config.pools.iter().enumerate();
+        let warnings = now.behind.iter().chain(&configured.warnings);
+        Snapshot {
+            agent: AgentView {
+                uptime_seconds: self.view.started.elapsed().as_secs(),
+                generation: now.generation,
+                taken_unix_seconds: now.taken,
+                warnings: warnings.cloned().collect(),
+                reload_error: now.reload_error.clone(),
+                ..self.view.agent.clone()
+            },
+            readiness: self.readiness(),
+            interfaces: self.interfaces(),
+            services: self.services(),
+            pools: pools
+                .map(|(n, pool)| self.pool(n, pool, |_| true))
+                .collect(),
+            exceptions: now.exceptions,
+        }
+    }
+
     /// The interfaces whose packets the program handles, and `unknown` if it has met packets of
     /// others (a bond's members have numbers of their own).
     fn interfaces(&self) -> Vec<InterfaceView> {
@@ -328,8 +385,10 @@ impl Moment<'_> {
         })
     }
 
-    fn pool(&self, index: PoolIndex, pool: &Pool) -> PoolView {
+    /// A pool, with those of its backends that are to be shown.
+    fn pool(&self, index: PoolIndex, pool: &Pool, shown: impl Fn(&Backend) -> bool) -> PoolView {
         let backends = pool.backends.iter().enumerate();
+        let backends = backends.filter(|(_, backend)| shown(backend));
         let health = self.health.pools.get(&pool.name);
         let health = health.filter(|_| !pool.checks.is_empty());
         PoolView {
@@ -456,31 +515,7 @@ impl Moment<'_> {
 
 impl Source for View {
     fn snapshot(&self) -> Snapshot {
-        let health = Arc::clone(&self.health.borrow());
-        let (configured, now) = (self.configured(), self.lock());
-        let moment = Moment {
-            view: self,
-            configured: &configured,
-            now: &now,
-            health: &health,
-        };
-        let pools = configured.config.pools.iter().enumerate();
-        let warnings = now.behind.iter().chain(&configured.warnings);
-        Snapshot {
-            agent: AgentView {
-                uptime_seconds: self.started.elapsed().as_secs(),
-                generation: now.generation,
-                taken_unix_seconds: now.taken,
-                warnings: warnings.cloned().collect(),
-                reload_error: now.reload_error.clone(),
-                ..self.agent.clone()
-            },
-            readiness: moment.readiness(),
-            interfaces: moment.interfaces(),
-            services: moment.services(),
-            pools: pools.map(|(n, pool)| moment.pool(n, pool)).collect(),
-            exceptions: now.exceptions,
-        }
+        self.look(|moment| moment.snapshot())
     }
 }
 
@@ -529,13 +564,6 @@ fn read<T: Default>(counters: Result<T, kernel::Error>) -> T {
         warn!("reading counters: {error}");
         T::default()
     })
-}
-
-/// The time now, as metrics have it.
-pub(super) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -1,0 +1,14 @@
+//! Times as metrics, JSON and files of the state folder have them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A time, in seconds since 1970.
+pub(crate) fn unix_seconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// The time now, likewise.
+pub(crate) fn unix_now() -> u64 {
+    unix_seconds(SystemTime::now())
+}
