@@ -1,5 +1,5 @@
 //! Who owns which slot of the hash-determined services, and who owned it before: the agent's side
-//! of "just enough state". Pure but for `runner` and `files`: no file, socket, clock, random source or
+//! of "just enough state". Pure but for `runner`, `begin` and `files`: no file, socket, clock, random source or
 //! log call.
 //!
 //! ```text
@@ -17,9 +17,11 @@
 //! - `sweep`: which slots are settled, and which exceptions go; `judge`: the verdict on one;
 //! - `table`: a history together with what its owners are made from, which says what to log;
 //! - `log`: that as text; `fold`: a restarted agent makes the same words of it;
-//! - `runner`: all tables of an agent, with their logs (`files`) and the exceptions in the kernel;
+//! - `runner`: all tables of an agent, with their logs (`files`) and the exceptions in the kernel; `begin`: how one
+//!   of them begins;
 //! - `indices`: numbers of backends, not given to another while anything names the one before.
 
+mod begin;
 mod epochs;
 mod files;
 mod fold;

@@ -1,5 +1,7 @@
 //! What a runner makes of what the data plane has from before.
 
+use std::path::Path;
+
 use super::*;
 use crate::slots::{Health, UnixTime};
 

@@ -5,6 +5,7 @@
 //!   it has had: `ids`. `named` says what is the same from one configuration to the next, and
 //!   `numbers`, `ranges` and `slot_tables` what is used again, and when;
 //! - `admission` says who may use services;
+//! - `backends` fills backends' entries;
 //! - `contenders` says who may own slots: who lives, and of whom the priority is best;
 //! - `crossing` says which pools have flows between families, and did before;
 //! - `place` finds the services' positions;
@@ -19,6 +20,7 @@
 //! - `ports` finds source ports that the host leaves free.
 
 mod admission;
+mod backends;
 mod contenders;
 mod crossing;
 mod desired;
