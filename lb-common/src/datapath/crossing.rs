@@ -285,16 +285,5 @@ fn give_back<P: Trim>(packet: &mut P, lost: &Lost, stop: Stop) -> Stop {
         return DropReason::Inconsistent.into();
     };
     lost.restore(ip);
-    match stop {
-        Stop::TooBig { mtu } => Stop::TooBig {
-            mtu: mtu.saturating_sub(Mapped::LONGER as u16),
-        },
-        Stop::Pass(_)
-        | Stop::Drop(_)
-        | Stop::Tagged
-        | Stop::Uncommon
-        | Stop::Crossing
-        | Stop::Older
-        | Stop::Ended => stop,
-    }
+    stop.with_mtu(|mtu| mtu.saturating_sub(Mapped::LONGER as u16))
 }

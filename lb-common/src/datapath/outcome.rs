@@ -48,6 +48,17 @@ pub enum Stop {
     Ended,
 }
 
+impl Stop {
+    /// The same, with another MTU if it is one that says what fits.
+    #[inline(always)]
+    pub fn with_mtu(self, change: impl FnOnce(u16) -> u16) -> Self {
+        match self {
+            Self::TooBig { mtu } => Self::TooBig { mtu: change(mtu) },
+            other => other,
+        }
+    }
+}
+
 macro_rules! reasons {
     ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])+ $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*

@@ -358,16 +358,5 @@ pub(super) fn fits_as<F: Family>(
     next: NextHop,
 ) -> Result<(), Stop> {
     let fits = fits(F::on_wire(length, destination), 0, next);
-    fits.map_err(|stop| match stop {
-        Stop::TooBig { mtu } => Stop::TooBig {
-            mtu: F::from_wire(mtu, destination),
-        },
-        Stop::Pass(_)
-        | Stop::Drop(_)
-        | Stop::Tagged
-        | Stop::Uncommon
-        | Stop::Crossing
-        | Stop::Older
-        | Stop::Ended => stop,
-    })
+    fits.map_err(|stop| stop.with_mtu(|mtu| F::from_wire(mtu, destination)))
 }
