@@ -200,6 +200,11 @@ impl ServiceTraits {
     pub const SERVER_IDS: Self = Self(2048);
     /// Flows of IPv4 may be recorded without mapped addresses, from before their pools' crossed.
     pub const UNMAPPED: Self = Self(4096);
+    /// It is in the configuration no more: flows that are recorded go on, and no others begin. Of
+    /// tracked services alone.
+    pub const REMOVED: Self = Self(8192);
+    /// That, and its flows are reset.
+    pub const ENDED: Self = Self::REMOVED.and(Self::RESETS);
 
     /// Both sets.
     pub const fn and(self, other: Self) -> Self {
@@ -438,6 +443,12 @@ impl<A: Address> Service<A> {
     #[inline(always)]
     pub fn tracked(&self) -> bool {
         self.traits().has(ServiceTraits::TRACKED)
+    }
+
+    /// Whether it is in the configuration no more: only its recorded flows are left.
+    #[inline(always)]
+    pub fn is_removed(&self) -> bool {
+        self.traits().has(ServiceTraits::REMOVED)
     }
 
     /// Bits of the client's address that alone choose the slot (0: the whole flow does), or that

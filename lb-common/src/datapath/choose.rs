@@ -149,7 +149,13 @@ pub(super) fn usable<T: Tables>(tables: &T, backend: BackendRef) -> Option<&Back
     (now.is_alive() && now.generation() == backend.generation()).then_some(now)
 }
 
-/// Why a packet stops here whose flow's backend is not usable; `None`: its flow goes to another.
+/// Whether a flow of a service goes on with this backend.
+#[inline(always)]
+pub(super) fn goes_on<T: Tables>(tables: &T, backend: BackendRef, traits: ServiceTraits) -> bool {
+    !traits.has(ServiceTraits::ENDED) && usable(tables, backend).is_some()
+}
+
+/// Why a packet stops here whose flow does not go on with its backend; `None`: its flow goes to another.
 #[inline(always)]
 pub(super) fn ended<T: Tables>(
     tables: &T,

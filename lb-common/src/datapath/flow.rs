@@ -98,6 +98,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
         // What was recorded before is no more: it begins anew as flows do now.
         return Err(Stop::Crossing);
     }
+    if target.is_removed() {
+        return Err(PassReason::NoService.into());
+    }
     if packet.piece() == Piece::Later {
         return Err(DropReason::FlowEvicted.into());
     }
@@ -142,7 +145,7 @@ fn keeps<F: Family, T: FamilyTables<F>>(
         return Ok(false);
     }
     let backend = scratch.entry.backend();
-    let lives = choose::usable(tables, backend).is_some();
+    let lives = choose::goes_on(tables, backend, service.traits());
     if !lives && let Some(stop) = choose::ended(tables, backend, service.traits()) {
         return Err(stop);
     }

@@ -9,7 +9,7 @@ use crate::{
 use super::{
     admit, choose,
     flow::{count_active, either, forget, lookup, note},
-    outcome::{DropReason, Stop},
+    outcome::{DropReason, PassReason, Stop},
     parse::{self, Parsed},
     state::Change,
     tables::{FamilyTables, HeldFlow, InsertError, Scratch},
@@ -37,6 +37,7 @@ pub(super) fn owner<F: Family, P: Packet, T: FamilyTables<F>>(
         scratch.segment = parse::segment::<F, P>(packet, parsed.facts);
         match known::<F, P, T>(packet, tables, scratch, service)? {
             Some(steered) => Ok(steered),
+            None if service.is_removed() => Err(PassReason::NoService.into()),
             None if packet.piece() == Piece::Later => Err(DropReason::FlowEvicted.into()),
             None => record::<F, T>(tables, scratch, service),
         }
@@ -69,7 +70,7 @@ fn known<F: Family, P: Packet, T: FamilyTables<F>>(
         return Ok(None);
     }
     let backend = scratch.entry.backend();
-    if choose::usable(tables, backend).is_none() {
+    if !choose::goes_on(tables, backend, service.traits()) {
         if let Some(stop) = choose::ended(tables, backend, service.traits()) {
             return Err(stop);
         }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{config::Recorded, replace::replace};
+use crate::{config::Recorded, replace::replace, state_file};
 
 /// Both of them.
 #[derive(Debug)]
@@ -45,14 +45,14 @@ impl KeptConfigurations {
         replace(&self.current, &text).with_context(|| named(&self.current))
     }
 
+    /// The configuration that was in use last, if there was one.
+    pub(super) fn current(&self) -> anyhow::Result<Option<Recorded>> {
+        state_file::read(&self.current)
+    }
+
     /// The configuration before the one in use, if there was one.
     pub(super) fn previous(&self) -> anyhow::Result<Option<Recorded>> {
-        let Some(text) = text_of(&self.previous)? else {
-            return Ok(None);
-        };
-        let read = serde_json::from_str(&text);
-        read.with_context(|| format!("{} can't be read", self.previous.display()))
-            .map(Some)
+        state_file::read(&self.previous)
     }
 }
 

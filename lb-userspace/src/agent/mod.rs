@@ -27,6 +27,7 @@ mod overriding;
 mod prepare;
 mod record;
 mod reload;
+mod removals;
 mod steering;
 mod tending;
 mod view;
@@ -75,6 +76,7 @@ use older::Following;
 use overriding::Overriding;
 use prepare::Prepared;
 use record::Records;
+use removals::Removals;
 use steering::Answering;
 use view::{Configured, Now, View};
 
@@ -186,6 +188,7 @@ struct Agent {
     wanted: WantedNeighbours,
     log: ProgramLog,
     kept: KeptConfigurations,
+    removals: Removals,
     /// What the configuration's files said when they were last read.
     seen: Recorded,
     files: Files,
@@ -247,7 +250,7 @@ impl Agent {
         let mut ways = Ways::default();
         ways.follow(hops, |_| Duration::ZERO, Instant::now());
         let resolver = Resolver::start()?;
-        resolver.want(addresses(&prepared.config));
+        resolver.want(addresses(&prepared.in_tables));
         let agent = AgentView {
             version: env!("CARGO_PKG_VERSION").into(),
             commit: env!("SLUICE_COMMIT").into(),
@@ -263,6 +266,7 @@ impl Agent {
             generation: 1,
             taken_unix_seconds: unix_now(),
             reload_error: None,
+            removed: Vec::new(),
         };
         let (overriding, warning) = Overriding::start(&prepared.config.agent.state);
         warning.iter().for_each(|text| warn!("{text}"));
@@ -272,11 +276,12 @@ impl Agent {
         let health = Health::start(&prepared.config, overriding.said(), state)?;
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
-        let features = prepare::features_of(&prepared.config, &prepared.links);
+        let features = prepare::features_of(&prepared.in_tables, &prepared.links);
         let folder = prepared.config.agent.state.join("slots");
         let runner = slots::Runner::new(folder, slots);
         let configured = Configured {
             config: prepared.config,
+            in_tables: prepared.in_tables,
             ids: prepared.ids,
             warnings,
             generation: 1,
@@ -288,7 +293,10 @@ impl Agent {
             started: Instant::now(),
             counters: program.take_counters()?,
             health: health.snapshots(),
-            now: Mutex::new(Now::first(overriding.said().clone())),
+            now: Mutex::new(Now::first(
+                overriding.said().clone(),
+                prepared.removals.views(),
+            )),
         };
         let agent = Self {
             view: Arc::new(view),
@@ -313,6 +321,7 @@ impl Agent {
             wanted: program.take_wanted()?,
             log: program.take_log()?,
             kept,
+            removals: prepared.removals,
             seen: prepared.recorded,
             files: Files::default(),
             unfinished: true,
@@ -356,6 +365,7 @@ impl Agent {
         Sockets { control, stats }: Sockets,
     ) -> anyhow::Result<()> {
         self.keep(&self.seen);
+        self.removes(self.removals.clone());
         self.follow_files();
         let (stop, stopped) = watch::channel(());
         let (actions, requests) = control::channel();

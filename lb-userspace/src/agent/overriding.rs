@@ -116,7 +116,7 @@ impl Agent {
         if said.any_drain() {
             let recorded = self.runner.recorded();
             for (&(pool, n, _), index) in &configured.ids.backends {
-                let pool = &configured.config.pools[pool];
+                let pool = &configured.in_tables.pools[pool];
                 if !said.is_drained(&pool.name, &pool.backends[n].name) {
                     continue;
                 }

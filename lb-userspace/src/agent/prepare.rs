@@ -15,13 +15,17 @@ use crate::{
     net::{Host, VlanStack, VlanTag},
     seed,
     state::{self, Ids, Link, Registry, Vlan},
+    unix_time::unix_now,
 };
 
-use super::inherited::Found;
+use super::{inherited::Found, removals::Removals};
 
 /// What a start works with.
 pub(super) struct Prepared {
     pub(super) config: Config,
+    /// The services that it has no more, and the configuration that its tables are made from with these.
+    pub(super) removals: Removals,
+    pub(super) in_tables: Config,
     pub(super) registry: Registry,
     pub(super) ids: Ids,
     /// Our devices, by name.
@@ -101,8 +105,12 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     let found = Found::look(&pins, &config.agent.state, &seed_fingerprint, sizes)?;
     let (mut registry, mut features) = <(Registry, Features)>::default();
     let mut ports = source_ports(&network)?;
+    let mut removals = Removals::begin(&config.agent.state);
     match &found {
         Found::Usable(inherited) | Found::Older(inherited) => {
+            let (inherits, warning) =
+                Removals::inherited(&config.agent.state, &config, unix_now());
+            (removals, warnings) = (inherits, warnings.into_iter().chain(warning).collect());
             registry = inherited.record.registry.clone();
             features = inherited.record.features;
             warnings.extend(other_ports(ports, inherited.record.ports()));
@@ -115,7 +123,8 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     }
     warnings.iter().for_each(|text| warn!("{text}"));
     registry.host_has(network.own_addresses());
-    let (registry, ids) = registry.assign(&config)?;
+    let in_tables = removals.in_tables(&config);
+    let (registry, ids) = registry.assign(&in_tables)?;
     let links = links(&network, &config)?;
     let constants = Constants {
         seed: Seed::from(seed.0),
@@ -127,11 +136,13 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
             rate: config.agent.exception_rate,
         },
         replies: config.agent.replies,
-        features: features.or(features_of(&config, &links)),
+        features: features.or(features_of(&in_tables, &links)),
         debug: config.agent.debug,
     };
     Ok(Prepared {
         config,
+        removals,
+        in_tables,
         registry,
         ids,
         links,

@@ -25,6 +25,7 @@ use super::{
     Agent, addresses,
     files::Files,
     prepare::{self, Checked},
+    removals::Removals,
     view::{self, Configured},
 };
 
@@ -32,6 +33,11 @@ use super::{
 struct Next {
     registry: Registry,
     ids: Ids,
+    /// The services that it has no more, and the configuration that its tables are made from with these.
+    removals: Removals,
+    in_tables: Config,
+    /// What there is to say of services that it removes.
+    said: Vec<String>,
     /// Our devices, by name.
     links: Links,
     changes: Changes,
@@ -119,8 +125,9 @@ impl Agent {
     /// What a configuration would change.
     async fn plan(&self, recorded: Recorded) -> anyhow::Result<Planned> {
         let checked = prepare::check(recorded.load()?, recorded).await?;
-        let changes = self.next(&checked)?.changes;
+        let Next { changes, said, .. } = self.next(&checked)?;
         let mut warnings = checked.warnings;
+        warnings.extend(said);
         warnings.extend(self.overriding.said().disagreements(&checked.config));
         Ok(Planned { changes, warnings })
     }
@@ -150,6 +157,9 @@ impl Agent {
         let Next {
             registry,
             ids,
+            removals,
+            in_tables,
+            said: removed,
             links,
             changes,
         } = self.next(&checked)?;
@@ -157,7 +167,7 @@ impl Agent {
             bail!("{key} differs: that needs a restart of the agent");
         }
         Self::attach(plane, &links)?;
-        let features = prepare::features_of(&checked.config, &links);
+        let features = prepare::features_of(&in_tables, &links);
         if let Err(error) = self.have_program_for(plane, &checked.config, features) {
             self.detach_others(plane)?;
             return Err(error);
@@ -171,12 +181,14 @@ impl Agent {
             recorded,
             ..
         } = checked;
-        self.resolver.want(addresses(&config));
+        self.resolver.want(addresses(&in_tables));
+        self.removes(removals);
         self.health.configure(&config, self.overriding.said());
         let generation = self.view.configured().generation + 1;
         (self.registry, self.links, self.features) = (registry, links, features);
         self.view.configure(Configured {
             config,
+            in_tables,
             ids,
             warnings: warnings.clone(),
             generation,
@@ -189,6 +201,7 @@ impl Agent {
         let configured = self.view.configured();
         let said = self.overriding.said();
         warnings.extend(said.disagreements(&configured.config));
+        warnings.extend(removed);
         Ok(Planned { changes, warnings })
     }
 
@@ -267,14 +280,19 @@ impl Agent {
     /// Numbers a configuration, and says what it would change.
     fn next(&self, checked: &Checked) -> anyhow::Result<Next> {
         let (before, config) = (self.view.configured(), &checked.config);
-        let (registry, ids) = self.registry.assign(config)?;
+        let (removals, said) = self.removals_with(config);
+        let in_tables = removals.in_tables(config);
+        let (registry, ids) = self.registry.assign(&in_tables)?;
         let links = prepare::links(&checked.network, config)?;
         let mut changes = Changes::between(&before.config, config);
         changes.restart = needs_restart(&changes);
-        changes.slots = self.slots_moved(&before, (config, &ids, &links));
+        changes.slots = self.slots_moved(&before, (&in_tables, &ids, &links));
         Ok(Next {
             registry,
             ids,
+            removals,
+            in_tables,
+            said,
             links,
             changes,
         })
@@ -286,7 +304,7 @@ impl Agent {
         before: &Configured,
         (config, ids, links): (&Config, &Ids, &Links),
     ) -> Vec<SlotsMoved> {
-        let hops = self.hops_of((&before.config, config), links);
+        let hops = self.hops_of((&before.in_tables, config), links);
         let inputs = Inputs {
             config,
             ids,
@@ -299,7 +317,7 @@ impl Agent {
         let (tracked_before, tracked) = (before.config.tracked(), config.tracked());
         let mut moved = Vec::new();
         for (n, service) in config.services.iter().enumerate() {
-            let mut services = before.config.services.iter();
+            let mut services = before.config.services.iter().filter(|_| !service.removed);
             let Some(was) = services.position(|was| was.name == service.name) else {
                 continue;
             };

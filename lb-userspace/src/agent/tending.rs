@@ -43,7 +43,7 @@ impl Agent {
         self.follow_sources(&snapshot);
         let configured = self.view.configured();
         let now = Instant::now();
-        let grace = |address| configured.config.grace_at(address);
+        let grace = |address| configured.in_tables.grace_at(address);
         self.ways.follow(usable(&snapshot), grace, now);
         let hops = self.ways.hops(now);
         let time = Time {
@@ -51,9 +51,9 @@ impl Agent {
             unix: unix_now(),
         };
         let said = self.overriding.said();
-        let standings = self.health.follow(&configured.config, said, time);
+        let standings = self.health.follow(&configured.in_tables, said, time);
         let inputs = Inputs {
-            config: &configured.config,
+            config: &configured.in_tables,
             ids: &configured.ids,
             links: &self.links,
             hops: &hops,
@@ -61,7 +61,7 @@ impl Agent {
             hertz: self.hertz,
         };
         let desired = state::desired(inputs, &mut self.owners);
-        let wanted = steering::wanted(&configured.config, &configured.ids, &desired);
+        let wanted = steering::wanted(&configured.in_tables, &configured.ids, &desired);
         self.runner.change(wanted, steering::clock());
         (self.tables, self.answering) = (desired.tables, desired.answering);
         let operations = self.write(plane)?;
@@ -118,12 +118,15 @@ impl Agent {
             self.renumber(plane, &self.registry.clone())?;
         }
         let configured = self.view.configured();
-        let grace = |address| configured.config.grace_at(address);
-        let grace_in = |pool: &str| configured.config.grace_in(pool);
+        let grace = |address| configured.in_tables.grace_at(address);
+        let grace_in = |pool: &str| configured.in_tables.grace_in(pool);
         let time = Time {
             now,
             unix: unix_now(),
         };
+        if self.removals.is_due(time.unix) {
+            self.end_removed(plane, None)?;
+        }
         let standings = self.health.standings();
         if self.ways.is_due(grace, now) || standings.is_due(grace_in, time) {
             self.reconcile(plane)?;
@@ -136,7 +139,7 @@ impl Agent {
     fn sweep(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let configured = self.view.configured();
         let sweeper = Sweeper {
-            config: &configured.config,
+            config: &configured.in_tables,
             ids: &configured.ids,
             answering: &self.answering,
             seed: self.seed,
@@ -180,6 +183,9 @@ impl Agent {
         let is_unmapped = |key: &_, entry: &_| ids.is_unmapped(key, entry);
         let swept = self.flows.sweep(clock, is_unmapped)?;
         debug!(entries = ?swept.entries, deleted = swept.deleted, "flows swept");
+        if self.following.is_over() {
+            self.end_removed(plane, Some(&swept.of_services))?;
+        }
         if ids.looks_for_unmapped() && !swept.unmapped {
             self.renumber(plane, &self.registry.without_unmapped())?;
         }
@@ -187,7 +193,11 @@ impl Agent {
     }
 
     /// Gives numbers anew to the same configuration, out of `registry`, and has the tables follow.
-    fn renumber(&mut self, plane: &mut DataPlane, registry: &Registry) -> anyhow::Result<()> {
+    pub(super) fn renumber(
+        &mut self,
+        plane: &mut DataPlane,
+        registry: &Registry,
+    ) -> anyhow::Result<()> {
         self.number(registry)?;
         self.reconcile(plane)
     }
@@ -214,9 +224,11 @@ impl Agent {
 
     fn number(&mut self, registry: &Registry) -> anyhow::Result<()> {
         let configured = self.view.configured();
-        let (registry, ids) = registry.assign(&configured.config)?;
+        let in_tables = self.removals.in_tables(&configured.config);
+        let (registry, ids) = registry.assign(&in_tables)?;
         self.registry = registry;
         self.view.configure(Configured {
+            in_tables,
             ids,
             ..configured.as_ref().clone()
         });

@@ -124,6 +124,7 @@ fn service(config: &Config, service: &Service) -> Keys {
         server_ids,
         access: lists,
         new_flows,
+        removed: _,
     } = service;
     let name = |pool: PoolIndex| config.pools[pool].name.clone();
     let (down, grace) = match on_down {

@@ -101,6 +101,7 @@ fn service(service: &raw::Service, pools: &HashMap<&str, PoolIndex>) -> Option<S
         server_ids: server_ids(service)?,
         access: service.access.as_ref().and_then(access),
         new_flows: service.new_flows.as_ref().map(new_flows),
+        removed: false,
     })
 }
 

@@ -53,6 +53,8 @@ pub struct Service {
     pub access: Option<Access>,
     /// How many new flows it lets in.
     pub new_flows: Option<NewFlows>,
+    /// Whether the configuration has it no more, and it is here for its recorded flows alone: no files say so.
+    pub removed: bool,
 }
 
 impl Service {

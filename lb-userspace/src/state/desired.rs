@@ -453,7 +453,12 @@ fn traits(config: &Config, service: &model::Service, protocol: Protocol) -> Serv
         NoBackend::Reject => ServiceTraits::REJECTS,
         NoBackend::Drop => ServiceTraits::NONE,
     };
+    let removed = match service.removed {
+        true => ServiceTraits::REMOVED,
+        false => ServiceTraits::NONE,
+    };
     datagrams
+        .and(removed)
         .and(down)
         .and(nobody)
         .and(admission::traits(config, service))

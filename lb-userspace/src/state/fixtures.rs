@@ -81,6 +81,7 @@ pub(crate) fn service(name: &str, pool: usize, listen: &[&str]) -> Service {
         server_ids: None,
         access: None,
         new_flows: None,
+        removed: false,
     }
 }
 

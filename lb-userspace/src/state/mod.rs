@@ -14,6 +14,7 @@
 //!   while `slots` knows who did;
 //! - `tracking` has what services need that record their flows;
 //! - `servers` says whom connection ids name;
+//! - `removed` says which services have flows that outlive them, and has them beside a configuration's own;
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ways` holds next hops that were lost, while flows are kept that go there; `standings` does the same for backends
 //!   that are down, or drained by an operator;
@@ -37,6 +38,7 @@ mod place;
 mod ports;
 mod ranges;
 mod registry;
+mod removed;
 mod replies;
 mod servers;
 mod slot_tables;
@@ -51,5 +53,6 @@ pub use named::Identity;
 pub use owners::{Memo, Owners};
 pub use ports::source_ports;
 pub use registry::Registry;
+pub use removed::{removed, with_removed};
 pub use standings::{Standings, Time};
 pub use ways::Ways;

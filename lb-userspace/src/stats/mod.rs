@@ -24,5 +24,5 @@ pub use server::serve;
 pub use snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, FallbackView,
     HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView,
-    ServiceView, SlotsView, Snapshot, Source, Verdicts,
+    RemovedView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
 };

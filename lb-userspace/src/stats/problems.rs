@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthMode;
 use super::snapshot::{
-    InterfaceView, Mode, NextHopView, PoolView, Readiness, ServiceView, Snapshot,
+    InterfaceView, Mode, NextHopView, PoolView, Readiness, RemovedView, ServiceView, Snapshot,
 };
 use crate::{config::Severity, health::State, model::Forward};
 
@@ -38,6 +38,8 @@ pub enum ProblemCode {
     BelowMinimum,
     /// An operator says something else of a backend than the configuration.
     Override,
+    /// A service that the configuration has no more still has flows.
+    Removed,
     /// A backend's address has no next hop.
     UnresolvedNextHop,
     /// The program does not run in the driver.
@@ -68,6 +70,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
         message: warning.clone(),
     }));
     problems.extend(overrides(snapshot));
+    problems.extend(snapshot.agent.removed.iter().map(removed));
     problems
 }
 
@@ -162,6 +165,14 @@ fn overrides(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
             ),
         })
     })
+}
+
+fn removed(removed: &RemovedView) -> Problem {
+    Problem {
+        severity: Severity::Note,
+        code: ProblemCode::Removed,
+        message: removed.to_string(),
+    }
 }
 
 fn down(snapshot: &Snapshot) -> impl Iterator<Item = Problem> {
@@ -266,6 +277,7 @@ mod tests {
                 ProblemCode::Reload,
                 ProblemCode::Agent,
                 ProblemCode::Override,
+                ProblemCode::Removed,
             ]
         );
     }

@@ -3,8 +3,8 @@
 use super::health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
 use super::snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
-    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView, ServiceView,
-    SlotsView, Snapshot, Source, Verdicts,
+    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView, RemovedView,
+    ServiceView, SlotsView, Snapshot, Source, Verdicts,
 };
 use crate::{
     health::{State, Status},
@@ -44,6 +44,7 @@ pub(crate) fn healthy() -> Snapshot {
             generation: 3,
             taken_unix_seconds: 1_700_000_600,
             reload_error: None,
+            removed: Vec::new(),
         },
         readiness: Readiness::Ready,
         interfaces: vec![interface("eth0", 2), interface("eth1", 3)],
@@ -74,6 +75,11 @@ pub(crate) fn troubled() -> Snapshot {
     snapshot.interfaces[1].mode = Mode::Generic;
     snapshot.interfaces[1].mode_reason =
         Some("the driver has no XDP (Operation not supported)".into());
+    snapshot.agent.removed = vec![RemovedView {
+        service: "old".into(),
+        resets: false,
+        until_unix_seconds: 1_700_000_030,
+    }];
     snapshot.agent.reload_error = Some("/etc/sluice/sluice.toml: no such file".into());
     snapshot.exceptions.ipv4 = 923;
     snapshot.pools[1].slots[0] = SlotsView {

@@ -2,7 +2,7 @@
 //! `--output json` and behind /metrics. A change here that an older client would misread bumps
 //! [`control::API`](crate::control::API).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use lb_common::{
     abi::Counters,
@@ -106,6 +106,34 @@ pub struct AgentView {
     /// Why its last reload failed, if it did; then it works by the configuration before.
     #[serde(default)]
     pub reload_error: Option<String>,
+    /// Services that the configuration has no more, but whose recorded flows are not over.
+    #[serde(default)]
+    pub removed: Vec<RemovedView>,
+}
+
+/// A service that the configuration has no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedView {
+    /// Its name.
+    pub service: String,
+    /// Whether its recorded flows are reset; they stay otherwise.
+    pub resets: bool,
+    /// Until when, in seconds since 1970, unless all are over before.
+    pub until_unix_seconds: u64,
+}
+
+impl fmt::Display for RemovedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flows = match self.resets {
+            true => "are reset",
+            false => "stay for its down_grace",
+        };
+        let service = &self.service;
+        write!(
+            f,
+            "service {service} is removed; its recorded flows {flows}"
+        )
+    }
 }
 
 /// Whether the agent does its work: tables applied, program attached.

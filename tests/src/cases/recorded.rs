@@ -33,6 +33,9 @@ pub(super) fn rows() -> Vec<Case> {
             rows.push(pieced(flavour, pool, ServiceTraits::STEERED));
         }
         rows.push(recorded(flavour, Pool::OneSided, ServiceTraits::NONE));
+        rows.extend(removed(flavour, POOL, ServiceTraits::STEERED));
+        rows.extend(removed(flavour, Pool::OneSided, ServiceTraits::NONE));
+        rows.extend(removed(flavour, Pool::Nat, ServiceTraits::NONE));
         rows.push(pieced(flavour, Pool::OneSided, ServiceTraits::NONE));
         rows.extend(fragmented(flavour));
         rows.extend(errors(flavour));
@@ -75,6 +78,35 @@ fn pieced(flavour: Flavour, pool: Pool, traits: ServiceTraits) -> Case {
         .frame(&middle, forwarded(flavour, pool, &middle))
 }
 
+/// The service is in the configuration no more: its flows go on or are reset, and no others begin.
+fn removed(flavour: Flavour, pool: Pool, traits: ServiceTraits) -> Vec<Case> {
+    let (a, b) = (flavour.request(pool), another_of(flavour, pool));
+    let index = backend_index(flavour.version, pool);
+    let traits = ServiceTraits::TRACKED.and(traits);
+    let row = |what: &str, more: ServiceTraits| {
+        Case::new(format!("{pool} {flavour}, recorded: {what}"))
+            .world(move |world| world.set_traits(flavour, pool, traits))
+            .frame(&a, opened(flavour, pool, &a))
+            .world(move |world| world.set_traits(flavour, pool, traits.and(more)))
+    };
+    let nobodys = || Expected::passed(PassReason::NoService);
+    vec![
+        row("the service is removed", ServiceTraits::REMOVED)
+            .frame(&a, forwarded(flavour, pool, &a))
+            .frame(&b, nobodys())
+            .frame(&a, forwarded(flavour, pool, &a))
+            .world(move |world| world.kill_backend(index))
+            .frame(&a, nobodys()),
+        row(
+            "the service is removed, its flows reset",
+            ServiceTraits::ENDED,
+        )
+        .frame(&a, Expected::dropped(DropReason::BackendGone))
+        .frame(&b, nobodys())
+        .frame(&a, Expected::dropped(DropReason::BackendGone)),
+    ]
+}
+
 /// A row whose pool has a second backend, which takes no new flows at first.
 fn row(flavour: Flavour, what: &str, scheduler: Scheduler, traits: ServiceTraits) -> Case {
     let traits = ServiceTraits::TRACKED
@@ -92,8 +124,12 @@ fn plain(flavour: Flavour, what: &str) -> Case {
 
 /// A packet of another client.
 fn another(flavour: Flavour) -> Frame {
+    another_of(flavour, POOL)
+}
+
+fn another_of(flavour: Flavour, pool: Pool) -> Frame {
     let client = SocketAddr::new(flavour.version.client_number(Way::Router, 8), 50_008);
-    flavour.packet(client, flavour.service(POOL))
+    flavour.packet(client, flavour.service(pool))
 }
 
 /// A packet of the usual client, from its next port.

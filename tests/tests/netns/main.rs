@@ -17,6 +17,7 @@ mod agent_pools;
 mod agent_quic;
 mod agent_ranges;
 mod agent_reload;
+mod agent_removed;
 mod agent_schedulers;
 mod agent_start;
 mod conservation;

@@ -21,7 +21,7 @@ use crate::{
     plan::Tables,
     slots::TableStatus,
     state::{self, Ids, Link, PoolFamily},
-    stats::{AgentView, ExceptionsView, PoolView, SlotsView, Snapshot, Source},
+    stats::{AgentView, ExceptionsView, PoolView, RemovedView, SlotsView, Snapshot, Source},
     unix_time::unix_now,
 };
 
@@ -43,6 +43,9 @@ pub(super) struct View {
 #[derive(Clone)]
 pub(super) struct Configured {
     pub(super) config: Config,
+    /// The same, with the services that it has no more but that have flows: its own pools and services come first.
+    pub(super) in_tables: Config,
+    /// The numbers of all that is in the tables.
     pub(super) ids: Ids,
     /// What the operator should know of it.
     pub(super) warnings: Vec<String>,
@@ -69,6 +72,8 @@ pub(super) struct Now {
     exceptions: ExceptionsView,
     /// What operators say of backends.
     overrides: Overrides,
+    /// Services that the configuration has no more, but that have flows.
+    removed: Vec<RemovedView>,
     /// Flows of backends that are drained, by index: recorded by their services, and as exceptions.
     drained: BTreeMap<u32, (u64, u64)>,
     /// Whether the tables were written.
@@ -120,9 +125,10 @@ pub(super) fn served(attached: Vec<Attachment>, links: &BTreeMap<String, Link>) 
 
 impl Now {
     /// At the start, with the first configuration.
-    pub(super) fn first(overrides: Overrides) -> Self {
+    pub(super) fn first(overrides: Overrides, removed: Vec<RemovedView>) -> Self {
         Self {
             overrides,
+            removed,
             generation: 1,
             taken: unix_now(),
             ..Self::default()
@@ -233,6 +239,11 @@ impl View {
     /// Takes note of what operators say now.
     pub(super) fn overrides(&self, overrides: Overrides) {
         self.lock().overrides = overrides;
+    }
+
+    /// Takes note of the services that the configuration has no more, but that have flows.
+    pub(super) fn removed(&self, removed: Vec<RemovedView>) {
+        self.lock().removed = removed;
     }
 
     /// Takes note of the flows of backends that are drained, by index.

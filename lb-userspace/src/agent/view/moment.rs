@@ -40,6 +40,7 @@ impl Moment<'_> {
                 taken_unix_seconds: now.taken,
                 warnings: warnings.cloned().collect(),
                 reload_error: now.reload_error.clone(),
+                removed: now.removed.clone(),
                 ..self.view.agent.clone()
             },
             readiness: self.readiness(),

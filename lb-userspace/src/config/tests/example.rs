@@ -90,6 +90,7 @@ fn resolved() -> Config {
         server_ids: None,
         access: None,
         new_flows: None,
+        removed: false,
     };
     let address = |ip: &str| BackendAddress {
         ip: ip.parse().unwrap(),
