@@ -35,7 +35,7 @@ pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
 pub use older::{Carried, OlderTables};
 pub use pins::{Identity, Pins, Sizes, TableSet};
-pub use plane::{DataPlane, detach};
+pub use plane::{DataPlane, detach, new_tables};
 pub use program::{Constants, Features, OBJECT, Program, check_number, link_programs};
 pub use read::{read, slots};
 pub use rings::{ProgramLog, WantedNeighbours};

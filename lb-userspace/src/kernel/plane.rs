@@ -14,6 +14,7 @@ use super::{
     error::Error,
     pins::{Identity, Pins, TableSet},
     program::{Constants, Program},
+    tables::MapTables,
 };
 
 /// A program over tables, on devices.
@@ -24,6 +25,13 @@ pub struct DataPlane {
     older: Vec<TableSet>,
     program: Program,
     attachments: Attachments,
+}
+
+/// New tables, pinned, that no program works on: for whoever only writes and reads them.
+pub fn new_tables(pins: &Pins, constants: &Constants) -> Result<(MapTables, TableSet), Error> {
+    let set = pins.new_set()?;
+    let maps = Program::tables_alone(&set, constants)?;
+    Ok((maps, set))
 }
 
 impl DataPlane {

@@ -164,6 +164,13 @@ impl Program {
         })
     }
 
+    /// The tables of a new set, before there is a program.
+    pub(super) fn tables_alone(set: &TableSet, constants: &Constants) -> Result<MapTables, Error> {
+        let hertz = measured_hertz(constants)?;
+        let mut ebpf = load(constants, hertz, Some(set), Flows::Here)?;
+        MapTables::take(&mut ebpf, Some(set.clone()))
+    }
+
     /// Where it is pinned, if it outlives this process.
     pub(super) fn folder(&self) -> Option<&Path> {
         self.pinned.as_ref().map(|(_, folder)| folder.as_path())

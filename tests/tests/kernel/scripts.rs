@@ -1,6 +1,6 @@
 //! The scripts on the kernel's maps, which are read back: what was written is there, and nothing else.
 
-use lb_userspace::kernel::{DataPlane, Features, Pins};
+use lb_userspace::kernel::{self, Features, Pins};
 use sluice_tests::{
     namespace::Namespace,
     scripts::{self, KernelHeld, LINKS},
@@ -27,9 +27,8 @@ fn every_script_goes_as_it_says_on_maps() {
 fn maps(stage: &Stage) -> Result<KernelHeld, String> {
     let new = || {
         let pins = Pins::open(&stage.pin())?;
-        let mut plane = DataPlane::begin(pins, &constants::small(Features::default()))?;
-        let maps = plane.program().take_tables()?;
-        Ok::<_, lb_userspace::kernel::Error>(KernelHeld::new(maps, plane.set().clone()))
+        let (maps, set) = kernel::new_tables(&pins, &constants::small(Features::default()))?;
+        Ok::<_, kernel::Error>(KernelHeld::new(maps, set))
     };
     new().map_err(|error| error.to_string())
 }
