@@ -471,4 +471,16 @@ pub(super) const FAULTS: &[Fault] = &[
         "    let _ = tables.with_tagged(core::mem::take);\n",
         "",
     ),
+    fault(
+        "flows of a removed service are not reset",
+        "datapath/choose.rs",
+        "!traits.has(ServiceTraits::ENDED) && ",
+        "",
+    ),
+    fault(
+        "a removed service takes new flows",
+        "datapath/flow.rs",
+        "if target.is_removed() {",
+        "if target.is_removed() && scratch.opens > 1 {",
+    ),
 ];
