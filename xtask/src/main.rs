@@ -15,6 +15,7 @@ mod fuzz;
 mod guest;
 mod next;
 mod packages;
+mod previous;
 mod process;
 mod root;
 mod setup;

@@ -1,13 +1,17 @@
 //! `cargo xtask soak NAME`: sets up, builds the release binaries, and hands over to `soak` in
 //! `tests`, which knows what there is.
 
-use std::{ffi::OsString, fs, os::unix::process::CommandExt};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::process::CommandExt,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     fuzz::{self, MINUTES, TARGETS, Target},
-    next, process, root, setup,
+    next, previous, process, root, setup,
     workspace::{PRODUCT, TESTS, Workspace},
 };
 
@@ -19,6 +23,10 @@ use crate::{
 pub(crate) struct Arguments {
     /// Which
     name: Option<String>,
+    /// `restart`: the other build that the agent is upgraded to and back from is that of this commit; otherwise it is of
+    /// this source, and of another layout
+    #[arg(long, value_name = "COMMIT")]
+    previous: Option<String>,
     /// Passed through to the run (`-- --help` lists what it takes; of fuzz targets `-- -help=1`)
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -40,9 +48,15 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
                 .args(more),
         )
     };
-    match arguments.name.as_deref() {
-        Some("restart") => next::beside(&workspace.released("sluice"), build)?,
-        _ => build(&[])?,
+    let mut other = None;
+    match (arguments.name.as_deref(), &arguments.previous) {
+        (Some("restart"), Some(commit)) => {
+            other = Some(previous::build(workspace, commit)?);
+            build(&[])?;
+        }
+        (Some("restart"), None) => next::beside(&workspace.released("sluice"), build)?,
+        (_, Some(_)) => bail!("only `restart` goes over to another build"),
+        (_, None) => build(&[])?,
     }
     let program = workspace.released("soak");
     let Some(name) = &arguments.name else {
@@ -60,6 +74,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         .arg(workspace.released("sluice"))
         .arg("--output")
         .arg(folder.join(format!("{name}.txt")))
+        .args(
+            other
+                .iter()
+                .flat_map(|path| [OsStr::new("--next"), path.as_os_str()]),
+        )
         .args(&arguments.rest);
     Err(soak.exec()).context("starting the run")
 }
