@@ -34,3 +34,4 @@ pub mod state;
 mod state_file;
 pub mod stats;
 mod unix_time;
+pub mod vrrp;
