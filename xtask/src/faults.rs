@@ -26,7 +26,14 @@ pub(crate) struct Arguments {
 }
 
 /// What of the workspace the copy has: enough for the package that finds faults.
-const COPIED: [&str; 5] = ["Cargo.toml", "Cargo.lock", "fuzz", "lb-common", "tests/src"];
+const COPIED: [&str; 6] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "fuzz",
+    "lb-common",
+    "lb-userspace/src/vrrp",
+    "tests/src",
+];
 
 /// The package that finds faults.
 const FINDER: &str = "sluice-fuzz";

@@ -42,7 +42,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 2] = [
+pub(crate) const TARGETS: [Target; 3] = [
     Target {
         name: "fuzz-parse",
         about: "any frame through the packet path and a plain model, an hour of CPU time",
@@ -54,6 +54,12 @@ pub(crate) const TARGETS: [Target; 2] = [
         about: "any packets and changes through both, an hour of CPU time",
         corpus: "path",
         longest: 1024,
+    },
+    Target {
+        name: "fuzz-vrrp",
+        about: "any packet through the codec of adverts, an hour of CPU time",
+        corpus: "vrrp",
+        longest: 64,
     },
 ];
 
