@@ -18,4 +18,6 @@ pub mod machine;
 #[cfg(test)]
 mod machine_tests;
 pub mod packet;
+#[cfg(test)]
+mod packet_tests;
 mod timing;
