@@ -14,6 +14,7 @@ mod exception;
 mod fields;
 mod flow;
 mod fragment;
+mod handshake;
 mod hash;
 mod next_hop;
 mod range;
@@ -39,6 +40,7 @@ pub use fragment::{
     FRAGMENT_SECONDS, FRAGMENTED_PER_SOURCE, FragmentBudget, Fragmented, MAX_FRAGMENT_SOURCES,
     MAX_FRAGMENTED,
 };
+pub use handshake::{Handshake, Handshakes};
 pub use hash::{FlowHash, Seed, SipHash13};
 pub use next_hop::{Device, HopWord, MacAddress, NextHop};
 pub use range::{
@@ -53,7 +55,7 @@ pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};
 pub use vlan::{Tag, Tags, VlanKey};
 
 /// Version of everything in this module; part of the pin path, so that two layouts never meet.
-pub const LAYOUT: u32 = 8 + NEXT;
+pub const LAYOUT: u32 = 9 + NEXT;
 
 /// Whether this is the other layout that tests of a change of it are about: it has a word more in what is recorded of
 /// flows.
@@ -156,6 +158,7 @@ const _: () = {
     assert!(size_of::<Affinity>() == 8);
     assert!(size_of::<Load>() == 8);
     assert!(size_of::<Counters>() == 40);
+    assert!(size_of::<Handshakes>() == 24);
     assert!(size_of::<NeighbourWanted>() == 24);
     assert!(size_of::<BucketKey>() == 16);
     assert!(size_of::<Bucket>() == 8);

@@ -2,14 +2,14 @@
 //! names the service whose address it has to leave with.
 
 use crate::{
-    abi::{Direction, Service, Traffic},
-    net::{Family, Packet},
+    abi::{Direction, Handshake, Service, Traffic},
+    net::{Family, Packet, TcpFlags},
 };
 
 use super::{
     clamp, forward,
     outcome::{DropReason, Egress, Stop},
-    parse::{self, Parsed},
+    parse::{self, Facts, Parsed},
     rewrite::{self, Translation},
     tables::{FamilyTables, Leaving},
 };
@@ -47,5 +47,19 @@ pub(super) fn answer<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     tables.count_service(from.id(), traffic);
     tables.count_backend(reverse.backend, traffic);
+    if let Some(step) = handshake::<F, P>(packet, facts, flags) {
+        tables.count_handshake(reverse.backend, step);
+    }
     Ok(egress)
+}
+
+/// What a packet is to the beginning of a connection, by itself: an answer that is sent again is another one. A reset
+/// that answers a SYN has the number 0 (RFC 9293, section 3.5.2); others have one of the connection's.
+#[inline(always)]
+fn handshake<F: Family, P: Packet>(packet: &P, facts: Facts, flags: TcpFlags) -> Option<Handshake> {
+    if flags.accepts() {
+        return Some(Handshake::Answered);
+    }
+    let refuses = flags.refuses() && parse::segment::<F, P>(packet, facts).sequence == 0;
+    refuses.then_some(Handshake::Refused)
 }

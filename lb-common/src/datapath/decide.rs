@@ -5,8 +5,8 @@
 
 use crate::{
     abi::{
-        Address, Backend, Direction, FlowHash, Forward, HopWord, Service, ServiceTraits, Slot,
-        Traffic,
+        Address, Backend, Direction, FlowHash, Forward, Handshake, HopWord, Service, ServiceTraits,
+        Slot, Traffic,
     },
     net::{Family, Packet},
 };
@@ -78,6 +78,9 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     tables.count_service(service.id(), traffic);
     tables.count_backend(index, traffic);
+    if opens && mode == Forward::Nat {
+        tables.count_handshake(index, Handshake::Asked);
+    }
     Ok(egress)
 }
 

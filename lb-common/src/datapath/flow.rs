@@ -200,7 +200,7 @@ fn established<F: Family, P: Packet, T: FamilyTables<F>>(
     };
     tables.count_service(entry.service, traffic);
     tables.count_backend(entry.backend().index(), traffic);
-    if change != Change::None {
+    if scratch.opens != 0 || change != Change::None {
         apply::<F, T>(tables, held, scratch, change);
     }
     Ok(egress)
@@ -223,8 +223,8 @@ pub(super) fn note<F: Family, P: Packet, T: FamilyTables<F>>(
     state::change(&scratch.entry, &scratch.segment, one_way)
 }
 
-/// Brings both of a flow's entries to what a packet made of it. A function of its own in the kernel:
-/// few packets change anything.
+/// Counts a packet that opens its flow or changes what it is, and brings both of the flow's entries to that. A
+/// function of its own in the kernel: few packets do either.
 #[inline(never)]
 fn apply<F: Family, T: FamilyTables<F>>(
     tables: &T,
@@ -232,6 +232,10 @@ fn apply<F: Family, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
     change: Change,
 ) {
+    let opens = scratch.opens != 0;
+    if let Some(step) = state::handshake(&scratch.entry, &scratch.segment, change, opens) {
+        tables.count_handshake(scratch.entry.backend().index(), step);
+    }
     let state = match change {
         Change::None => return,
         Change::To(state) => state,

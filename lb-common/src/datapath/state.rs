@@ -14,7 +14,7 @@
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::{
-    abi::{Address, Direction, FlowEntry, FlowState},
+    abi::{Address, Direction, FlowEntry, FlowState, Handshake},
     net::{TcpFlags, TcpHeader},
 };
 
@@ -98,6 +98,26 @@ pub(super) fn change<A: Address>(entry: &FlowEntry<A>, segment: &Segment, one_wa
         (FlowState::Opening, true) if one_way && follows(entry, segment, false) => Change::Commit,
         (FlowState::Answered, true) if follows(entry, segment, true) => Change::Commit,
         _ => Change::None,
+    }
+}
+
+/// What a packet of the flow of `entry`, its own direction's, is to the beginning of its connection: `change` is what it
+/// makes of the flow, and `opens` whether that is recorded by it.
+#[inline(always)]
+pub(super) fn handshake<A: Address>(
+    entry: &FlowEntry<A>,
+    segment: &Segment,
+    change: Change,
+    opens: bool,
+) -> Option<Handshake> {
+    let flags = segment.flags;
+    let answers = entry.direction() == Direction::Out && entry.state() == FlowState::Opening;
+    match change {
+        Change::Reopen => Some(Handshake::Asked),
+        Change::None if opens && flags.opens() => Some(Handshake::Asked),
+        Change::To(FlowState::Answered) if flags.accepts() => Some(Handshake::Answered),
+        Change::To(FlowState::Reset) if answers && flags.refuses() => Some(Handshake::Refused),
+        Change::None | Change::To(_) | Change::Commit => None,
     }
 }
 

@@ -6,9 +6,9 @@ use crate::{
     abi::{
         Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception,
         FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget,
-        Fragmented, HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable, PortKey,
-        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite, Seed,
-        Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic,
+        Fragmented, Handshake, HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable,
+        PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
+        Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic,
     },
     net::Family,
 };
@@ -177,6 +177,9 @@ pub trait Tables: Prefixes {
 
     /// Counts a packet for a backend.
     fn count_backend(&self, index: u32, traffic: Traffic);
+
+    /// Counts how a backend's connection begins.
+    fn count_handshake(&self, index: u32, step: Handshake);
 
     /// Counts what became of a packet that came from `device`.
     fn count_outcome(&self, device: u16, outcome: Outcome);

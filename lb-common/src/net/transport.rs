@@ -169,6 +169,12 @@ impl TcpFlags {
         self.0 & Self::SYN != 0
     }
 
+    /// SYN and ACK, without RST: who was asked for a connection is there.
+    #[inline(always)]
+    pub fn accepts(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST) == Self::SYN | Self::ACK
+    }
+
     /// RST and ACK: a connection is refused, or reset.
     #[inline(always)]
     pub fn refuses(self) -> bool {

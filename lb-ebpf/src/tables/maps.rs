@@ -13,13 +13,13 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowBucketKey,
-        FlowEntry, FlowKey, FragmentBudget, Fragmented, HopWord, Ipv4Address, Ipv6Address, Limited,
-        Limits, Load, MAX_ACCESS, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES, MAX_FLOW_BUCKETS,
-        MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING, MAX_NEXT_HOPS,
-        MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES,
-        MAX_VLANS, NextHop, OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData, PrefixData,
-        RecordBudget, Reverse, SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts, Unrecorded,
-        VlanKey,
+        FlowEntry, FlowKey, FragmentBudget, Fragmented, Handshakes, HopWord, Ipv4Address,
+        Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES,
+        MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING,
+        MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES,
+        MAX_TABLES, MAX_VLANS, NextHop, OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData,
+        PrefixData, RecordBudget, Reverse, SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts,
+        Unrecorded, VlanKey,
     },
     datapath::{Outcome, Scratch, Tagged},
 };
@@ -191,6 +191,9 @@ pub(super) static SERVICE_COUNTERS: PerCpuArray<Counters, { MAX_SERVICES as usiz
     PerCpuArray::new();
 #[btf_map]
 pub(super) static BACKEND_COUNTERS: PerCpuArray<Counters, { MAX_BACKENDS as usize }> =
+    PerCpuArray::new();
+#[btf_map]
+pub(super) static HANDSHAKES: PerCpuArray<Handshakes, { MAX_BACKENDS as usize }> =
     PerCpuArray::new();
 /// One counter per device and outcome.
 #[btf_map]

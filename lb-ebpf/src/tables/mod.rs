@@ -10,9 +10,10 @@ use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::lpm_trie::Key, programs::XdpCont
 use lb_common::{
     abi::{
         Address, Admission, Backend, BackendRef, Bucket, BucketKey, Device, FlowBucket,
-        FlowBucketKey, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, NextHop, OldTable,
-        PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits, Recorded,
-        ReplyLimits, Seed, Slot, SourcePorts, TableId, TableSize, Tags, Timeouts, Traffic, VlanKey,
+        FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
+        NextHop, OldTable, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
+        Recorded, ReplyLimits, Seed, Slot, SourcePorts, TableId, TableSize, Tags, Timeouts,
+        Traffic, VlanKey,
     },
     datapath::{self, Outcome, Prefixes, Question, Tables, Tagged},
 };
@@ -440,6 +441,14 @@ impl Tables for KernelTables<'_> {
         if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(index) {
             // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
             unsafe { (*counters).add(traffic) }
+        }
+    }
+
+    #[inline(always)]
+    fn count_handshake(&self, index: u32, step: Handshake) {
+        if let Some(handshakes) = HANDSHAKES.get_ptr_mut(index) {
+            // SAFETY: this CPU's own element, and no other program runs on it meanwhile.
+            unsafe { (*handshakes).add(step) }
         }
     }
 

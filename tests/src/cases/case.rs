@@ -14,7 +14,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
-    abi::{Direction, Recorded},
+    abi::{Direction, Handshake, Recorded},
     datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
@@ -109,6 +109,10 @@ pub struct Counted {
     pub bytes: u64,
     /// Whether it is a new flow.
     pub opens: bool,
+    /// Whether it is a SYN to a backend whose answers are seen.
+    pub asks: bool,
+    /// What it is to the beginning of a connection, where that is counted.
+    pub handshake: Option<Handshake>,
 }
 
 /// The room in front of a frame that a driver has to leave (XDP_PACKET_HEADROOM).
@@ -286,6 +290,8 @@ impl Expected {
             direction,
             bytes: input.ip_length() as u64,
             opens: false,
+            asks: input.is_syn() && pool.is_answered_here(),
+            handshake: None,
         });
         self
     }
@@ -304,14 +310,25 @@ impl Expected {
             direction,
             bytes: bytes as u64,
             opens: false,
+            asks: false,
+            handshake: None,
         });
         self
     }
 
-    /// It is counted as a new flow, too.
+    /// It is counted as a new flow, too, and as a SYN if it is one to a backend whose answers are seen.
     pub fn opens(mut self) -> Self {
         if let Some(counted) = &mut self.counted {
             counted.opens = true;
+            counted.handshake = counted.asks.then_some(Handshake::Asked);
+        }
+        self
+    }
+
+    /// It is counted as this step of a connection's beginning, too.
+    pub fn handshake(mut self, step: Handshake) -> Self {
+        if let Some(counted) = &mut self.counted {
+            counted.handshake = Some(step);
         }
         self
     }

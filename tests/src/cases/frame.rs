@@ -388,6 +388,12 @@ impl Frame {
         self.extras.is_empty() && self.fragment.is_none()
     }
 
+    /// Whether it asks for a connection.
+    pub fn is_syn(&self) -> bool {
+        let asks = |flags: u8| flags & (SYN | ACK | RST | FIN) == SYN;
+        matches!(self.transport, Transport::Tcp { flags } if asks(flags))
+    }
+
     /// Whether it is TCP.
     pub fn is_tcp(&self) -> bool {
         matches!(self.transport, Transport::Tcp { .. })

@@ -1,7 +1,7 @@
 //! `full-nat`: both ends of every packet are rewritten, towards the backend and back.
 
 use lb_common::{
-    abi::{Slot, TableId, TableSize},
+    abi::{Handshake, Slot, TableId, TableSize},
     datapath::{DropReason, PassReason},
 };
 
@@ -238,9 +238,10 @@ fn flags(flavour: Flavour) -> Vec<Case> {
     }
     let syn_ack = back.clone().flags(SYN | ACK);
     let reset = back.clone().flags(RST);
+    let accepted = answered(flavour, pool, &syn_ack).handshake(Handshake::Answered);
     let case = row(flavour, pool, "a connection that is refused")
         .frame(&with(SYN), opened(flavour, pool, &with(SYN)))
-        .frame(&syn_ack, answered(flavour, pool, &syn_ack))
+        .frame(&syn_ack, accepted)
         .frame(&reset, answered(flavour, pool, &reset));
     rows.push(case);
     rows

@@ -2,7 +2,10 @@
 //! of Python; headers a line each: Ethernet, outer IP and UDP, IP, transport, data.)
 
 use lb_common::{
-    abi::Direction::{self, In, Out},
+    abi::{
+        Direction::{self, In, Out},
+        Handshake,
+    },
     datapath::{Egress, Outcome},
 };
 
@@ -11,13 +14,15 @@ use super::{
     places::{BACK, Interface, UPLINK},
 };
 
-/// A frame in, a frame out, and what is counted: service, backend, direction, bytes, new flow.
+/// A frame in, a frame out, and what is counted: service, backend, direction, bytes, new flow; and the step of a
+/// connection's beginning.
 struct Golden {
     from: Interface,
     input: &'static str,
     to: Interface,
     output: &'static str,
     counted: (u32, u32, Direction, u64, bool),
+    handshake: Option<Handshake>,
 }
 
 pub(super) fn rows() -> Vec<Case> {
@@ -53,6 +58,8 @@ fn row(name: &str, frames: &[Golden]) -> Case {
                     direction,
                     bytes,
                     opens,
+                    asks: false,
+                    handshake: frame.handshake,
                 }),
                 wanted: None,
                 unrecorded: None,
@@ -83,6 +90,7 @@ const IPIP_V4: Golden = Golden {
         45b90028beef00003c06ced0c6336407c612000a
         c357005011223344000000005002faf0bc8c0000",
     counted: (1, 1, In, 40, true),
+    handshake: None,
 };
 
 const IPIP_V6: Golden = Golden {
@@ -100,6 +108,7 @@ const IPIP_V6: Golden = Golden {
         c3570035000dc118
         7175657279",
     counted: (4, 2, In, 53, false),
+    handshake: None,
 };
 
 const NAT_V4: Golden = Golden {
@@ -114,6 +123,7 @@ const NAT_V4: Golden = Golden {
         45100028beef40003c066acf0a0100fe0a010002
         9c401f9011223344000000005002faf09fb90000",
     counted: (5, 3, In, 40, true),
+    handshake: Some(Handshake::Asked),
 };
 
 const NAT_V4_BACK: Golden = Golden {
@@ -128,6 +138,7 @@ const NAT_V4_BACK: Golden = Golden {
         45000028beef40003f068c7fc6120014c6336407
         0050c35711223344112233455012faf0780b0000",
     counted: (5, 3, Out, 40, false),
+    handshake: Some(Handshake::Answered),
 };
 
 const NAT_V6: Golden = Golden {
@@ -144,6 +155,7 @@ const NAT_V6: Golden = Golden {
         9c401f90000df717
         7175657279",
     counted: (8, 4, In, 53, true),
+    handshake: None,
 };
 
 const NAT_V6_BACK: Golden = Golden {
@@ -160,6 +172,7 @@ const NAT_V6_BACK: Golden = Golden {
         0035c357000fb59a
         616e7377657221",
     counted: (8, 4, Out, 55, false),
+    handshake: None,
 };
 
 const ONE_SIDED_V4: Golden = Golden {
@@ -174,6 +187,7 @@ const ONE_SIDED_V4: Golden = Golden {
         45b90028beef00003c068ae8c63364070a010004
         c3571f9011223344000000005002faf059640000",
     counted: (13, 7, In, 40, true),
+    handshake: Some(Handshake::Asked),
 };
 
 const ONE_SIDED_V4_BACK: Golden = Golden {
@@ -188,6 +202,7 @@ const ONE_SIDED_V4_BACK: Golden = Golden {
         45000028beef40003f068c6bc6120028c6336407
         0050c35711223344112233455012faf077f70000",
     counted: (13, 7, Out, 40, false),
+    handshake: Some(Handshake::Answered),
 };
 
 const ONE_SIDED_V6: Golden = Golden {
@@ -204,6 +219,7 @@ const ONE_SIDED_V6: Golden = Golden {
         c3571f90000da0da
         7175657279",
     counted: (16, 8, In, 53, false),
+    handshake: None,
 };
 
 const ONE_SIDED_V6_BACK: Golden = Golden {
@@ -220,6 +236,7 @@ const ONE_SIDED_V6_BACK: Golden = Golden {
         0035c357000fb586
         616e7377657221",
     counted: (16, 8, Out, 55, false),
+    handshake: None,
 };
 
 const DSR_V4: Golden = Golden {
@@ -234,6 +251,7 @@ const DSR_V4: Golden = Golden {
         45b90028beef00003c06ce9ec6336407c612003c
         c357005011223344000000005002faf0bc5a0000",
     counted: (21, 11, In, 40, true),
+    handshake: None,
 };
 
 const GUE_V4: Golden = Golden {
@@ -250,6 +268,7 @@ const GUE_V4: Golden = Golden {
         45b90028beef00003c06ce94c6336407c6120046
         c357005011223344000000005002faf0bc500000",
     counted: (25, 13, In, 40, true),
+    handshake: None,
 };
 
 const GUE_V6: Golden = Golden {
@@ -268,6 +287,7 @@ const GUE_V6: Golden = Golden {
         c3570035000dc0dc
         7175657279",
     counted: (28, 14, In, 53, false),
+    handshake: None,
 };
 
 const IPIP_V4_IN_V6: Golden = Golden {
@@ -283,6 +303,7 @@ const IPIP_V4_IN_V6: Golden = Golden {
         45b90028beef00003c06ce8ac6336407c6120050
         c357005011223344000000005002faf0bc460000",
     counted: (29, 15, In, 40, true),
+    handshake: None,
 };
 
 const IPIP_V6_IN_V4: Golden = Golden {
@@ -300,6 +321,7 @@ const IPIP_V6_IN_V4: Golden = Golden {
         c3570035000dc0d2
         7175657279",
     counted: (32, 16, In, 53, false),
+    handshake: None,
 };
 
 const GUE_V4_IN_V6: Golden = Golden {
@@ -316,6 +338,7 @@ const GUE_V4_IN_V6: Golden = Golden {
         45b90028beef00003c06ce80c6336407c612005a
         c357005011223344000000005002faf0bc3c0000",
     counted: (33, 17, In, 40, true),
+    handshake: None,
 };
 
 const GUE_V6_IN_V4: Golden = Golden {
@@ -334,4 +357,5 @@ const GUE_V6_IN_V4: Golden = Golden {
         c3570035000dc0c8
         7175657279",
     counted: (36, 18, In, 53, false),
+    handshake: None,
 };

@@ -15,6 +15,7 @@
 //!   vlans                               frames with tags
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
+//!   handshakes                          how backends answer SYNs
 //!   full_nat, crossing, crossing_begun, crossing_errors, checksums, flows, routes, spread
 //!   unsettled, golden: the rows, by theme
 //!                 │
@@ -45,6 +46,7 @@ mod fragments;
 mod full_nat;
 mod golden;
 mod gue;
+mod handshakes;
 mod hashed;
 pub(crate) mod hashes;
 pub(crate) mod headers;
@@ -91,6 +93,7 @@ pub fn all() -> Vec<Case> {
         one_sided::rows(),
         one_sided_routes::rows(),
         full_nat::rows(),
+        handshakes::rows(),
         crossing::rows(),
         crossing_begun::rows(),
         crossing_errors::rows(),

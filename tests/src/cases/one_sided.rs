@@ -4,7 +4,10 @@
 
 use std::net::SocketAddr;
 
-use lb_common::datapath::{DropReason, PassReason};
+use lb_common::{
+    abi::Handshake,
+    datapath::{DropReason, PassReason},
+};
 
 use super::{
     case::{Case, Expected},
@@ -96,11 +99,11 @@ fn flags(flavour: Flavour) -> Vec<Case> {
     ];
     let replies = all.into_iter().map(|(name, flags)| {
         let reply = flavour.reply(POOL).flags(flags).tcp_options();
-        returns(
-            row(flavour, format!("a reply with flags {name}")),
-            flavour,
-            &reply,
-        )
+        let mut expected = answered(flavour, POOL, &reply);
+        if flags == SYN | ACK {
+            expected = expected.handshake(Handshake::Answered);
+        }
+        row(flavour, format!("a reply with flags {name}")).frame(&reply, expected)
     });
     replies.collect()
 }

@@ -275,6 +275,14 @@ impl Pool {
     /// Those whose backends answer to the client's address.
     pub const ONE_SIDED: [Self; 2] = [Self::OneSided, Self::OneSidedSamePort];
 
+    /// Whether its backends' answers come back through here.
+    pub fn is_answered_here(self) -> bool {
+        match self {
+            Pool::Nat | Pool::NatSamePort | Pool::OneSided | Pool::OneSidedSamePort => true,
+            Pool::Ipip | Pool::Dsr | Pool::Gue | Pool::IpipAcross | Pool::GueAcross => false,
+        }
+    }
+
     /// Whether its flows are recorded.
     pub fn is_tracked(self) -> bool {
         Self::TRACKED.contains(&self)

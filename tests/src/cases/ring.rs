@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use lb_common::{
-    abi::{Counters, Direction, Recorded},
+    abi::{Counters, Direction, Handshake, Handshakes, Recorded},
     datapath::{Egress, Outcome},
 };
 
@@ -70,6 +70,8 @@ pub struct Counts {
     pub services: BTreeMap<u32, Counters>,
     /// By backend.
     pub backends: BTreeMap<u32, Counters>,
+    /// How connections began, by backend.
+    pub handshakes: BTreeMap<u32, Handshakes>,
 }
 
 impl From<Outcome> for Verdict {
@@ -94,6 +96,10 @@ impl Counts {
         if let Some(counted) = arrival.expected.counted {
             count(self.services.entry(counted.service).or_default(), counted);
             count(self.backends.entry(counted.backend).or_default(), counted);
+            if let Some(step) = counted.handshake {
+                let handshakes = self.handshakes.entry(counted.backend).or_default();
+                *place(handshakes, step) += 1;
+            }
         }
     }
 }
@@ -107,6 +113,15 @@ fn count(counters: &mut Counters, counted: Counted) {
     *packets += 1;
     *bytes += counted.bytes;
     counters.new_flows += u64::from(counted.opens);
+}
+
+/// Where `Handshakes::add` has to count a step.
+fn place(handshakes: &mut Handshakes, step: Handshake) -> &mut u64 {
+    match step {
+        Handshake::Asked => &mut handshakes.syns,
+        Handshake::Answered => &mut handshakes.answered,
+        Handshake::Refused => &mut handshakes.refused,
+    }
 }
 
 /// Runs a row; what is wrong with it, if anything is.

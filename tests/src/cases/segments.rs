@@ -1,6 +1,6 @@
 //! `mss_clamp`: what ends say of the segments that they take, where both directions pass here.
 
-use lb_common::abi::{Direction, Scheduler, ServiceTraits};
+use lb_common::abi::{Direction, Handshake, Scheduler, ServiceTraits};
 
 use super::{
     case::{Case, Expected},
@@ -92,7 +92,9 @@ fn asks(flavour: Flavour, pool: Pool, frame: &Frame, options: &[u8]) -> Expected
 fn accepts(flavour: Flavour, pool: Pool, frame: &Frame, options: &[u8]) -> Expected {
     let lowered = frame.clone().with_tcp_options(options);
     let output = answer(flavour, pool, Way::Router, &lowered).link(UPLINK.mac, ROUTER);
-    Expected::sent(frame, &output, UPLINK).counted(flavour, pool, Direction::Out, frame)
+    Expected::sent(frame, &output, UPLINK)
+        .counted(flavour, pool, Direction::Out, frame)
+        .handshake(Handshake::Answered)
 }
 
 /// A segment that asks for a connection, and one that accepts it.

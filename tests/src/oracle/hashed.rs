@@ -3,7 +3,10 @@
 
 use std::net::SocketAddr;
 
-use lb_common::{abi::Direction, datapath::DropReason};
+use lb_common::{
+    abi::{Direction, Handshake},
+    datapath::DropReason,
+};
 
 use super::{
     exceptions::{Kind, Proof, Sighting},
@@ -47,6 +50,9 @@ impl Model {
             frame = translated(frame, &packet.headers, ends);
         }
         self.count(service.id, index, Direction::In, &packet.headers, opens);
+        if opens && service.mode == Mode::Nat {
+            self.count_handshake(index, Handshake::Asked);
+        }
         self.meet(service, &backend);
         Ok(Leaving { frame, through })
     }
@@ -85,6 +91,14 @@ impl Model {
         let ends = service.answers(packet.flow);
         let frame = translated(frame, &packet.headers, ends);
         self.count(service.id, index, Direction::Out, &packet.headers, false);
+        // SYN and ACK accept; a reset with an ACK and the number 0 is for nobody that was there.
+        match packet.segment.flags & 0x16 {
+            0x12 => self.count_handshake(index, Handshake::Answered),
+            0x14 | 0x16 if packet.segment.sequence == 0 => {
+                self.count_handshake(index, Handshake::Refused);
+            }
+            _ => {}
+        }
         self.met.push("nat, replies".into());
         Ok(Leaving { frame, through })
     }

@@ -29,7 +29,7 @@ use std::{
 };
 
 use lb_common::{
-    abi::{Counters, Direction, Fate, Recorded},
+    abi::{Counters, Direction, Fate, Handshake, Recorded},
     datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 
@@ -369,6 +369,16 @@ impl Model {
             Fate::Drop => Some(End::Ended),
             Fate::Reset => Some(gone),
             Fate::Service => service.resets.then_some(gone),
+        }
+    }
+
+    /// Counts how a backend's connection begins.
+    pub(super) fn count_handshake(&mut self, backend: u32, step: Handshake) {
+        let handshakes = self.counts.handshakes.entry(backend).or_default();
+        match step {
+            Handshake::Asked => handshakes.syns += 1,
+            Handshake::Answered => handshakes.answered += 1,
+            Handshake::Refused => handshakes.refused += 1,
         }
     }
 

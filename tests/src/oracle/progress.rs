@@ -1,8 +1,9 @@
 //! How far a recorded flow has come, and what a packet makes of it. From docs/connections.md.
 
-use lb_common::abi::Direction;
+use lb_common::abi::{Direction, Handshake};
 
 use super::{
+    headers::Piece,
     model::{Flow, Name},
     packet::{Packet, Segment, opens},
     site::Service,
@@ -65,6 +66,22 @@ const WINDOW: u32 = 65_536;
 pub(super) fn began(segment: Segment) -> u32 {
     let syn = segment.flags & 2 != 0;
     segment.sequence.wrapping_sub(u32::from(!syn))
+}
+
+/// What a packet is to the beginning of its connection; `opens`: its flow is recorded by it. A first answer, and a SYN
+/// that asks for something else than the one before; not what is sent again.
+pub(super) fn handshake(entry: Entry, packet: &Packet<'_>, opens: bool) -> Option<Handshake> {
+    let flags = packet.segment.flags;
+    let first = entry.direction == Direction::Out && entry.state == State::Opening;
+    match change(entry, packet, false) {
+        _ if packet.headers.piece == Piece::Later => None,
+        Change::Reopen => Some(Handshake::Asked),
+        Change::None => (opens && self::opens(flags)).then_some(Handshake::Asked),
+        Change::To(_) if !first => None,
+        Change::To(State::Answered) => (flags & 0x16 == 0x12).then_some(Handshake::Answered),
+        Change::To(State::Reset) => (flags & 0x14 == 0x14).then_some(Handshake::Refused),
+        Change::To(_) | Change::Commit => None,
+    }
 }
 
 /// What a packet makes of its flow: opening, answered, established, closing or reset.

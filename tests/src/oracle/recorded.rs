@@ -12,7 +12,7 @@ use super::{
     model::{End, Flow, Leaving, Model},
     opening::may_open,
     packet::{Packet, sound},
-    progress::{Change, Entry, State, began, change},
+    progress::{Change, Entry, State, began, change, handshake},
     routes::Back,
     site::{Mode, Service},
 };
@@ -109,10 +109,14 @@ impl Model {
         let frame = rewritten(packet, entry, (through, mac, mtu))?;
         // The way back may have been noted meanwhile.
         let entry = self.flows[&packet.flow];
+        let begun = handshake(entry, packet, opens);
         let reopened = self.follow(packet, entry, false);
         let (id, index) = (entry.service, entry.backend.index);
         let opens = opens || reopened;
         self.count(id, index, entry.direction, &packet.headers, opens);
+        if let Some(step) = begun {
+            self.count_handshake(index, step);
+        }
         let service = self.site.services.iter().find(|s| s.id == id).cloned();
         let service = service.expect("services stay");
         match entry.direction {

@@ -1,6 +1,6 @@
 //! What the program counted, and what it asked for.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, ops::AddAssign};
 
 use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
@@ -8,8 +8,8 @@ use aya::{
 };
 use lb_common::abi::{
     Address as _, Bucket, BucketKey, Counters, FlowBucketKey, FlowKey, FlowTable, FragmentBudget,
-    Ipv4Address, Ipv6Address, Limited, NeighbourWanted, Occupancy, RecordBudget, Recorded,
-    Unrecorded,
+    Handshakes, Ipv4Address, Ipv6Address, Limited, NeighbourWanted, Occupancy, RecordBudget,
+    Recorded, Unrecorded,
 };
 use sluice_tests::cases::{places::Pool, ring::Counts, world::HERTZ};
 use zerocopy::{FromBytes, Immutable};
@@ -53,6 +53,12 @@ impl Program {
         for service in SERVICES {
             let none = PerCpuValues::try_from(vec![0; cpus]).expect("a value for each CPU");
             turns.set(service, none, 0).expect("a number");
+        }
+        let mut handshakes: PerCpuArray<_, Wire<Handshakes>> = self.map("HANDSHAKES");
+        for &backend in &backends {
+            let none = PerCpuValues::try_from(vec![Wire(Handshakes::default()); cpus]);
+            let none = none.expect("a value for each CPU");
+            handshakes.set(backend, none, 0).expect("a counter");
         }
         for (name, indices) in [
             ("SERVICE_COUNTERS", SERVICES.collect::<Vec<_>>()),
@@ -177,22 +183,23 @@ impl Program {
             *count -= self.before.get(outcome).copied().unwrap_or_default();
             *count != 0
         });
-        counts.services = self.counters("SERVICE_COUNTERS", SERVICES);
-        counts.backends = self.counters("BACKEND_COUNTERS", backends);
+        counts.services = self.sums("SERVICE_COUNTERS", SERVICES);
+        counts.handshakes = self.sums("HANDSHAKES", backends.iter().copied());
+        counts.backends = self.sums("BACKEND_COUNTERS", backends);
         counts
     }
 
-    fn counters(
-        &mut self,
-        name: &str,
-        indices: impl IntoIterator<Item = u32>,
-    ) -> BTreeMap<u32, Counters> {
-        let map: PerCpuArray<_, Wire<Counters>> = self.map(name);
+    /// What all CPUs counted under these numbers, where that is anything.
+    fn sums<T>(&mut self, name: &str, indices: impl IntoIterator<Item = u32>) -> BTreeMap<u32, T>
+    where
+        T: Copy + Default + AddAssign + PartialEq + FromBytes + Immutable + 'static,
+    {
+        let map: PerCpuArray<_, Wire<T>> = self.map(name);
         let sum = |index| {
-            let mut sum = Counters::default();
+            let mut sum = T::default();
             let values = map.get(&index, 0).expect("a counter");
             values.iter().for_each(|Wire(counters)| sum += *counters);
-            (sum != Counters::default()).then_some((index, sum))
+            (sum != T::default()).then_some((index, sum))
         };
         indices.into_iter().filter_map(sum).collect()
     }

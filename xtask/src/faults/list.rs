@@ -324,6 +324,18 @@ pub(super) const FAULTS: &[Fault] = &[
         "",
     ),
     fault(
+        "an answer to a SYN counted each time that it comes",
+        "datapath/state.rs",
+        "Change::To(FlowState::Answered) if flags.accepts()",
+        "Change::To(FlowState::Answered) | Change::None if flags.accepts()",
+    ),
+    fault(
+        "any reset counted as a refusal",
+        "datapath/answer.rs",
+        "parse::segment::<F, P>(packet, facts).sequence == 0",
+        "true",
+    ),
+    fault(
         "no byte counted",
         "abi/counters.rs",
         "self.bytes_in += traffic.bytes;",

@@ -11,10 +11,10 @@ use std::{
 use lb_common::{
     abi::{
         Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, FlowBucket,
-        FlowBucketKey, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_BACKENDS,
-        MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_TABLES, NextHop, OWN_WORDS, OldTable,
-        PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Seed,
-        Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded, VlanKey,
+        FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
+        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_TABLES, NextHop, OWN_WORDS,
+        OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse,
+        Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded, VlanKey,
     },
     datapath::{self, Egress, Outcome, Prefixes, Tables, Tagged},
 };
@@ -431,6 +431,13 @@ impl Tables for HostTables {
                 .entry(index)
                 .or_default()
                 .add(traffic);
+        }
+    }
+
+    fn count_handshake(&self, index: u32, step: Handshake) {
+        if index < MAX_BACKENDS {
+            let mut counts = self.counts.borrow_mut();
+            counts.handshakes.entry(index).or_default().add(step);
         }
     }
 
