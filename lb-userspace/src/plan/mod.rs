@@ -1,11 +1,11 @@
 //! What to do so that the kernel's tables become the desired ones: a pure difference, as ordered
 //! operations.
 //!
-//! The order leaves no packet without an answer: devices, the tags that lead to VLAN devices, next hops, sources, backends and whom their
-//! ports answer for come before the slots that name them, slots before the services that lead to them,
-//! services before the ports of groups that lead to them, those before the marks and prefixes that lead
-//! to them; services that move
-//! (`services`) are at their new positions before they leave the old ones. Any prefix of a plan is
+//! The order leaves no packet without an answer: devices, the tags that lead to VLAN devices, next hops, sources,
+//! backends and whom their ports answer for come before the slots that name them, slots before the services that lead to
+//! them, services before the ports of groups that lead to them, those before the marks and prefixes that lead to them;
+//! services that move (`services`) are at their new positions before they leave the old ones. Backends are dead once
+//! neither slots nor services lead to them: a flow that looks for one would find but the dead. Any prefix of a plan is
 //! safe.
 
 mod services;
@@ -256,8 +256,9 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv4(a))));
     let sources = changed(&old.sources.ipv6, &new.sources.ipv6);
     plan.extend(sources.map(|(n, a)| Operation::SetSource(n, OfFamily::Ipv6(a))));
-    plan.extend(changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b)));
-    plan.extend(died(&old.backends, &new.backends));
+    let backends = changed(&old.backends, &new.backends).map(|(n, b)| Operation::SetBackend(n, b));
+    let (dead, living): (Vec<_>, Vec<_>) = backends.partition(kills);
+    plan.extend(living);
     plan.extend(changed(&old.loads, &new.loads).map(|(n, load)| Operation::SetLoad(n, load)));
     let timeouts = changed(&old.timeouts, &new.timeouts);
     plan.extend(timeouts.map(|(n, timeouts)| Operation::SetTimeouts(n, timeouts)));
@@ -295,6 +296,8 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Operation> {
     plan.extend(moves.map(|(n, service)| ipv4(n, service)));
     let moves = services::changed(&was.ipv6, &is.ipv6).into_iter();
     plan.extend(moves.map(|(n, service)| ipv6(n, service)));
+    plan.extend(dead);
+    plan.extend(died(&old.backends, &new.backends));
 
     plan.extend(changed(&old.own, &new.own).map(|(n, word)| Operation::SetOwn(n, word)));
     plan.extend(gone(&old.own, &new.own).map(|n| Operation::SetOwn(n, 0)));
@@ -342,7 +345,12 @@ fn gone<K: Copy + Ord, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl It
     old.keys().filter(|key| !new.contains_key(key)).copied()
 }
 
-/// Backends that are no longer there: the slots still name them, so they stay, but dead, and what becomes of their
+/// Whether an operation leaves a backend dead.
+fn kills(operation: &Operation) -> bool {
+    matches!(operation, Operation::SetBackend(_, backend) if !backend.is_alive())
+}
+
+/// Backends that are no longer there: recorded flows still name them, so they stay, but dead, and what becomes of their
 /// flows is their services' to say.
 fn died<'a>(
     old: &'a BTreeMap<u32, Backend>,

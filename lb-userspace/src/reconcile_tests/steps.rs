@@ -82,6 +82,28 @@ fn every_prefix_of_a_plan_is_safe() {
     }
 }
 
+/// A tracked flow looks for its backend in the slots: a backend there that is dead is none.
+#[test]
+fn no_slot_names_a_backend_that_is_dead() {
+    let config = config();
+    let (old, new) = (desired(&config, &ALL), desired(&config, &ALL[1..]));
+    let mut held = old.clone();
+    let plan = plan::diff(&old, &new);
+    assert!(
+        plan.iter()
+            .any(|operation| matches!(operation, Operation::SetBackend(..)))
+    );
+    for operation in plan {
+        held.apply(&operation);
+        let slots = held.slots.values().flatten();
+        let mut named = slots.map(|slot| slot.current()).filter(|&index| index != 0);
+        assert!(
+            named.all(|index| held.backends[&index].is_alive()),
+            "{operation:?}"
+        );
+    }
+}
+
 #[test]
 fn losing_one_backend_changes_its_slots_alone() {
     let config = config();
