@@ -152,7 +152,10 @@ impl MapTables {
         let table = SlotTable::new(id.size)?;
         place(&mut self.outer, id, &table)?;
         if let Some(set) = &self.set {
-            table.pin(&set.slot_table(id))?;
+            let path = set.slot_table(id);
+            // It may be there already, if this is done again.
+            unpin(&path)?;
+            table.pin(&path)?;
         }
         self.slots.insert(id, table);
         Ok(())
