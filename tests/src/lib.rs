@@ -23,6 +23,7 @@
 //! live        thousands of live connections while backends come, go and die
 //! restart     numbered packets while the agent is killed, started and reloaded: is one missing
 //! conservation  is every packet accounted for, and is what comes out sound
+//! plans       plans that are held at each of their points while packets go by, or fail there
 //! verifier    what the kernel's verifier says about the programs
 //! ```
 //!
@@ -50,6 +51,7 @@ pub mod nginx;
 pub mod offload;
 pub mod oracle;
 pub mod peers;
+pub mod plans;
 pub mod process;
 pub mod programs;
 pub mod progress;

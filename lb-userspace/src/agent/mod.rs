@@ -78,6 +78,8 @@ use prepare::Prepared;
 use record::Records;
 use removals::Removals;
 use steering::Answering;
+
+pub use steering::wanted as wanted_slots;
 use view::{Configured, Now, View};
 
 /// How often the agent looks whether slots can go on.

@@ -27,7 +27,7 @@ pub(super) fn clock() -> Clock {
 }
 
 /// The slot tables that services lead to.
-pub(super) fn wanted(config: &Config, ids: &Ids, desired: &Desired) -> Vec<Wanted> {
+pub fn wanted(config: &Config, ids: &Ids, desired: &Desired) -> Vec<Wanted> {
     let table = |(&key, &id): (&PoolFamily, &TableId)| {
         let (pool, family) = key;
         let mut wanted = Wanted {

@@ -245,7 +245,7 @@ fn member(state: State) -> MemberView {
 pub const LINKS: [(&str, u32); 2] = [("front", 10), ("back", 11)];
 
 /// One file.
-struct Only<'a>(&'a str);
+pub(crate) struct Only<'a>(pub(crate) &'a str);
 
 impl Files for Only<'_> {
     fn read(&self, _: &Path) -> io::Result<String> {

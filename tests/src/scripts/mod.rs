@@ -18,6 +18,8 @@ use std::{
 pub use held::{Held, KernelHeld};
 pub use host::LINKS;
 
+pub(crate) use host::Only;
+
 use host::Host;
 use lb_userspace::kernel::FakeTables;
 use script::{Script, Step};

@@ -8,6 +8,7 @@ mod network;
 mod older;
 mod outcomes;
 mod parts;
+mod plans;
 mod program;
 mod races;
 mod ring;
