@@ -70,20 +70,19 @@ pub const MAX_VLANS: u32 = 1 << 12;
 /// The highest interface index (as the kernel numbers them) that can be attached to, plus one.
 pub const MAX_IFINDEX: u32 = 1 << 16;
 
-/// Backends (one address each) that the tables hold. Index 0 is no backend.
-pub const MAX_BACKENDS: u32 = 1 << 16;
+/// Backends (one address each) that the tables hold if nobody says otherwise, and as many next hops, and ports of
+/// backends of each family that answer in `nat` mode. Index 0 is none.
+pub const DEFAULT_BACKENDS: u32 = 1 << 16;
 
-/// Next hops that the tables hold. Index 0 is none.
-pub const MAX_NEXT_HOPS: u32 = 1 << 16;
+/// Backends that there can be, index 0 included: as many as a slot word and a [`BackendRef`] tell apart, but for the
+/// word's sentinel.
+pub const MAX_BACKENDS: u32 = (1 << Slot::INDEX_BITS) - 1;
 
 /// Services that have counters of their own.
 pub const MAX_SERVICES: u32 = 1 << 14;
 
 /// Slot tables of each size.
 pub const MAX_TABLES: u32 = 1 << 10;
-
-/// Ports of backends of each family that answer in `nat` mode.
-pub const MAX_REVERSES: u32 = 1 << 16;
 
 /// Addresses and prefixes that services listen on with other than single ports. Group 0 is none.
 pub const MAX_GROUPS: u32 = 1 << 14;

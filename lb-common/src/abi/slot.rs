@@ -68,7 +68,8 @@ impl Slot {
     /// Epochs that can be told apart; they count round.
     pub const EPOCHS: u16 = 1 << 14;
 
-    const INDEX_BITS: u32 = 24;
+    /// Bits of a backend's index.
+    pub const INDEX_BITS: u32 = 24;
     const INDEX_MASK: u64 = (1 << Self::INDEX_BITS) - 1;
     const PHASE_SHIFT: u32 = 2 * Self::INDEX_BITS;
     const EPOCH_SHIFT: u32 = Self::PHASE_SHIFT + 2;

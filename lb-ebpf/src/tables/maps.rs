@@ -12,14 +12,13 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        Affinity, Backend, Bucket, BucketKey, Counters, Device, Exception, FlowBucketKey,
-        FlowEntry, FlowKey, FragmentBudget, Fragmented, Handshakes, HopWord, Ipv4Address,
-        Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BACKENDS, MAX_BUCKETS, MAX_DEVICES,
+        Affinity, Backend, Bucket, BucketKey, Counters, DEFAULT_BACKENDS, Device, Exception,
+        FlowBucketKey, FlowEntry, FlowKey, FragmentBudget, Fragmented, Handshakes, HopWord,
+        Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BUCKETS, MAX_DEVICES,
         MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING,
-        MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES,
-        MAX_TABLES, MAX_VLANS, NextHop, OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData,
-        PrefixData, RecordBudget, Reverse, SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts,
-        Unrecorded, VlanKey,
+        MAX_PORT_BLOCKS, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, MAX_VLANS, NextHop,
+        OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData, PrefixData, RecordBudget, Reverse,
+        SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts, Unrecorded, VlanKey,
     },
     datapath::{Outcome, Scratch, Tagged},
 };
@@ -46,9 +45,9 @@ pub(super) static DEVICES: Array<Device, { MAX_DEVICES as usize }> = Array::new(
 #[btf_map]
 pub(super) static REDIRECT: DevMap<{ MAX_DEVICES as usize }> = DevMap::new();
 #[btf_map]
-pub(super) static NEXT_HOPS: Array<NextHop, { MAX_NEXT_HOPS as usize }> = Array::new();
+pub(super) static NEXT_HOPS: Array<NextHop, { DEFAULT_BACKENDS as usize }> = Array::new();
 #[btf_map]
-pub(super) static BACKENDS: Array<Backend, { MAX_BACKENDS as usize }> = Array::new();
+pub(super) static BACKENDS: Array<Backend, { DEFAULT_BACKENDS as usize }> = Array::new();
 #[btf_map]
 pub(super) static SERVICES_V4: Array<Service<Ipv4Address>, { SERVICE_POSITIONS as usize }> =
     Array::new();
@@ -83,10 +82,10 @@ pub(super) static SOURCE_FLOW_BUCKETS: LruHashMap<
     { MAX_FLOW_BUCKETS as usize },
 > = LruHashMap::new();
 #[btf_map]
-pub(super) static REVERSES_V4: Array<Reverse<Ipv4Address>, { MAX_REVERSES as usize }> =
+pub(super) static REVERSES_V4: Array<Reverse<Ipv4Address>, { DEFAULT_BACKENDS as usize }> =
     Array::new();
 #[btf_map]
-pub(super) static REVERSES_V6: Array<Reverse<Ipv6Address>, { MAX_REVERSES as usize }> =
+pub(super) static REVERSES_V6: Array<Reverse<Ipv6Address>, { DEFAULT_BACKENDS as usize }> =
     Array::new();
 #[btf_map]
 pub(super) static SOURCES_V4: Array<Ipv4Address, { MAX_SOURCES as usize }> = Array::new();
@@ -125,10 +124,10 @@ pub(super) static RECORD_BUDGET: PerCpuArray<RecordBudget, 1> = PerCpuArray::new
 pub(super) static UNRECORDED: Array<Unrecorded, { MAX_SERVICES as usize }> = Array::new();
 /// How much backends are meant to take.
 #[btf_map]
-pub(super) static LOADS: Array<Load, { MAX_BACKENDS as usize }> = Array::new();
+pub(super) static LOADS: Array<Load, { DEFAULT_BACKENDS as usize }> = Array::new();
 /// How many flows backends have; the agent counts anew from time to time.
 #[btf_map]
-pub(super) static ACTIVE: Array<u64, { MAX_BACKENDS as usize }> = Array::new();
+pub(super) static ACTIVE: Array<u64, { DEFAULT_BACKENDS as usize }> = Array::new();
 #[btf_map]
 pub(super) static TIMEOUTS: Array<Timeouts, { MAX_SERVICES as usize }> = Array::new();
 /// How large TCP segments clients and backends of services may say they take, bytes; 0: any.
@@ -190,10 +189,10 @@ pub(super) static SCRATCH_V6: PerCpuArray<Scratch<Ipv6Address>, 1> = PerCpuArray
 pub(super) static SERVICE_COUNTERS: PerCpuArray<Counters, { MAX_SERVICES as usize }> =
     PerCpuArray::new();
 #[btf_map]
-pub(super) static BACKEND_COUNTERS: PerCpuArray<Counters, { MAX_BACKENDS as usize }> =
+pub(super) static BACKEND_COUNTERS: PerCpuArray<Counters, { DEFAULT_BACKENDS as usize }> =
     PerCpuArray::new();
 #[btf_map]
-pub(super) static HANDSHAKES: PerCpuArray<Handshakes, { MAX_BACKENDS as usize }> =
+pub(super) static HANDSHAKES: PerCpuArray<Handshakes, { DEFAULT_BACKENDS as usize }> =
     PerCpuArray::new();
 /// One counter per device and outcome.
 #[btf_map]

@@ -100,6 +100,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
     let pins = Pins::open(&config.agent.pin)?;
     let sizes = Sizes {
         flows: config.agent.flows,
+        backends: config.agent.backends,
         exceptions: config.agent.exceptions,
     };
     let found = Found::look(&pins, &config.agent.state, &seed_fingerprint, sizes)?;
@@ -131,6 +132,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
         salt: ids.salt,
         ports,
         flows: sizes.flows,
+        backends: sizes.backends,
         limits: RecordLimits {
             capacity: sizes.exceptions,
             rate: config.agent.exception_rate,

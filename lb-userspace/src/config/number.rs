@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU16;
 
+use lb_common::abi::MAX_BACKENDS;
+
 use super::schema::Value;
 use crate::model::{ServerIds, TableSize, Weight};
 
@@ -39,6 +41,22 @@ impl Value for Flows {
         match u32::try_from(number) {
             Ok(n @ 1024..=16_777_216) => Ok(Self(n)),
             _ => Err(format!("{number} flow entries can't be")),
+        }
+    }
+}
+
+/// Backends that the tables have room for, the index of none included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backends(pub u32);
+
+impl Value for Backends {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1024 to 16777215";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 1024..=MAX_BACKENDS) => Ok(Self(n)),
+            _ => Err(format!("room for {number} backends can't be")),
         }
     }
 }

@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
+use lb_common::abi::DEFAULT_BACKENDS;
+
 use super::{
     number::{
-        Burst, ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length, MaxFlows, Port,
-        Priority, ReplyRate, SegmentSize, ServerIdLength,
+        Backends, Burst, ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length,
+        MaxFlows, Port, Priority, ReplyRate, SegmentSize, ServerIdLength,
     },
     read::Fields,
     schema::{List, Table, Written},
@@ -53,6 +55,7 @@ pub(super) struct Agent {
     /// May be left out.
     pub seed: Option<At<Seed>>,
     pub flows: Option<Flows>,
+    pub backends: Option<Backends>,
     pub exceptions: Option<Exceptions>,
     pub exception_rate: Option<ExceptionRate>,
     pub icmp_rate: Option<ReplyRate>,
@@ -204,6 +207,7 @@ impl Table for Agent {
             pin: fields.or("pin", AbsolutePath(DEFAULT_PIN.into())),
             seed: fields.optional("seed"),
             flows: fields.or("flows", Flows(262_144)),
+            backends: fields.or("backends", Backends(DEFAULT_BACKENDS)),
             exceptions: fields.or("exceptions", Exceptions(65_536)),
             exception_rate: fields.or("exception_rate", ExceptionRate(50_000)),
             icmp_rate: fields.or("icmp_rate", ReplyRate(1000)),

@@ -59,6 +59,7 @@ fn agent(agent: &raw::Agent) -> Option<Agent> {
         pin: agent.pin.as_ref()?.0.clone(),
         seed: agent.seed.as_ref().map(|seed| seed.value),
         flows: agent.flows?.0,
+        backends: agent.backends?.0,
         exceptions: agent.exceptions?.0,
         exception_rate: agent.exception_rate?.0,
         replies: ReplyLimits {

@@ -74,6 +74,8 @@ pub struct Identity {
 pub struct Sizes {
     /// Entries of each family's flow table.
     pub flows: u32,
+    /// Entries of the table of backends.
+    pub backends: u32,
     /// Entries of each family's table of exceptions.
     pub exceptions: u32,
 }
@@ -386,6 +388,7 @@ impl TableSet {
         };
         Ok(Sizes {
             flows: entries("FLOWS_V4")?,
+            backends: entries("BACKENDS")?,
             exceptions: entries("EXCEPTIONS_V4")?,
         })
     }

@@ -43,6 +43,8 @@ pub struct Constants {
     pub ports: SourcePorts,
     /// Entries of each family's flow table.
     pub flows: u32,
+    /// Backends that there is room for, index 0 included.
+    pub backends: u32,
     /// Exceptions that may be recorded.
     pub limits: RecordLimits,
     /// Frames that may be made here.
@@ -108,7 +110,15 @@ const OF_ONE_PROGRAM: [&str; 9] = [
 ];
 
 /// The maps whose sizes a configuration says.
-pub(super) const SIZED: [&str; 8] = [
+pub(super) const SIZED: [&str; 16] = [
+    "BACKENDS",
+    "LOADS",
+    "ACTIVE",
+    "BACKEND_COUNTERS",
+    "HANDSHAKES",
+    "NEXT_HOPS",
+    "REVERSES_V4",
+    "REVERSES_V6",
     "EXCEPTIONS_V4",
     "EXCEPTIONS_V6",
     "FLOWS_V4",
@@ -322,6 +332,14 @@ fn load(
         .override_global("HAS_VLANS", vlans, true)
         .override_global("ASKS_OLDER", asks_older, true)
         .override_global("DEBUG", debug, true)
+        .map_max_entries("BACKENDS", constants.backends)
+        .map_max_entries("LOADS", constants.backends)
+        .map_max_entries("ACTIVE", constants.backends)
+        .map_max_entries("BACKEND_COUNTERS", constants.backends)
+        .map_max_entries("HANDSHAKES", constants.backends)
+        .map_max_entries("NEXT_HOPS", constants.backends)
+        .map_max_entries("REVERSES_V4", constants.backends)
+        .map_max_entries("REVERSES_V6", constants.backends)
         .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
         .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
         .map_max_entries("FLOWS_V4", constants.flows)
@@ -409,6 +427,7 @@ fn go_on_to(ebpf: &mut Ebpf, number: u32, program: &ProgramFd) -> Result<(), Err
 fn measured_hertz(constants: &Constants) -> Result<u32, Error> {
     let constants = Constants {
         flows: 1024,
+        backends: 1024,
         ..*constants
     };
     measure_hertz(&mut load(&constants, 1, None, Flows::Here)?)

@@ -99,6 +99,9 @@ pub struct Agent {
     pub seed: Option<Seed>,
     /// Flow entries that each family's table holds (a flow whose replies come back takes two).
     pub flows: u32,
+    /// Backends that the tables have room for, and as many next hops, and ports that answer in `nat` mode; one less,
+    /// since index 0 is none.
+    pub backends: u32,
     /// Entries that each family's table of exceptions holds: flows that a slot which moves must
     /// not move along.
     pub exceptions: u32,

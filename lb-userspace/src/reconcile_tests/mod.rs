@@ -3,10 +3,12 @@
 //! - `services`: what services' entries hold, and what leads to them;
 //! - `backends`: who is in the tables, and who of them takes what;
 //! - `steps`: what a plan may and may not do on its way;
+//! - `large`: long lists of backends;
 //! - `sequences`: configurations that follow each other, on a `host`.
 
 mod backends;
 mod host;
+mod large;
 mod sequences;
 mod services;
 mod steps;
@@ -29,15 +31,15 @@ use host::Host;
 
 use super::Reconciler;
 use crate::{
-    kernel::FakeTables,
+    kernel::{Error, FakeTables, KernelTables},
     model::{
-        Access, Config, Family, FlowRate, Forward, Listen, Network, NewFlows, OnDown, Protocol,
-        Scheduler, ServerId, ServerIds, SourcePrefix, Tracking, Udp,
+        self, Access, Config, Family, FlowRate, Forward, Listen, Network, NewFlows, OnDown,
+        Protocol, Scheduler, ServerId, ServerIds, SourcePrefix, Tracking, Udp,
     },
     plan::{self, OfFamily, Operation, Tables},
     slots::Assignment,
     state::{
-        self, Identity, Ids, Inputs, Memo, Registry, Standings,
+        self, Hop, Identity, Ids, Inputs, Memo, Registry, Standings,
         fixtures::{self, ALL, backend, config, hops, ip, links, pool, service},
     },
 };

@@ -17,9 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_common::abi::{BackendRef, MAX_BACKENDS};
 use serde::{Deserialize, Serialize};
 
-/// Backends that can be told apart. Index 0 is none.
-pub const CAPACITY: u32 = MAX_BACKENDS - 1;
-
 /// An index and who has it, as kept on disk: the words and exceptions of the kernel may outlive
 /// the agent. To be on the disk before the index is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +33,22 @@ pub struct Assignment<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// All are in use, or still named.
-    #[error("all {CAPACITY} backend indices are in use or named by flows; remove backends")]
-    Full,
-    /// An adopted index is 0 or above the capacity.
-    #[error("backend index {0} is not between 1 and {CAPACITY}; remove the record of numbers")]
+    #[error(
+        "all {0} backend indices are in use or named by flows; remove backends, or start with more `agent.backends`"
+    )]
+    Full(u32),
+    /// Fewer are wanted than are in use.
+    #[error(
+        "backend index {index} is in use or named by flows, so `agent.backends` can't be less than {}; `sluice \
+         detach` before a start ends that, and the connections that are kept",
+        index + 1
+    )]
+    TooFew {
+        /// The highest in use.
+        index: u32,
+    },
+    /// An adopted index is none that can be.
+    #[error("backend index {0} is not between 1 and {max}; remove the record of numbers", max = MAX_BACKENDS - 1)]
     OutOfRange(u32),
     /// An adopted index or identity comes twice.
     #[error("backend index {0} is assigned twice; remove the record of numbers")]
@@ -66,6 +75,8 @@ pub struct Indices<K> {
     free: BTreeSet<u32>,
     /// The lowest index that never was.
     fresh: u32,
+    /// All are below this.
+    end: u32,
 }
 
 /// What is kept on disk: all that is not free, and the generation of what is.
@@ -94,6 +105,7 @@ impl<K: Clone + Ord> Default for Indices<K> {
             released: BTreeMap::new(),
             free: BTreeSet::new(),
             fresh: 1,
+            end: MAX_BACKENDS,
         }
     }
 }
@@ -104,7 +116,7 @@ impl<K: Clone + Ord> Indices<K> {
         let mut indices = Self::default();
         for held in assignments {
             let index = held.index;
-            if !(1..=CAPACITY).contains(&index) {
+            if !(1..MAX_BACKENDS).contains(&index) {
                 return Err(Error::OutOfRange(index));
             }
             let other = indices.generations.insert(index, held.generation).is_some();
@@ -113,7 +125,7 @@ impl<K: Clone + Ord> Indices<K> {
             }
         }
         for (index, generation) in free {
-            if !(1..=CAPACITY).contains(&index) {
+            if !(1..MAX_BACKENDS).contains(&index) {
                 return Err(Error::OutOfRange(index));
             }
             if indices.generations.insert(index, generation).is_some() {
@@ -123,6 +135,21 @@ impl<K: Clone + Ord> Indices<K> {
         }
         indices.fresh = indices.generations.last_key_value().map_or(0, |(&n, _)| n) + 1;
         Ok(indices)
+    }
+
+    /// There are to be this many, index 0 included, from now on; more than are in use.
+    pub fn resize(&mut self, end: u32) -> Result<(), Error> {
+        let highest = self.assigned.values().max();
+        if let Some(&index) = highest.filter(|&&index| index >= end) {
+            return Err(Error::TooFew { index });
+        }
+        let beyond = self.free.split_off(&end);
+        beyond.iter().for_each(|index| {
+            self.generations.remove(index);
+        });
+        self.fresh = self.fresh.min(end);
+        self.end = end;
+        Ok(())
     }
 
     /// Whose each index is, or was, that is not free.
@@ -209,8 +236,8 @@ impl<K: Clone + Ord> Indices<K> {
             self.generations.insert(index, next);
             return Ok(index);
         }
-        if self.fresh > CAPACITY {
-            return Err(Error::Full);
+        if self.fresh >= self.end {
+            return Err(Error::Full(self.end - 1));
         }
         self.generations.insert(self.fresh, 0);
         self.fresh += 1;

@@ -148,30 +148,47 @@ fn what_can_not_be_is_refused() {
         };
         Indices::adopt(recorded).err()
     };
-    let beyond = CAPACITY + 1;
     assert_eq!(refused(&[("a", 0)], &[]), Some(Error::OutOfRange(0)));
     assert_eq!(
-        refused(&[("a", beyond)], &[]),
-        Some(Error::OutOfRange(beyond))
+        refused(&[("a", MAX_BACKENDS)], &[]),
+        Some(Error::OutOfRange(MAX_BACKENDS))
     );
     assert_eq!(refused(&[], &[(0, 1)]), Some(Error::OutOfRange(0)));
     assert_eq!(refused(&[("a", 1), ("b", 1)], &[]), Some(Error::Twice(1)));
     assert_eq!(refused(&[("a", 1), ("a", 2)], &[]), Some(Error::Twice(2)));
     assert_eq!(refused(&[("a", 1)], &[(1, 0)]), Some(Error::Twice(1)));
-    assert_eq!(refused(&[("a", CAPACITY)], &[]), None);
+    assert_eq!(refused(&[("a", MAX_BACKENDS - 1)], &[]), None);
 }
 
 #[test]
 fn there_is_an_end_to_them() {
     let mut indices = Indices::default();
-    for n in 1..=CAPACITY {
+    indices.resize(100).unwrap();
+    for n in 1..100 {
         assert_eq!(indices.allocate(&n), Ok(BackendRef::new(n, 0)));
     }
-    assert_eq!(indices.allocate(&0), Err(Error::Full));
+    assert_eq!(indices.allocate(&0), Err(Error::Full(99)));
     indices.release(&7);
     indices.begin(&BTreeSet::new());
     indices.finish(&BTreeSet::new());
     indices.begin(&BTreeSet::new());
     assert_eq!(indices.finish(&BTreeSet::new()), [7]);
     assert_eq!(indices.allocate(&0), Ok(BackendRef::new(7, 1)));
+}
+
+#[test]
+fn there_may_be_more_of_them_or_as_few_as_are_in_use() {
+    let mut indices = three();
+    indices.resize(4).unwrap();
+    assert_eq!(indices.allocate(&"d"), Err(Error::Full(3)));
+    indices.resize(6).unwrap();
+    assert_eq!(backend(&mut indices, "d"), (4, 0));
+    assert_eq!(indices.resize(4), Err(Error::TooFew { index: 4 }));
+    indices.release(&"d");
+    round(&mut indices, &[1, 2, 3], &[]);
+    assert_eq!(round(&mut indices, &[1, 2, 3], &[]), [4]);
+    indices.resize(4).unwrap();
+    assert_eq!(indices.allocate(&"e"), Err(Error::Full(3)));
+    indices.resize(6).unwrap();
+    assert_eq!(backend(&mut indices, "e"), (4, 0), "as if it were new");
 }

@@ -40,7 +40,7 @@ mod testing;
 pub use epochs::{EpochStatus, HoldUp, OPEN_WAIT, Waits};
 pub use fold::{Absence, Error as FoldError};
 pub use grace::GraceMark;
-pub use indices::{Assignment, CAPACITY, Error as IndexError, Indices};
+pub use indices::{Assignment, Error as IndexError, Indices};
 pub use judge::{CLOSING_TIME, Dumped, Jiffies, Reason};
 pub use log::{
     Backends, Base, Clock, Entry, Error as LogError, Health, Inputs, Log, MixedSlots, MovingSlots,

@@ -95,6 +95,7 @@ pub(crate) fn config() -> Config {
             pin: "/p".into(),
             seed: None,
             flows: 1024,
+            backends: 1 << 17,
             exceptions: 1024,
             exception_rate: 50_000,
             replies: ReplyLimits {

@@ -32,6 +32,14 @@ impl<K: Ord + Clone> Numbers<K> {
         }
     }
 
+    /// Numbers below `end` from now on, for tables in which nothing is yet: names lose those that are not.
+    pub(super) fn resize(&mut self, end: u32) {
+        self.used.retain(|_, number| *number < end);
+        self.given_up.retain(|(_, number)| *number < end);
+        self.fresh = self.fresh.min(end);
+        self.end = end;
+    }
+
     /// The number of each of these names, new ones in their order; all others give theirs up.
     /// `None` if there are not enough: what is given up here is not used again here, since the
     /// tables hold it while they change.
@@ -114,6 +122,21 @@ mod tests {
         );
         // "b" gave its number up last, and it is still its own.
         assert_eq!(assigned(&mut numbers, &["b", "e"]), Some(vec![1, 0]));
+    }
+
+    #[test]
+    fn there_may_be_more_numbers_or_fewer() {
+        let mut numbers = Numbers::new(0, 2);
+        assert_eq!(assigned(&mut numbers, &["a", "b"]), Some(vec![0, 1]));
+        assert_eq!(assigned(&mut numbers.clone(), &["a", "b", "c"]), None);
+        numbers.resize(3);
+        assert_eq!(
+            assigned(&mut numbers, &["c", "b", "a"]),
+            Some(vec![2, 1, 0])
+        );
+        numbers.resize(1);
+        assert_eq!(assigned(&mut numbers, &["a"]), Some(vec![0]));
+        assert_eq!(assigned(&mut numbers, &["a", "c"]), None);
     }
 
     #[test]

@@ -23,9 +23,9 @@ use std::{
 };
 
 use lb_common::abi::{
-    Address, BackendRef, Ipv4Address, Ipv6Address, MAX_ACCESS, MAX_BACKENDS, MAX_DEVICES,
-    MAX_GROUPS, MAX_NEXT_HOPS, MAX_PORT_BLOCKS, MAX_REVERSES, MAX_SERVERS, MAX_SERVICES,
-    MAX_SOURCES, MAX_TABLES, NextHop, Service, TableId, TableSize,
+    Address, BackendRef, DEFAULT_BACKENDS, Ipv4Address, Ipv6Address, MAX_ACCESS, MAX_DEVICES,
+    MAX_GROUPS, MAX_PORT_BLOCKS, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, NextHop,
+    Service, TableId, TableSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,10 +84,10 @@ impl Default for Registry {
         Self {
             services: Numbers::new(0, MAX_SERVICES),
             devices: Numbers::new(1, MAX_DEVICES),
-            next_hops: Numbers::new(1, MAX_NEXT_HOPS),
+            next_hops: Numbers::new(1, DEFAULT_BACKENDS),
             backends: Indices::default(),
             sources: Ranges::default(),
-            replies: Numbers::new(1, MAX_REVERSES),
+            replies: Numbers::new(1, DEFAULT_BACKENDS),
             groups: Numbers::new(1, MAX_GROUPS),
             tables: SlotTables::default(),
             crossed: crossing::Past::default(),
@@ -104,6 +104,7 @@ impl Registry {
     pub fn assign(&self, config: &Config) -> Result<(Self, Ids), Error> {
         check_limits(config)?;
         let mut next = self.clone();
+        next.resize(config.agent.backends)?;
         let crossing = next.crossed.follow(config);
         let mut ids = Ids {
             services: next.services(config)?,
@@ -143,6 +144,14 @@ impl Registry {
             positions: ids.positions,
         } = next.place(config, &ids)?;
         Ok((next, ids))
+    }
+
+    /// There is room for this many backends. Another number than before comes with tables that are new.
+    fn resize(&mut self, backends: u32) -> Result<(), Error> {
+        self.backends.resize(backends)?;
+        self.next_hops.resize(backends);
+        self.replies.resize(backends);
+        Ok(())
     }
 
     /// This host's addresses are these from now on. Where a pool is in `nat` mode they are marked:
@@ -249,7 +258,7 @@ impl Registry {
             .backends
             .assignments()
             .map(|held| held.identity.address);
-        let full = no_room_beside("next hops", MAX_NEXT_HOPS - 1);
+        let full = no_room_beside("next hops", config.agent.backends - 1);
         let numbers = self.next_hops.assign(wanted().chain(held)).ok_or(full)?;
         Ok(wanted()
             .map(|address| (address, numbers[&address]))
@@ -317,7 +326,7 @@ impl Registry {
                 ids.backends[&replier.backend].index(),
             )
         };
-        let full = no_room_beside("ports of backends in nat mode", MAX_REVERSES - 1);
+        let full = no_room_beside("ports of backends in nat mode", config.agent.backends - 1);
         let numbers = self
             .replies
             .assign(repliers.values().map(name))
@@ -439,13 +448,14 @@ fn positions<A: Address + Hash>(services: &BTreeMap<u32, Service<A>>) -> Placeme
 fn check_limits(config: &Config) -> Result<(), Error> {
     let backends = named::identities(config, &BTreeMap::new()).count();
     let next_hops: BTreeSet<IpAddr> = named::next_hops(config).collect();
+    let most = config.agent.backends - 1;
     within("services", config.services.len(), MAX_SERVICES)?;
     within("interfaces", config.agent.interfaces.len(), MAX_DEVICES - 1)?;
-    within("backend addresses", backends, MAX_BACKENDS - 1)?;
+    within("backend addresses", backends, most)?;
     within("server ids", servers::count(config), MAX_SERVERS)?;
-    within("next hops", next_hops.len(), MAX_NEXT_HOPS - 1)?;
+    within("next hops", next_hops.len(), most)?;
     let ends = replies::repliers(config).len();
-    within("ports of backends in nat mode", ends, MAX_REVERSES - 1)?;
+    within("ports of backends in nat mode", ends, most)?;
     let services = config.services.iter();
     let lists = services.filter_map(|service| service.access.as_ref());
     let lists = lists.chain(&config.access);

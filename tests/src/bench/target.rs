@@ -167,6 +167,7 @@ fn constants(config: &Config, ids: &Ids) -> Result<Constants> {
         seed: Seed::from(seed.0),
         salt: ids.salt,
         ports,
+        backends: config.agent.backends,
         flows: config.agent.flows,
         limits: RecordLimits {
             capacity: config.agent.exceptions,

@@ -33,6 +33,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Sizes of tables that are not the usual ones.
 const FLOWS: &str = "200000";
 const EXCEPTIONS: &str = "50000";
+const ROOM: &str = "70000";
 /// How long a start may take, on a machine with other things to do: the kernel verifies several programs.
 const START: Duration = Duration::from_secs(60);
 /// How long the agent may take to take or refuse a configuration.
@@ -63,6 +64,7 @@ impl<'a> Agent<'a> {
         let configured = Configuration::new(&folder, &stage.bpf());
         let resized = Configuration::new(&folder, &stage.bpf());
         let resized = resized.with("flows", FLOWS).with("exceptions", EXCEPTIONS);
+        let resized = resized.with("backends", ROOM);
         let text = |configured| pool::main_file(mode, &["tcp", "udp"], SETTLE, configured);
         let texts = [text(&configured), text(&resized)];
         let sluice = Sluice::start_with(&programs.sluice, gateway, &folder, &texts[0])?;

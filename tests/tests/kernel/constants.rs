@@ -13,6 +13,7 @@ pub(crate) fn small(features: Features) -> Constants {
             count: 1024,
         },
         flows: 1024,
+        backends: 1024,
         limits: RecordLimits {
             capacity: 1024,
             rate: 1,

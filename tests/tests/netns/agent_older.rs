@@ -116,15 +116,21 @@ fn recorded_flows_go_to_tables_of_another_size() {
     let balancing = tracked(&[100; 3]);
     let mut site = Site::start("older-sizes", &balancing, |_| {});
     let mut connections = connect(&site);
-    site.sluice.stop().unwrap();
     let balancing = tracked(&[1, 1, 1000]);
-    site.write_agent("flows", "4000", &balancing);
-    site.restart_as_written(&binary());
-    assert_eq!(sets(&site), ["8-2"]);
-    assert_eq!(carried(&site, "flows"), 2 * COUNT);
-    assert_kept(&site, &mut connections);
-    let log = site.sluice.log();
-    assert!(!log.contains("can't be gone on with"), "{log}");
+    for (key, size, set) in [
+        ("flows", "4000", "8-2"),
+        ("backends", "100000", "8-3"),
+        ("backends", "1024", "8-4"),
+    ] {
+        site.sluice.stop().unwrap();
+        site.write_agent(key, size, &balancing);
+        site.restart_as_written(&binary());
+        assert_eq!(sets(&site), [set]);
+        assert_eq!(carried(&site, "flows"), 2 * COUNT);
+        assert_kept(&site, &mut connections);
+        let log = site.sluice.log();
+        assert!(!log.contains("can't be gone on with"), "{log}");
+    }
 }
 
 /// Starts a build of another layout and kills it once its tables are whole and take the place of those before.

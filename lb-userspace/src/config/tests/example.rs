@@ -49,6 +49,7 @@ fn resolved() -> Config {
         pin: "/sys/fs/bpf/sluice".into(),
         seed: None,
         flows: 262_144,
+        backends: 65_536,
         exceptions: 65_536,
         exception_rate: 50_000,
         replies: ReplyLimits {

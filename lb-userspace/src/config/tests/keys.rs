@@ -25,6 +25,8 @@ mistakes! {
     bad_gue: "source" => "forward = \"gue\"\ngue_port = 65536\ngue_checksum = \"yes\"\nsource", ":8080" => "";
     bad_backend: "weight = 50" => "priority = 256\nmax_flows = 0";
     bad_exceptions: "[agent]" => "[agent]\nexceptions = 63\nexception_rate = 0";
+    bad_backends: "[agent]" => "[agent]\nbackends = 1023";
+    bad_backends_many: "[agent]" => "[agent]\nbackends = 16777216";
 
     bad_quic_lb: "[[pool]]" => "quic_lb = { config_id = 7, server_id_length = 16 }\n\n[[pool]]", "weight = 50" => "server_id = \"0a0b0\"";
     bad_quic_lb_keys: "[[pool]]" => "quic_lb = { config_id = -1 }\n\n[[pool]]", "weight = 50" => "server_id = \"\"";
@@ -80,6 +82,7 @@ mistakes! {
 const EVERYTHING: &str = r#"
 [agent]
 interfaces = ["eth0"]
+backends = 1024
 exceptions = 64
 exception_rate = 1000
 icmp_rate = 1
@@ -159,6 +162,7 @@ fn every_key_reaches_the_model() {
     let loaded = load_text(EVERYTHING).unwrap();
     assert_eq!((loaded.warnings, loaded.notes), (vec![], vec![]));
     let config = loaded.config;
+    assert_eq!(config.agent.backends, 1024);
     assert_eq!(config.agent.exceptions, 64);
     assert_eq!(config.agent.exception_rate, 1000);
     let replies = ReplyLimits {

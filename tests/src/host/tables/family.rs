@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use lb_common::{
     abi::{
-        Affinity, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented,
-        MAX_REVERSES, MAX_SOURCES, Occupancy, Reverse, Rewrite, SERVICE_POSITIONS, Service,
+        Affinity, DEFAULT_BACKENDS, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget,
+        Fragmented, MAX_SOURCES, Occupancy, Reverse, Rewrite, SERVICE_POSITIONS, Service,
     },
     datapath::{DropReason, FamilyTables, InsertError, Leaving, Route, Scratch},
     net::{Family, Ipv4, Ipv6},
@@ -37,7 +37,7 @@ macro_rules! family_tables {
             fn reverse(&self, index: u32) -> Option<&Reverse<<$family as Family>::Address>> {
                 let reverses = <$family as Half>::reverses(&self.world);
                 let reverse = reverses.get(&index).unwrap_or(&self.$no_reverse);
-                (index < MAX_REVERSES).then_some(reverse)
+                (index < DEFAULT_BACKENDS).then_some(reverse)
             }
 
             fn source(&self, index: u32) -> Option<<$family as Family>::Address> {

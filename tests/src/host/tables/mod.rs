@@ -10,11 +10,11 @@ use std::{
 
 use lb_common::{
     abi::{
-        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, FlowBucket,
-        FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
-        MAX_BACKENDS, MAX_DEVICES, MAX_NEXT_HOPS, MAX_SERVICES, MAX_TABLES, NextHop, OWN_WORDS,
-        OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse,
-        Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded, VlanKey,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, DEFAULT_BACKENDS,
+        Device, FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited,
+        Limits, Load, MAX_DEVICES, MAX_SERVICES, MAX_TABLES, NextHop, OWN_WORDS, OldTable, PortKey,
+        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Seed, Service, Slot,
+        SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded, VlanKey,
     },
     datapath::{self, Egress, Outcome, Prefixes, Tables, Tagged},
 };
@@ -309,12 +309,12 @@ impl Tables for HostTables {
             .get(&index)
             .copied()
             .unwrap_or_default();
-        (index < MAX_NEXT_HOPS).then_some(next)
+        (index < DEFAULT_BACKENDS).then_some(next)
     }
 
     fn backend(&self, index: u32) -> Option<&Backend> {
         let backend = self.world.backends.get(&index).unwrap_or(&self.no_backend);
-        (index < MAX_BACKENDS).then_some(backend)
+        (index < DEFAULT_BACKENDS).then_some(backend)
     }
 
     fn active(&self, index: u32) -> u64 {
@@ -323,14 +323,14 @@ impl Tables for HostTables {
     }
 
     fn add_active(&self, index: u32, flows: i64) {
-        if index < MAX_BACKENDS {
+        if index < DEFAULT_BACKENDS {
             *self.active.borrow_mut().entry(index).or_default() += flows;
         }
     }
 
     fn load(&self, index: u32) -> Option<Load> {
         let load = self.world.loads.get(&index).copied();
-        (index < MAX_BACKENDS).then(|| load.unwrap_or_default())
+        (index < DEFAULT_BACKENDS).then(|| load.unwrap_or_default())
     }
 
     fn largest_segment(&self, service: u32) -> u16 {
@@ -424,7 +424,7 @@ impl Tables for HostTables {
     }
 
     fn count_backend(&self, index: u32, traffic: Traffic) {
-        if index < MAX_BACKENDS {
+        if index < DEFAULT_BACKENDS {
             self.counts
                 .borrow_mut()
                 .backends
@@ -435,7 +435,7 @@ impl Tables for HostTables {
     }
 
     fn count_handshake(&self, index: u32, step: Handshake) {
-        if index < MAX_BACKENDS {
+        if index < DEFAULT_BACKENDS {
             let mut counts = self.counts.borrow_mut();
             counts.handshakes.entry(index).or_default().add(step);
         }
