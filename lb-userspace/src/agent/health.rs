@@ -1,13 +1,17 @@
-//! Health in the agent: has the checks of the configuration in use run, and keeps on disk what backends are, for the
+//! Health in the agent: has the checks of the configuration in use run, says what the kernel counts of clients'
+//! connections, and keeps on disk what backends are, for the
 //! next start. Wires, and decides nothing.
 
 use std::{
+    collections::BTreeMap,
     mem,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::Context as _;
+use lb_common::abi::Handshakes;
 use tokio::{
     sync::watch,
     task::{JoinHandle, spawn_blocking},
@@ -15,10 +19,11 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::{
-    health::{Before, Monitor, Snapshot, Targets, checks::Prober},
+    health::{Before, MemberId, Monitor, Observation, Snapshot, Targets, checks::Prober},
+    kernel,
     model::Config,
     overrides::Overrides,
-    state::{Standings, Time},
+    state::{BackendId, Ids, Standings, Time},
     state_file,
 };
 
@@ -58,6 +63,32 @@ impl Health {
     pub(super) fn configure(&self, config: &Config, overrides: &Overrides) {
         self.monitor
             .follow(Arc::new(Targets::of(config, overrides)));
+    }
+
+    /// Has backends judged by what `count` says of how their connections began, in pools where that counts.
+    pub(super) fn observe(
+        &self,
+        config: &Config,
+        ids: &Ids,
+        count: impl Fn(u32) -> Result<Handshakes, kernel::Error>,
+    ) -> anyhow::Result<()> {
+        let passive = |&&(pool, _, _): &&BackendId| config.pools[pool].health.passive;
+        let judged = ids.backends.iter().filter(|(id, _)| passive(id));
+        let backends = judged.map(|(&(pool, n, family), &entry)| {
+            let pool = &config.pools[pool];
+            let id = MemberId {
+                pool: pool.name.clone(),
+                backend: pool.backends[n].name.clone(),
+                family,
+            };
+            Ok((id, (entry, count(entry.index())?)))
+        });
+        let backends: BTreeMap<_, _> = backends.collect::<Result<_, kernel::Error>>()?;
+        if !backends.is_empty() {
+            let at = Instant::now();
+            self.monitor.observe(Observation { at, backends });
+        }
+        Ok(())
     }
 
     /// Is done once something has changed.

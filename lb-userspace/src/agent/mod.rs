@@ -82,7 +82,7 @@ use steering::Answering;
 pub use steering::wanted as wanted_slots;
 use view::{Configured, Now, View};
 
-/// How often the agent looks whether slots can go on.
+/// How often the agent looks whether slots can go on, and what clients' connections come to.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often recorded flows are swept: a full table takes some tenths of a second.
@@ -403,6 +403,14 @@ impl Agent {
         self.reconcile(plane)
     }
 
+    /// Has backends judged by how their connections began.
+    fn observe(&self) -> anyhow::Result<()> {
+        let configured = self.view.configured();
+        let count = |index| self.view.counters.handshakes(index);
+        self.health
+            .observe(&configured.config, &configured.ids, count)
+    }
+
     /// Follows the network, and does what is asked of it, until a signal comes.
     async fn work(
         &mut self,
@@ -439,6 +447,9 @@ impl Agent {
                     }
                     if let Err(error) = self.tend(plane, time) {
                         error!("tending the slots: {error:#}");
+                    }
+                    if let Err(error) = self.observe() {
+                        error!("reading how connections began: {error:#}");
                     }
                     let due = flows_swept.elapsed() >= FLOW_SWEEP;
                     if due && self.view.behind().is_none() {

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// A backend's share is that of its pool's slots. An address is `ok` if packets are sent there;
 /// `last next hop` if they are, but its neighbour no longer answers; `no next hop` if they can't be
-/// sent; `down` or `held down` if its checks say so; `drained` if an operator does; why is said below the
+/// sent; `down` or `held down` if its checks or its clients' connections say so; `drained` if an operator does; why is said below the
 /// table. A weight `20 of 100` is what an operator, slow start or an agent leaves of it. With a name, also the checks and where the packets leave. A
 /// narrow terminal gets fewer columns.
 #[derive(Debug, clap::Args)]

@@ -80,7 +80,7 @@ pub(super) fn reasons(pools: &[PoolView]) -> String {
     down.chain(modes).collect()
 }
 
-/// What is asked of each address, and what came of it.
+/// What is asked of each address, and what came of it; then what clients' connections say of it.
 pub(super) fn checks(pools: &[PoolView], look: Look) -> String {
     let columns = [
         Column::text("CHECK"),
@@ -95,10 +95,7 @@ pub(super) fn checks(pools: &[PoolView], look: Look) -> String {
     let mut any = false;
     for check in checked(pools).flat_map(|(_, _, _, health)| &health.checks) {
         any = true;
-        let (mood, word) = match check.status {
-            Status::Up => (Mood::Good, "up"),
-            Status::Down => (Mood::Bad, "down"),
-        };
+        let (mood, word) = status(check.status);
         table.row(vec![
             plain(&check.check),
             plain(&check.target),
@@ -109,9 +106,26 @@ pub(super) fn checks(pools: &[PoolView], look: Look) -> String {
             plain(format!("{:.1} ms", check.last_microseconds as f64 / 1e3)),
         ]);
     }
+    for (_, _, address, health) in checked(pools) {
+        let Some(passive) = &health.passive else {
+            continue;
+        };
+        any = true;
+        let (mood, word) = status(passive.status);
+        let mut row = vec![plain("passive"), plain(&address.address), moody(mood, word)];
+        row.extend(["–"; 4].map(plain));
+        table.row(row);
+    }
     match any {
         true => format!("\n{}", table.text()),
         false => String::new(),
+    }
+}
+
+fn status(status: Status) -> (Mood, &'static str) {
+    match status {
+        Status::Up => (Mood::Good, "up"),
+        Status::Down => (Mood::Bad, "down"),
     }
 }
 

@@ -11,11 +11,15 @@ use std::{
 use humantime::format_duration;
 
 use super::{
+    advice::Advice,
+    before::Past,
     history::{Entry, History},
     machine::Status,
     member::{Event, Member, Opinion, State},
+    observation::Observation,
+    passive::Passive,
     pool::{Candidate, Mode, Tally, mode},
-    snapshot::{CheckView, MemberView, PoolView, Snapshot},
+    snapshot::{CheckView, MemberView, PassiveView, PoolView, Snapshot},
     targets::{MemberId, MemberTargets, PoolTargets, Run, Targets},
 };
 use crate::model::{BackendAddress, Family, Health, Weight};
@@ -69,11 +73,31 @@ struct MemberState {
     checks: Vec<u64>,
     /// `None` until its checks are known.
     member: Option<Member>,
+    /// What its clients' connections say of it, if that counts.
+    passive: Option<Passive>,
+    /// How often each of its checks had passed when it went down for that.
+    passes: BTreeMap<u64, u64>,
     history: History,
     since: Option<SystemTime>,
-    /// The check that changed last.
-    because: Option<u64>,
+    /// What changed last.
+    because: Option<Because>,
     view: Option<Arc<MemberView>>,
+}
+
+/// What may change what a backend is.
+#[derive(Clone, Copy, Debug)]
+enum Because {
+    /// A check, by number.
+    Check(u64),
+    /// What its clients' connections come to.
+    Passive,
+}
+
+/// How often a check has passed, and how often it must to make its targets up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passes {
+    pub(super) count: u64,
+    pub(super) rise: u64,
 }
 
 impl Backends {
@@ -114,15 +138,22 @@ impl Backends {
     pub(super) fn begin(
         &mut self,
         opinion: impl Fn(u64) -> Opinion,
-        before: &BTreeMap<&MemberId, (State, SystemTime)>,
+        before: &BTreeMap<&MemberId, Past<'_>>,
+        now: Instant,
+        wall: SystemTime,
     ) {
         let members = self.pools.iter_mut().flat_map(|pool| &mut pool.members);
         for state in members.filter(|state| state.member.is_none()) {
-            let opinions: Vec<_> = state.checks.iter().map(|id| opinion(*id)).collect();
-            let member = Member::new(&opinions);
             let was = before.get(&state.id);
-            let same = was.filter(|(was, _)| (*was == State::Up) == (member.state() == State::Up));
-            state.since = state.since.or(same.map(|(_, since)| *since));
+            if let (Some(passive), Some(was)) = (&mut state.passive, was) {
+                *passive = was.passive(now, wall);
+            }
+            let opinions = state.checks.iter().map(|id| opinion(*id));
+            let opinions: Vec<_> = opinions.chain(state.opinion()).collect();
+            let member = Member::new(&opinions);
+            let is_up = |state| state == State::Up;
+            let same = was.filter(|was| is_up(was.state()) == is_up(member.state()));
+            state.since = state.since.or(same.map(|was| was.since()));
             state.member = Some(member);
         }
     }
@@ -139,8 +170,26 @@ impl Backends {
     /// Takes note of the check by which something changed.
     pub(super) fn because(&mut self, place: Place, check: u64) {
         if let Some(state) = self.state(place) {
-            state.because = Some(check);
+            state.because = Some(Because::Check(check));
         }
+    }
+
+    /// Takes note of what was counted of backends; `passes` says how often a check has passed. Those that are
+    /// otherwise than before.
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        passes: impl Fn(u64) -> Option<Passes>,
+    ) -> BTreeSet<Place> {
+        let mut changed = BTreeSet::new();
+        for (n, pool) in self.pools.iter_mut().enumerate() {
+            for (m, state) in pool.members.iter_mut().enumerate() {
+                if state.observe(observation, &passes) {
+                    changed.insert(Place { pool: n, member: m });
+                }
+            }
+        }
+        changed
     }
 
     fn state(&mut self, place: Place) -> Option<&mut MemberState> {
@@ -202,7 +251,8 @@ impl PoolState {
     fn take_stock(&mut self) -> Vec<Line> {
         let mut lines = Vec::new();
         // Without checks nothing is known of anybody.
-        let checked = self.members.iter().any(|member| !member.checks.is_empty());
+        let asked = |member: &MemberState| !member.checks.is_empty() || member.passive.is_some();
+        let checked = self.members.iter().any(asked);
         for (family, group) in &self.groups {
             let members = group.iter().filter_map(|n| self.members.get(*n));
             let candidates: Vec<Candidate> = members.filter_map(MemberState::candidate).collect();
@@ -262,8 +312,13 @@ impl MemberState {
         let same = last
             .as_ref()
             .is_some_and(|last| last.address == wanted.address);
-        let last = last.map(|last| (last.member.filter(|_| same), last.history, last.since));
+        let (mut passive, mut passes) = (None, BTreeMap::new());
+        let last = last.map(|last| {
+            (passive, passes) = (last.passive.filter(|_| same), last.passes);
+            (last.member.filter(|_| same), last.history, last.since)
+        });
         let (member, history, since) = last.unwrap_or_default();
+        let passive = pool.health.passive.then(|| passive.unwrap_or_default());
         Self {
             id,
             address: wanted.address,
@@ -271,6 +326,8 @@ impl MemberState {
             priority: wanted.priority,
             checks: Vec::new(),
             member,
+            passive,
+            passes,
             history,
             since,
             because: None,
@@ -289,7 +346,9 @@ impl MemberState {
             return Judged::default();
         };
         let looks: Vec<_> = self.checks.iter().filter_map(|id| look(*id)).collect();
-        let opinions: Vec<_> = looks.iter().map(|(opinion, _)| *opinion).collect();
+        let passive = self.passive.as_ref();
+        let opinions = looks.iter().map(|(opinion, _)| *opinion);
+        let opinions: Vec<_> = opinions.chain(passive.map(opinion)).collect();
         let last = member.state();
         let events = member.judge(&opinions, settings, now);
         let (state, held) = (member.state(), member.held_until());
@@ -298,9 +357,15 @@ impl MemberState {
             self.since = Some(wall);
         }
         let down = looks.iter().find(|(o, _)| o.status == Status::Down);
+        let fails = passive.and_then(|passive| Some(passive.hold()?.cause.as_str()));
+        let returned = passive.and_then(back_after);
         let why = Why {
-            down: down.and_then(|(_, cause)| *cause),
-            up: self.because.and_then(&look).and_then(|(_, cause)| cause),
+            down: down.and_then(|(_, cause)| *cause).or(fails),
+            up: match self.because {
+                Some(Because::Check(id)) => look(id).and_then(|(_, cause)| cause),
+                Some(Because::Passive) => returned.as_deref(),
+                None => None,
+            },
             held: held.map(|until| until.saturating_duration_since(now)),
         };
         let lines = events.into_iter().map(|event| {
@@ -337,8 +402,43 @@ impl MemberState {
             advice: member.advice(),
             slow_start: member.step(settings, now),
             checks: self.checks.iter().filter_map(|id| check(*id)).collect(),
+            passive: self.passive.as_ref().map(|p| passive_view(p, now, wall)),
             history: self.history.entries().cloned().collect(),
         }));
+    }
+
+    /// What its clients' connections say of it, if that counts.
+    fn opinion(&self) -> Option<Opinion> {
+        self.passive.as_ref().map(opinion)
+    }
+
+    /// Takes note of what was counted of it; whether it is otherwise than before.
+    fn observe(
+        &mut self,
+        observation: &Observation,
+        passes: impl Fn(u64) -> Option<Passes>,
+    ) -> bool {
+        let Some(sample) = observation.of(&self.id) else {
+            return false;
+        };
+        let Some(passive) = &mut self.passive else {
+            return false;
+        };
+        let checks = || {
+            self.checks
+                .iter()
+                .filter_map(|id| Some((*id, passes(*id)?)))
+        };
+        let passed = checks().all(|(id, Passes { count, rise })| {
+            let before = self.passes.get(&id).copied().unwrap_or(0);
+            count >= before + rise
+        });
+        if !passive.look(sample, passed) {
+            return false;
+        }
+        self.passes = checks().map(|(id, passes)| (id, passes.count)).collect();
+        self.because = Some(Because::Passive);
+        true
     }
 
     fn candidate(&self) -> Option<Candidate> {
@@ -348,6 +448,30 @@ impl MemberState {
             weight: member.advice().of(self.configured),
             priority: self.priority,
         })
+    }
+}
+
+fn opinion(passive: &Passive) -> Opinion {
+    Opinion {
+        status: passive.status(),
+        advice: Advice::NONE,
+    }
+}
+
+/// In words, that it is tried again.
+fn back_after(passive: &Passive) -> Option<String> {
+    let time = format_duration(rounded(passive.came_back_after()?));
+    Some(format!("it gets new flows again after {time}"))
+}
+
+fn passive_view(passive: &Passive, now: Instant, wall: SystemTime) -> PassiveView {
+    match passive.hold() {
+        None => PassiveView::Up,
+        Some(hold) => PassiveView::Down {
+            cause: hold.cause.clone(),
+            hold: hold.length,
+            until: wall + hold.until.saturating_duration_since(now),
+        },
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) struct Machine {
     activity: Activity,
     random: Random,
     runs: u64,
+    passes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,7 @@ impl Machine {
             activity: Activity::Waiting { due },
             random,
             runs: 0,
+            passes: 0,
         }
     }
 
@@ -150,6 +152,11 @@ impl Machine {
     /// What its agent wants, as far as it has one.
     pub(super) fn advice(&self) -> Advice {
         self.advice
+    }
+
+    /// How many successes there have been.
+    pub(super) fn passes(&self) -> u64 {
+        self.passes
     }
 
     /// When to [`wake`](Self::wake) it next.
@@ -208,6 +215,7 @@ impl Machine {
     }
 
     fn passed(&mut self, outright: bool) -> Option<Transition> {
+        self.passes += 1;
         self.count(true);
         if self.status == Status::Up {
             self.against = 0;

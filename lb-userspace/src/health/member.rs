@@ -1,4 +1,4 @@
-//! Decides what one backend at one address is, from the checks of it: up if all of them are, held down
+//! Decides what one backend at one address is, from the checks of it and what its clients' connections say: up if all of them are, held down
 //! for a while if it keeps going down, and with which weight: less than its own while it starts
 //! slowly, or as its agent wants it. Statuses and `now` in; events and the next deadline out.
 //!
@@ -37,9 +37,9 @@ pub(super) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// All of its checks are up.
+    /// All that is known of it says so.
     Up,
-    /// One is down at least.
+    /// A check is down at least, or its clients' connections speak against it.
     Down,
     /// All are up, but it went down too often: it has to stay up for a while first.
     Held,

@@ -6,12 +6,13 @@
 //!                        │  ▲              │ outcome
 //!                        │  └──────────────┘
 //!                        ├─► machine   one check of one target: when it runs, up or down
+//!       counters ──────► ├─► passive   one backend: what its clients' connections come to
 //!                        ├─► member    one backend: all of its checks; damping, slow start, agents
 //!                        ├─► pool      which backends count: panic, minimum
 //!                        └─► snapshot, history, log
 //! ```
 //!
-//! `machine`, `member`, `pool`, `advice`, `outcome`, `targets`, `history`, `snapshot` and `backends` are
+//! `machine`, `passive`, `member`, `pool`, `advice`, `outcome`, `targets`, `history`, `snapshot` and `backends` are
 //! pure: results and `now` in, transitions and deadlines out. What becomes of the flows of a backend
 //! that is down is not decided here, nor who of several tiers answers.
 
@@ -22,7 +23,9 @@ pub mod checks;
 mod history;
 mod machine;
 mod member;
+mod observation;
 mod outcome;
+mod passive;
 mod pool;
 mod probing;
 mod runner;
@@ -37,9 +40,10 @@ pub use before::Before;
 pub use history::Entry;
 pub use machine::{Cause, Status};
 pub use member::State;
+pub use observation::Observation;
 pub use outcome::{Failure, Outcome, Phase, Serving, Unknown};
 pub use pool::{Mode, Tally};
 pub use probing::{Probing, Progress};
 pub use runner::Monitor;
-pub use snapshot::{CheckView, Counted, Counts, MemberView, PoolView, Snapshot};
+pub use snapshot::{CheckView, Counted, Counts, MemberView, PassiveView, PoolView, Snapshot};
 pub use targets::{MemberId, MemberTargets, PoolTargets, Run, Target, Targets};

@@ -29,10 +29,11 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    backends::{Backends, Line, Place},
+    backends::{Backends, Line, Passes, Place},
     before::{self, Before},
     machine::{Due, Machine, Transition},
     member::State,
+    observation::Observation,
     outcome::{Failure, Outcome, Unknown},
     probing::Probing,
     running::{Check, Known, UnderWay, opinion},
@@ -51,6 +52,7 @@ const GATHER: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Monitor {
     targets: watch::Sender<Arc<Targets>>,
+    observations: watch::Sender<Observation>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     task: JoinHandle<()>,
 }
@@ -65,16 +67,23 @@ impl Monitor {
         runner.follow(&targets, before);
         runner.settle();
         let (targets, wanted) = watch::channel(targets);
+        let (observations, observed) = watch::channel(Observation::none(now()));
         Self {
             targets,
+            observations,
             snapshots,
-            task: tokio::spawn(runner.run(wanted)),
+            task: tokio::spawn(runner.run(wanted, observed)),
         }
     }
 
     /// Follows another configuration. What it asks as before goes on as it was.
     pub fn follow(&self, targets: Arc<Targets>) {
         self.targets.send_replace(targets);
+    }
+
+    /// Judges backends by what was counted of them, where that counts. Wants to be told once a second.
+    pub fn observe(&self, observation: Observation) {
+        self.observations.send_replace(observation);
     }
 
     /// Every change.
@@ -140,7 +149,11 @@ impl<P: Probing> Runner<P> {
         }
     }
 
-    async fn run(mut self, mut targets: watch::Receiver<Arc<Targets>>) {
+    async fn run(
+        mut self,
+        mut targets: watch::Receiver<Arc<Targets>>,
+        mut observations: watch::Receiver<Observation>,
+    ) {
         let mut reports = Vec::with_capacity(BATCH);
         loop {
             let due = self.due();
@@ -153,6 +166,7 @@ impl<P: Probing> Runner<P> {
                     }
                     Err(_) => break,
                 },
+                Ok(()) = observations.changed() => self.observe(&observations.borrow_and_update()),
                 _ = self.reports.recv_many(&mut reports, BATCH) => {}
                 () = until(due) => {}
             }
@@ -180,12 +194,12 @@ impl<P: Probing> Runner<P> {
     fn follow(&mut self, targets: &Targets, before: &Before) {
         self.generation += 1;
         let mut known = Known::of(mem::take(&mut self.checks));
-        let states = before.states();
+        let pasts = before.pasts();
         let mut numbers: HashMap<Run, u64> = HashMap::new();
         let mut backends = mem::take(&mut self.backends);
         backends.follow(targets, |place, member, run| {
             let id = numbers.get(run).copied().unwrap_or_else(|| {
-                let was = states.get(member).map(|(state, _)| *state);
+                let was = pasts.get(member).map(|past| past.checked());
                 let id = self.adopt(run, was, &mut known);
                 numbers.insert(run.clone(), id);
                 id
@@ -196,10 +210,23 @@ impl<P: Probing> Runner<P> {
             id
         });
         let checks = &self.checks;
-        backends.begin(|id| opinion(checks, id), &states);
+        backends.begin(|id| opinion(checks, id), &pasts, now(), SystemTime::now());
         self.changed = backends.all();
         self.backends = backends;
         // What nobody asks for any more ends with `known`.
+    }
+
+    /// Judges backends by what was counted of them.
+    fn observe(&mut self, observation: &Observation) {
+        let checks = &self.checks;
+        let changed = self.backends.observe(observation, |id| {
+            let check = checks.get(&id)?;
+            Some(Passes {
+                count: check.machine.passes(),
+                rise: check.run.pace.rise.get().into(),
+            })
+        });
+        self.changed.extend(changed);
     }
 
     /// The number of a check that is wanted: the one that there was, or a new one.

@@ -8,16 +8,18 @@ use std::{
     time::Duration,
 };
 
+use lb_common::abi::{BackendRef, Handshakes};
 use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::{
     health::{
-        Mode, Phase, Probing, Progress, State, Target,
+        MemberId, MemberView, Mode, PassiveView, Phase, Probing, Progress, State, Target,
         targets::{MemberTargets, PoolTargets},
         testing::PACE,
     },
     model::{BackendAddress, Family, Health, Pace, Probe, Weight, probe::Tcp},
+    unix_time::unix_seconds,
 };
 
 /// What targets do, by port.
@@ -354,5 +356,132 @@ async fn a_task_that_panics_is_as_one_that_hangs() {
     let down = |snapshot: &Arc<Snapshot>| available(snapshot, "web", &[1]) == [false];
     monitor.snapshots().wait_for(down).await.unwrap();
     advance(Duration::from_millis(1)).await;
+    monitor.stop().await;
+}
+
+/// A monitor of a pool of one backend whose clients' connections count, and what was counted of it.
+struct Observed {
+    monitor: Monitor,
+    handshakes: Handshakes,
+}
+
+impl Observed {
+    fn start(pool: PoolTargets, stub: &Stub, before: &Before) -> Self {
+        Self {
+            monitor: Monitor::start(stub.clone(), targets(vec![pool]), before, 1),
+            handshakes: Handshakes::default(),
+        }
+    }
+
+    fn member(&self) -> Arc<MemberView> {
+        let snapshot = self.monitor.snapshots().borrow().clone();
+        let members = &snapshot.pools["web"].members;
+        Arc::clone(&members[&("b1".to_owned(), Family::Ipv4)])
+    }
+
+    /// Seconds in which each of so many SYNs is refused.
+    async fn seconds(&mut self, seconds: u32, refused: u64) {
+        for _ in 0..seconds {
+            self.handshakes.syns += refused;
+            self.handshakes.refused += refused;
+            let id = MemberId {
+                pool: "web".into(),
+                backend: "b1".into(),
+                family: Family::Ipv4,
+            };
+            self.monitor.observe(Observation {
+                at: now(),
+                backends: [(id, (BackendRef::new(1, 0), self.handshakes))].into(),
+            });
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// A pool of one backend that is judged by its clients' connections, with a check or without.
+fn passive(checked: bool) -> PoolTargets {
+    let mut pool = pool("web", &[1], PACE);
+    pool.health.passive = true;
+    if !checked {
+        pool.members[0].runs.clear();
+    }
+    pool
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_its_clients_is_down_and_comes_back() {
+    let mut observed = Observed::start(passive(false), &Stub::default(), &Before::default());
+    observed.seconds(3, 0).await;
+    assert_eq!(observed.member().state, State::Up);
+    observed.seconds(2, 5).await;
+    let member = observed.member();
+    assert_eq!(member.state, State::Down);
+    let cause = "5 of 5 SYNs of clients refused by reset within";
+    let words = |member: &MemberView, n: usize| member.history[n].text.clone();
+    assert!(
+        words(&member, 0).starts_with(&format!("is down: {cause}")),
+        "{member:?}"
+    );
+    assert!(matches!(&member.passive, Some(PassiveView::Down { .. })));
+    observed.seconds(10, 0).await;
+    let member = observed.member();
+    assert_eq!(member.state, State::Up);
+    assert_eq!(
+        words(&member, 1),
+        "is up: it gets new flows again after 10s"
+    );
+    assert_eq!(member.passive, Some(PassiveView::Up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_checked_comes_back_when_its_check_has_passed_twice_since() {
+    let stub = Stub::default();
+    let mut observed = Observed::start(passive(true), &stub, &Before::default());
+    observed.seconds(21, 0).await;
+    let asked = stub.asked(1);
+    observed.seconds(1, 5).await;
+    assert_eq!(observed.member().state, State::Down);
+    let mut waited = 0;
+    while observed.member().state == State::Down {
+        observed.seconds(1, 0).await;
+        waited += 1;
+    }
+    // Every ten seconds.
+    assert_eq!(stub.asked(1), asked + 2, "{waited} s");
+    assert!((10..=21).contains(&waited), "{waited} s");
+    stub.does(1, Does::Refuse);
+    observed.seconds(40, 5).await;
+    assert_eq!(observed.member().state, State::Down);
+    let words = observed.member().checks[0].cause.clone().unwrap();
+    assert!(words.contains("3rd failure"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_with_the_hold_and_leaves_checks_as_they_were() {
+    let stub = Stub::default();
+    let mut observed = Observed::start(passive(true), &stub, &Before::default());
+    observed.seconds(21, 0).await;
+    observed.seconds(2, 5).await;
+    let snapshot = observed.monitor.snapshots().borrow().clone();
+    observed.monitor.stop().await;
+    let before = Before::of(&snapshot);
+    let text = serde_json::to_string(&before).unwrap();
+    let before: Before = serde_json::from_str(&text).unwrap();
+    // Of another pool, whose clients are not refused.
+    let other = pool("other", &[1], PACE);
+    let monitor = Monitor::start(stub, targets(vec![passive(true), other]), &before, 1);
+    let pools = monitor.snapshots().borrow().pools.clone();
+    let key = ("b1".to_owned(), Family::Ipv4);
+    let [web, other] = ["web", "other"].map(|pool| Arc::clone(&pools[pool].members[&key]));
+    assert_eq!((web.state, other.state), (State::Down, State::Up));
+    let since = snapshot.pools["web"].members[&key].since;
+    assert_eq!(unix_seconds(web.since), unix_seconds(since));
+    let Some(PassiveView::Down { cause, hold, .. }) = &web.passive else {
+        panic!("{web:?}");
+    };
+    assert!(
+        cause.contains("5 of 5") && *hold == Duration::from_secs(10),
+        "{cause}"
+    );
     monitor.stop().await;
 }

@@ -46,8 +46,26 @@ pub struct MemberView {
     pub slow_start: Option<u32>,
     /// What is asked of it.
     pub checks: Vec<CheckView>,
+    /// What its clients' connections say of it, if that counts.
+    pub passive: Option<PassiveView>,
     /// What happened lately, the oldest first.
     pub history: Vec<Entry>,
+}
+
+/// What clients' connections say of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PassiveView {
+    /// Nothing against it.
+    Up,
+    /// It fails.
+    Down {
+        /// Why.
+        cause: String,
+        /// For how long it is down at least,
+        hold: Duration,
+        /// which is until then.
+        until: SystemTime,
+    },
 }
 
 /// A check of a backend.

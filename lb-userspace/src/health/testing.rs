@@ -41,6 +41,7 @@ pub(crate) fn snapshot(pool: &str, mode: Mode, members: &[(&str, State)]) -> Sna
             advice: Advice::NONE,
             slow_start: None,
             checks: Vec::new(),
+            passive: None,
             history: Vec::new(),
         };
         ((name.to_owned(), Family::Ipv4), Arc::new(view))

@@ -1,10 +1,16 @@
 //! Reading what the packet program counted, summed over the CPUs.
 
+use std::ops::AddAssign;
+
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
 };
-use lb_common::{abi::Counters, datapath::Outcome};
+use lb_common::{
+    abi::{Counters, Handshakes},
+    datapath::Outcome,
+};
+use zerocopy::{FromBytes, Immutable};
 
 use super::{error::Error, tables::take, wire::Wire};
 
@@ -12,6 +18,7 @@ use super::{error::Error, tables::take, wire::Wire};
 pub struct CounterReader {
     services: PerCpuArray<MapData, Wire<Counters>>,
     backends: PerCpuArray<MapData, Wire<Counters>>,
+    handshakes: PerCpuArray<MapData, Wire<Handshakes>>,
     outcomes: PerCpuArray<MapData, u64>,
 }
 
@@ -20,6 +27,7 @@ impl CounterReader {
         Ok(Self {
             services: take(ebpf, "SERVICE_COUNTERS")?,
             backends: take(ebpf, "BACKEND_COUNTERS")?,
+            handshakes: take(ebpf, "HANDSHAKES")?,
             outcomes: take(ebpf, "OUTCOMES")?,
         })
     }
@@ -32,6 +40,11 @@ impl CounterReader {
     /// A backend's counters.
     pub fn backend(&self, index: u32) -> Result<Counters, Error> {
         sum(&self.backends, "BACKEND_COUNTERS", index)
+    }
+
+    /// How a backend's connections began.
+    pub fn handshakes(&self, index: u32) -> Result<Handshakes, Error> {
+        sum(&self.handshakes, "HANDSHAKES", index)
     }
 
     /// A device's counters, by [`Outcome::code`].
@@ -49,15 +62,14 @@ impl CounterReader {
     }
 }
 
-fn sum(
-    map: &PerCpuArray<MapData, Wire<Counters>>,
-    name: &'static str,
-    index: u32,
-) -> Result<Counters, Error> {
+fn sum<T>(map: &PerCpuArray<MapData, Wire<T>>, name: &'static str, index: u32) -> Result<T, Error>
+where
+    T: Copy + Default + AddAssign + FromBytes + Immutable + 'static,
+{
     let values = map
         .get(&index, 0)
         .map_err(|error| Error::Map { map: name, error })?;
-    let mut total = Counters::default();
+    let mut total = T::default();
     values.iter().for_each(|Wire(counters)| total += *counters);
     Ok(total)
 }

@@ -18,6 +18,8 @@ pub struct Health {
     pub min_healthy: u32,
     /// When a backend that keeps going down is held down; absent: never.
     pub flap_damping: Option<FlapDamping>,
+    /// Whether backends are down whose clients' SYNs are not answered, or refused.
+    pub passive: bool,
 }
 
 /// `flap_damping = { … }`: a backend that went down so often is held down for a while.

@@ -51,8 +51,24 @@ pub struct HealthView {
     pub slow_start: Option<u32>,
     /// What is asked of it.
     pub checks: Vec<CheckView>,
+    /// What its clients' connections say of it; none where that does not count.
+    #[serde(default)]
+    pub passive: Option<PassiveView>,
     /// What happened lately, the oldest first.
     pub history: Vec<HistoryView>,
+}
+
+/// What clients' connections say of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassiveView {
+    /// Up or down.
+    pub status: Status,
+    /// Why it is down, if it is.
+    pub cause: Option<String>,
+    /// For how long it is down at least, if it is.
+    pub hold_seconds: Option<u64>,
+    /// When that is over, in seconds since 1970.
+    pub until_unix_seconds: Option<u64>,
 }
 
 /// A check of a backend.
@@ -88,12 +104,13 @@ pub struct HistoryView {
 }
 
 impl HealthView {
-    /// Why it is down, in the words of the first check that is.
+    /// Why it is down, in the words of the first check that is, else of what its clients' connections came to.
     pub fn cause(&self) -> Option<&str> {
-        let down = self
-            .checks
-            .iter()
-            .find(|check| check.status == Status::Down);
-        down?.cause.as_deref()
+        let mut checks = self.checks.iter();
+        let down = checks.find(|check| check.status == Status::Down);
+        match down {
+            Some(check) => check.cause.as_deref(),
+            None => self.passive.as_ref()?.cause.as_deref(),
+        }
     }
 }

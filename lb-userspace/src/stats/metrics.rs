@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 
 use super::{
     health::{CheckView, HealthMode, HealthView},
-    snapshot::{CountersView, Mode, Snapshot},
+    snapshot::{CountersView, HandshakesView, Mode, Snapshot},
 };
 use crate::health::{State, Status};
 
@@ -120,6 +120,24 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot, to| backends(snapshot, |labels, c| to.add(labels, c.new_flows)),
     },
     Family {
+        name: "sluice_backend_syns_total",
+        kind: Kind::Counter,
+        help: "SYNs of clients that went to a backend (only where replies pass here; of recorded flows not those sent again).",
+        samples: |snapshot, to| handshakes(snapshot, |labels, h| to.add(labels, h.syns)),
+    },
+    Family {
+        name: "sluice_backend_answered_total",
+        kind: Kind::Counter,
+        help: "SYNs of clients that a backend answered with SYN and ACK.",
+        samples: |snapshot, to| handshakes(snapshot, |labels, h| to.add(labels, h.answered)),
+    },
+    Family {
+        name: "sluice_backend_refused_total",
+        kind: Kind::Counter,
+        help: "SYNs of clients that a backend answered with a reset.",
+        samples: |snapshot, to| handshakes(snapshot, |labels, h| to.add(labels, h.refused)),
+    },
+    Family {
         name: "sluice_backend_weight",
         kind: Kind::Gauge,
         help: "A backend's configured weight.",
@@ -140,7 +158,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "sluice_backend_up",
         kind: Kind::Gauge,
-        help: "1 if all checks of a backend at an address are up, 0 if it is down or held down.",
+        help: "1 if a backend at an address is up by its checks and, with `passive`, its clients' connections; 0 if it is down or held down.",
         samples: |snapshot, to| {
             health(snapshot, |labels, health| {
                 to.add(labels, u8::from(health.state == State::Up));
@@ -319,6 +337,13 @@ fn backends(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &Counters
     for (pool, backend) in snapshot.backends() {
         let labels = [("pool", pool.name.as_str()), ("backend", &backend.name)];
         each(&labels, &backend.counters);
+    }
+}
+
+fn handshakes(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &HandshakesView)) {
+    for (pool, backend) in snapshot.backends() {
+        let labels = [("pool", pool.name.as_str()), ("backend", &backend.name)];
+        backend.handshakes.iter().for_each(|h| each(&labels, h));
     }
 }
 

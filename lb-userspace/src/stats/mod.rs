@@ -17,12 +17,12 @@ pub(crate) mod sample;
 mod server;
 mod snapshot;
 
-pub use health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
+pub use health::{CheckView, HealthMode, HealthView, HistoryView, PassiveView, PoolHealthView};
 pub use metrics::text;
 pub use problems::{Problem, ProblemCode, problems};
 pub use server::serve;
 pub use snapshot::{
     AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, FallbackView,
-    HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView,
-    RemovedView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
+    HandshakesView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness,
+    RemainingView, RemovedView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
 };

@@ -272,6 +272,7 @@ mod tests {
                 ProblemCode::Panic,
                 ProblemCode::Panic,
                 ProblemCode::BackendDown,
+                ProblemCode::BackendDown,
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,

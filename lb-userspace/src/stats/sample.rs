@@ -1,10 +1,10 @@
 //! Snapshots for tests: an agent where all is well, and one where much is not.
 
-use super::health::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView};
+use super::health::{CheckView, HealthMode, HealthView, HistoryView, PassiveView, PoolHealthView};
 use super::snapshot::{
-    AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HoldUpCause,
-    HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView, RemovedView,
-    ServiceView, SlotsView, Snapshot, Source, Verdicts,
+    AddressView, AgentView, BackendView, ChangeView, CountersView, ExceptionsView, HandshakesView,
+    HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView,
+    RemovedView, ServiceView, SlotsView, Snapshot, Source, Verdicts,
 };
 use crate::{
     health::{State, Status},
@@ -12,7 +12,7 @@ use crate::{
     overrides::{Drain, Override, Then},
 };
 use lb_common::{
-    abi::Counters,
+    abi::{Counters, Handshakes},
     datapath::{AnswerReason, DropReason, Outcome, PassReason},
 };
 use std::collections::BTreeMap;
@@ -114,6 +114,8 @@ pub(crate) fn troubled() -> Snapshot {
     let (up, down) = (up(&first.address), down(&second.address));
     pool.backends[0].addresses[0].health = Some(up);
     pool.backends[1].addresses[0].health = Some(down);
+    let address = &mut pool.backends[1].addresses[1];
+    address.health = Some(refuses(&address.address));
     snapshot
 }
 
@@ -147,6 +149,12 @@ fn up(target: &str) -> HealthView {
             unknown: BTreeMap::new(),
             last_microseconds: 1_207,
         }],
+        passive: Some(PassiveView {
+            status: Status::Up,
+            cause: None,
+            hold_seconds: None,
+            until_unix_seconds: None,
+        }),
         history: vec![
             happened(1_700_269_000, "down", "is down: it refused the connection"),
             happened(1_700_270_000, "up", &what),
@@ -171,6 +179,30 @@ fn down(target: &str) -> HealthView {
         slow_start: None,
         weight: 50,
         ..view
+    }
+}
+
+/// Of a backend whose clients are refused, though its check finds it well.
+fn refuses(target: &str) -> HealthView {
+    let cause = "12 of 12 SYNs of clients refused by reset within 2s";
+    HealthView {
+        state: State::Down,
+        used: true,
+        advice: None,
+        slow_start: None,
+        weight: 50,
+        passive: Some(PassiveView {
+            status: Status::Down,
+            cause: Some(cause.into()),
+            hold_seconds: Some(20),
+            until_unix_seconds: Some(1_700_270_020),
+        }),
+        history: vec![happened(
+            1_700_270_000,
+            "down",
+            &format!("is down: {cause}"),
+        )],
+        ..up(target)
     }
 }
 
@@ -293,8 +325,15 @@ fn backend(
         share,
         addresses: addresses.iter().map(address).collect(),
         counters: counters(forward, 1),
+        handshakes: HandshakesView::of(&HANDSHAKES, forward),
     }
 }
+
+const HANDSHAKES: Handshakes = Handshakes {
+    syns: 617,
+    answered: 600,
+    refused: 12,
+};
 
 fn counters(forward: Forward, factor: u64) -> CountersView {
     let counters = Counters {

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use lb_common::{
-    abi::Counters,
+    abi::{Counters, Handshakes},
     datapath::{AnswerReason, DropReason, Egress, Outcome, PassReason},
 };
 use serde::{Deserialize, Serialize};
@@ -368,6 +368,9 @@ pub struct BackendView {
     pub addresses: Vec<AddressView>,
     /// Its traffic.
     pub counters: CountersView,
+    /// How its clients' connections began; none where backends reply to the clients by themselves.
+    #[serde(default)]
+    pub handshakes: Option<HandshakesView>,
 }
 
 impl BackendView {
@@ -485,6 +488,33 @@ impl CountersView {
             bytes_out: out(counters.bytes_out),
             new_flows: counters.new_flows,
         }
+    }
+}
+
+/// How TCP connections to a backend began, since the agent's tables were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakesView {
+    /// SYNs of clients.
+    pub syns: u64,
+    /// Of these, answered with SYN and ACK.
+    pub answered: u64,
+    /// Of these, answered with a reset.
+    pub refused: u64,
+}
+
+impl HandshakesView {
+    /// What the kernel counted, of connections in that mode.
+    pub fn of(handshakes: &Handshakes, forward: Forward) -> Option<Self> {
+        let &Handshakes {
+            syns,
+            answered,
+            refused,
+        } = handshakes;
+        forward.replies_return().then_some(Self {
+            syns,
+            answered,
+            refused,
+        })
     }
 }
 

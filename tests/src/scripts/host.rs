@@ -237,6 +237,7 @@ fn member(state: State) -> MemberView {
         advice: Advice::NONE,
         slow_start: None,
         checks: Vec::new(),
+        passive: None,
         history: Vec::new(),
     }
 }

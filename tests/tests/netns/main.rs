@@ -12,6 +12,7 @@ mod agent_interfaces;
 mod agent_jumbo;
 mod agent_nat;
 mod agent_older;
+mod agent_passive;
 mod agent_pins;
 mod agent_pools;
 mod agent_quic;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    health::{self, Advice, MemberView, PoolView},
+    health::{self, Advice, MemberView, PoolView, Status},
     model::{Family, Weight},
-    stats::{CheckView, HealthMode, HealthView, HistoryView, PoolHealthView},
+    stats::{CheckView, HealthMode, HealthView, HistoryView, PassiveView, PoolHealthView},
     unix_time::unix_seconds,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn of(
     configured: Weight,
 ) -> Option<HealthView> {
     let member = pool.members.get(&(backend.to_owned(), family))?;
-    if member.checks.is_empty() {
+    if member.checks.is_empty() && member.passive.is_none() {
         return None;
     }
     let mut modes = pool.modes.values();
@@ -47,6 +47,7 @@ pub(super) fn of(
         advice: (member.advice != Advice::NONE).then(|| member.advice.to_string()),
         slow_start: member.slow_start,
         checks: checks(member),
+        passive: member.passive.as_ref().map(passive),
         history: member.history.iter().map(entry).collect(),
     })
 }
@@ -76,6 +77,23 @@ fn checks(member: &MemberView) -> Vec<CheckView> {
         }
     });
     checks.collect()
+}
+
+fn passive(view: &health::PassiveView) -> PassiveView {
+    match view {
+        health::PassiveView::Up => PassiveView {
+            status: Status::Up,
+            cause: None,
+            hold_seconds: None,
+            until_unix_seconds: None,
+        },
+        health::PassiveView::Down { cause, hold, until } => PassiveView {
+            status: Status::Down,
+            cause: Some(cause.clone()),
+            hold_seconds: Some(hold.as_secs()),
+            until_unix_seconds: Some(unix_seconds(*until)),
+        },
+    }
 }
 
 fn entry(entry: &health::Entry) -> HistoryView {

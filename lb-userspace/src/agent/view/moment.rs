@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use lb_common::abi::{Counters, Handshakes};
 use tracing::warn;
 
 use crate::{
@@ -12,9 +13,9 @@ use crate::{
     net::{NextHop, Resolution},
     slots::{EpochStatus, HoldUp, TableStatus},
     stats::{
-        AddressView, AgentView, BackendView, ChangeView, CountersView, FallbackView, HoldUpCause,
-        HoldUpView, InterfaceView, Mode, NextHopView, PoolView, Readiness, RemainingView,
-        ServiceView, SlotsView, Snapshot, Verdicts,
+        AddressView, AgentView, BackendView, ChangeView, CountersView, FallbackView,
+        HandshakesView, HoldUpCause, HoldUpView, InterfaceView, Mode, NextHopView, PoolView,
+        Readiness, RemainingView, ServiceView, SlotsView, Snapshot, Verdicts,
     },
 };
 
@@ -147,7 +148,7 @@ impl Moment<'_> {
         let backends = pool.backends.iter().enumerate();
         let backends = backends.filter(|(_, backend)| shown(backend));
         let health = self.health.pools.get(&pool.name);
-        let health = health.filter(|_| !pool.checks.is_empty());
+        let health = health.filter(|_| !pool.checks.is_empty() || pool.health.passive);
         PoolView {
             name: pool.name.clone(),
             forward: pool.forward,
@@ -172,10 +173,14 @@ impl Moment<'_> {
         let backends = &self.configured.ids.backends;
         let index = |family| Some(backends.get(&(pool, n, family))?.index());
         let indices: Vec<u32> = Family::ALL.into_iter().filter_map(index).collect();
-        let mut counters = lb_common::abi::Counters::default();
+        let mut counters = Counters::default();
         indices
             .iter()
             .for_each(|&n| counters += read(self.view.counters.backend(n)));
+        let mut handshakes = Handshakes::default();
+        indices
+            .iter()
+            .for_each(|&n| handshakes += read(self.view.counters.handshakes(n)));
         let tables = Family::ALL
             .iter()
             .filter(|f| self.configured.ids.tables.contains_key(&(pool, **f)));
@@ -201,6 +206,7 @@ impl Moment<'_> {
             share: share / tables.count().max(1) as f64,
             addresses: backend.addresses.iter().map(address).collect(),
             counters: CountersView::of(&counters, settings.forward),
+            handshakes: HandshakesView::of(&handshakes, settings.forward),
         }
     }
 

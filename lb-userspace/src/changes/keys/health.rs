@@ -17,6 +17,7 @@ pub(super) fn health(health: &Health) -> Keys {
         panic_threshold,
         min_healthy,
         flap_damping,
+        passive,
     } = health;
     let damping = flap_damping.map(
         |FlapDamping {
@@ -30,6 +31,7 @@ pub(super) fn health(health: &Health) -> Keys {
         ("health.panic_threshold", one(format!("{panic_threshold}%"))),
         ("health.min_healthy", one(min_healthy)),
         ("health.flap_damping", option(damping)),
+        ("health.passive", one(passive)),
     ]
 }
 

@@ -2,24 +2,25 @@
 
 use humantime::format_duration;
 
-use super::keys::idle;
+use super::{Use, keys::idle};
 use crate::{
     config::{
         diagnostic::{Code, Finding},
         raw::{
-            Balancing, Pool,
+            Balancing, Pool, Service,
             health::{Check, Exec, Grpc, Health, Http, Probe, Tcp, Tls},
         },
         resolve,
         source::Place,
     },
-    model::Config,
+    model::{Config, Listen, Protocol},
 };
 
-pub(super) fn check(balancing: &Balancing, findings: &mut Vec<Finding>) {
-    for pool in &balancing.pools {
+pub(super) fn check(uses: &[Use<'_>], findings: &mut Vec<Finding>) {
+    for Use { pool, services } in uses {
         if let Some(health) = &pool.health {
             self::health(pool, health, findings);
+            passive(pool, health, services, findings);
         }
         for check in &pool.checks {
             pace(check, findings);
@@ -30,11 +31,12 @@ pub(super) fn check(balancing: &Balancing, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A pool that can't have as many healthy backends as it needs is never up; one without checks has
-/// no other.
+/// A pool that can't have as many healthy backends as it needs is never up; one of whose backends nothing is
+/// known has no others.
 fn health(pool: &Pool, health: &Health, findings: &mut Vec<Finding>) {
-    if pool.checks.is_empty() {
-        let why = "the pool has no `[[pool.check]]`";
+    let passive = health.passive.as_ref().is_some_and(|at| at.value);
+    if pool.checks.is_empty() && !passive {
+        let why = "the pool has no `[[pool.check]]`, nor `passive = true`";
         findings.push(idle("health", health.place, why));
     }
     let backends = pool.backends.len();
@@ -46,6 +48,40 @@ fn health(pool: &Pool, health: &Health, findings: &mut Vec<Finding>) {
         let finding = Finding::error(Code::KeyConflict, least.place, message)
             .expected(format!("at most {backends}"));
         findings.push(finding.related(pool.named_at(), "the pool"));
+    }
+}
+
+/// What clients' connections come to is only seen where replies pass here, and of TCP. Where a service listens on ports
+/// that nobody serves, a port scan would look like a backend that refuses its clients.
+fn passive(pool: &Pool, health: &Health, services: &[&Service], findings: &mut Vec<Finding>) {
+    let Some(passive) = health.passive.as_ref().filter(|passive| passive.value) else {
+        return;
+    };
+    if let Some(forward) = pool.forward.filter(|forward| !forward.replies_return()) {
+        let message = format!("`passive` in a pool whose replies don't pass here, in {forward}");
+        let finding = Finding::error(Code::KeyConflict, passive.place, message)
+            .expected("`forward = \"full-nat\"` or `\"nat\"`, or no `passive`");
+        findings.push(finding.related(pool.named_at(), "the pool"));
+    }
+    let listens = || services.iter().flat_map(|service| &service.listen.items);
+    let addresses = || {
+        pool.backends
+            .iter()
+            .flat_map(|backend| &backend.address.items)
+    };
+    let tcp = |listen: &Listen| listen.protocol == Protocol::Tcp;
+    let mut ranges = listens().filter(|at| tcp(&at.value) && !at.value.is_single_port());
+    if let (Some(range), true) = (ranges.next(), addresses().any(|at| at.value.port.is_none())) {
+        let message = "`passive` in a pool of a service that listens on many ports";
+        let finding = Finding::error(Code::KeyConflict, passive.place, message)
+            .expected("single ports, a port of each backend's own, or no `passive`");
+        let why = "a scan of closed ports would look like a backend that refuses its clients";
+        findings.push(finding.related(range.place, why));
+    }
+    let whole = services.iter().all(|service| service.listen.whole);
+    if whole && !services.is_empty() && !listens().any(|at| tcp(&at.value)) {
+        let why = "no service of the pool listens on a TCP address";
+        findings.push(idle("passive", passive.place, why));
     }
 }
 

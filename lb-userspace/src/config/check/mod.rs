@@ -35,7 +35,7 @@ pub(super) fn check(
     keys::check(balancing, findings);
     server_ids::check(&uses, balancing, findings);
     admission::check(access, balancing, findings);
-    health::check(balancing, findings);
+    health::check(&uses, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

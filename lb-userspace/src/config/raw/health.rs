@@ -30,6 +30,7 @@ pub(in crate::config) struct Health {
     pub panic_threshold: Option<At<Percent>>,
     pub min_healthy: Option<At<Count>>,
     pub flap_damping: Option<FlapDamping>,
+    pub passive: Option<At<bool>>,
 }
 
 pub(in crate::config) struct FlapDamping {
@@ -124,6 +125,7 @@ impl Table for Health {
             panic_threshold: fields.optional("panic_threshold"),
             min_healthy: fields.optional("min_healthy"),
             flap_damping: fields.optional_table("flap_damping"),
+            passive: fields.optional("passive"),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn health(written: &raw::Health) -> Option<Health> {
             Some(written) => Some(flap_damping(written)?),
             None => None,
         },
+        passive: written.passive.as_ref().is_some_and(|at| at.value),
     })
 }
 

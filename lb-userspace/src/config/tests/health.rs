@@ -36,7 +36,12 @@ mistakes! {
     check_without_a_port: ":8080" => "", "[\"198.18.0.10:80/tcp\"]" => "[\"198.18.0.10:80/tcp\", \"198.18.0.10:443/tcp\"]", "weight = 50" => "[[pool.check]]\ntype = \"tcp\"\n[[pool.check]]\ntype = \"icmp\"\n[[pool.check]]\ntype = \"tcp\"\nport = 80";
     more_healthy_than_there_are: "weight = 50" => "[pool.health]\nmin_healthy = 2\n[[pool.check]]\ntype = \"tcp\"";
 
+    passive_where_no_replies_pass: "source = [\"198.18.1.254\"]" => "forward = \"ipip\"", ":8080" => "", "weight = 50" => "[pool.health]\npassive = true";
+    passive_of_many_ports: ":8080" => "", "198.18.0.10:80/tcp" => "198.18.0.10:80-89/tcp", "weight = 50" => "[pool.health]\npassive = true";
+
     // What does nothing.
+    passive_without_tcp: "198.18.0.10:80/tcp" => "198.18.0.10:80/udp", "weight = 50" => "[pool.health]\npassive = true";
+    passive_that_is_not: "weight = 50" => "[pool.health]\npassive = false";
     idle_health: "weight = 50" => "[pool.health]\nslow_start = \"30s\"";
     idle_check_keys: "weight = 50" => "[[pool.check]]\ntype = \"icmp\"\nport = 80\n[[pool.check]]\ntype = \"grpc\"\nsni = \"a.example\"\nverify = false\n[[pool.check]]\ntype = \"https\"\nverify = false\nca_file = \"/ca.pem\"";
 }
@@ -52,13 +57,14 @@ pool = "web"
 
 [[pool]]
 name = "web"
-forward = "dsr"
+forward = "nat"
 
 [pool.health]
 slow_start = "30s"
 panic_threshold = 50
 min_healthy = 1
 flap_damping = { downs = 3, within = "10m", hold = "5m" }
+passive = true
 
 [[pool.backend]]
 name = "web1"
@@ -210,6 +216,7 @@ fn every_key_reaches_the_model() {
             within: seconds(600),
             hold: seconds(300),
         }),
+        passive: true,
     };
     assert_eq!(pool.health, health);
     let found: Vec<_> = pool
