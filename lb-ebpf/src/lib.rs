@@ -14,21 +14,21 @@ mod window;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use lb_common::{
-    abi::{ASIDE, CROSSING, OLDER, PACKET, TAGGED, UNCOMMON},
+    abi::{ASIDE, CROSSING, OLDER, PACKET, PROBE_CROSSING, TAGGED, UNCOMMON},
     datapath::{self, Egress, Handled, Outcome, Question, Tables as _},
 };
 
 pub use helpers::jiffies;
 
 use packet::XdpPacket;
-use tables::KernelTables;
+use tables::{KernelTables, PacketTables, ProbeTables};
 use window::XdpWindow;
 
 /// Handles one packet; the answer is an XDP action. One that is not plain goes on to the program of
 /// [`handle_uncommon`].
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> u32 {
-    let tables = KernelTables::new(ctx);
+    let tables = PacketTables::new(ctx);
     let handled = datapath::handle(&mut XdpPacket::new(ctx), &tables);
     go_on(ctx, &tables, handled)
 }
@@ -37,7 +37,7 @@ pub fn handle(ctx: &XdpContext) -> u32 {
 /// action.
 #[inline(always)]
 pub fn handle_tagged(ctx: &XdpContext) -> u32 {
-    let (tables, mut packet) = (KernelTables::new(ctx), XdpPacket::new(ctx));
+    let (tables, mut packet) = (PacketTables::new(ctx), XdpPacket::new(ctx));
     let outcome = match datapath::handle_tagged(&mut packet, &tables) {
         Some(outcome) => outcome,
         None => {
@@ -51,14 +51,34 @@ pub fn handle_tagged(ctx: &XdpContext) -> u32 {
 /// Handles one packet of a flow whose ends may be of both families; the answer is an XDP action.
 #[inline(always)]
 pub fn handle_crossing(ctx: &XdpContext) -> u32 {
-    let tables = KernelTables::new(ctx);
+    let tables = PacketTables::new(ctx);
+    let handled = datapath::handle_crossing(&mut XdpPacket::new(ctx), &tables);
+    go_on(ctx, &tables, handled)
+}
+
+/// Handles one frame from the device of probes; the answer is an XDP action.
+#[inline(always)]
+pub fn handle_probe(ctx: &XdpContext) -> u32 {
+    let tables = ProbeTables::new(ctx);
+    let handled = datapath::handle(&mut XdpPacket::new(ctx), &tables);
+    go_on(ctx, &tables, handled)
+}
+
+/// Handles one probe of a flow whose ends may be of both families; the answer is an XDP action.
+#[inline(always)]
+pub fn handle_probe_crossing(ctx: &XdpContext) -> u32 {
+    let tables = ProbeTables::new(ctx);
     let handled = datapath::handle_crossing(&mut XdpPacket::new(ctx), &tables);
     go_on(ctx, &tables, handled)
 }
 
 /// Goes on to the program that decides, if one was not enough.
 #[inline(always)]
-fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
+fn go_on<const PROBES: bool>(
+    ctx: &XdpContext,
+    tables: &KernelTables<'_, PROBES>,
+    handled: Handled,
+) -> u32 {
     // After a tail call: there is no such program.
     let mut packet = XdpPacket::new(ctx);
     // Before all else, so that the verifier leaves it out where nobody is asked.
@@ -77,7 +97,7 @@ fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
             datapath::leave_unread(&mut packet, tables)
         }
         Handled::Crossing => {
-            tables::go_on(ctx, CROSSING);
+            tables::go_on(ctx, if PROBES { PROBE_CROSSING } else { CROSSING });
             datapath::leave_uncrossed(&mut packet, tables)
         }
         Handled::Older => datapath::leave_unasked(tables),
@@ -93,7 +113,7 @@ fn go_on(ctx: &XdpContext, tables: &KernelTables<'_>, handled: Handled) -> u32 {
 /// Handles one packet of any shape; the answer is an XDP action.
 #[inline(always)]
 pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
-    let tables = KernelTables::new(ctx);
+    let tables = PacketTables::new(ctx);
     let outcome = match XdpWindow::new(ctx) {
         Some(mut window) => datapath::handle_uncommon(&mut window, &tables),
         None => Some(datapath::leave_unread(&mut XdpPacket::new(ctx), &tables)),
@@ -111,7 +131,7 @@ pub fn handle_uncommon(ctx: &XdpContext) -> u32 {
 /// Handles one packet that [`handle`] has left aside; the answer is an XDP action.
 #[inline(always)]
 pub fn handle_aside(ctx: &XdpContext) -> u32 {
-    let tables = KernelTables::new(ctx);
+    let tables = PacketTables::new(ctx);
     let question = tables::asked().unwrap_or(Question::Icmp);
     let outcome = datapath::handle_aside(&mut XdpPacket::new(ctx), &tables, question);
     action(ctx, outcome)
@@ -121,7 +141,7 @@ pub fn handle_aside(ctx: &XdpContext) -> u32 {
 /// XDP action.
 #[inline(always)]
 pub fn handle_errors(ctx: &XdpContext) -> u32 {
-    let (tables, mut packet) = (KernelTables::new(ctx), XdpPacket::new(ctx));
+    let (tables, mut packet) = (PacketTables::new(ctx), XdpPacket::new(ctx));
     let outcome = match datapath::handle_errors(&mut packet, &tables) {
         Some(outcome) => outcome,
         None => {

@@ -44,6 +44,18 @@ mod entry {
         lb_ebpf::handle_errors(&ctx)
     }
 
+    /// The program on the device that the agent's probes come from.
+    #[xdp(frags)]
+    fn probe(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_probe(&ctx)
+    }
+
+    /// The program for probes of flows whose ends are of both families; by tail call.
+    #[xdp(frags)]
+    fn probe_crossing(ctx: XdpContext) -> u32 {
+        lb_ebpf::handle_probe_crossing(&ctx)
+    }
+
     /// Answers with the low half of the kernel's jiffies, for the agent to learn HZ and the age of
     /// entries from. Run by `BPF_PROG_TEST_RUN` alone.
     #[xdp]

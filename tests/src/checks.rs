@@ -171,7 +171,11 @@ fn targets(size: Size, (answers, hangs): (u16, u16)) -> Targets {
             priority: 0,
             runs: vec![Run {
                 probe: Arc::clone(probe),
-                target: Target { ip, port },
+                target: Target {
+                    ip,
+                    port,
+                    service: None,
+                },
                 pace,
             }],
         }

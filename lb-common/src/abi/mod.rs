@@ -105,8 +105,14 @@ pub const MAX_FLOW_BUCKETS: u32 = 1 << 16;
 /// Source addresses, of both families.
 pub const MAX_SOURCES: u32 = 1 << 13;
 
+/// The lowest port that probes are sent from that take clients' way: the first dynamic one (RFC 6335, section 6).
+pub const FIRST_PROBE_PORT: u16 = 49_152;
+
+/// How many ports those have, the last of which is the highest there is.
+pub const PROBE_PORTS: u32 = 1 << 14;
+
 /// Programs that the packet program goes on to by a tail call.
-pub const PROGRAM_COUNT: u32 = 7;
+pub const PROGRAM_COUNT: u32 = 8;
 
 /// Number of the one for packets that are not plain.
 pub const UNCOMMON: u32 = 0;
@@ -124,10 +130,14 @@ pub const ERRORS: u32 = 5;
 /// Number of the packet program of the tables before these, while those are asked.
 pub const OLDER: u32 = 6;
 
+/// Number of the one for probes of flows whose ends are of both families.
+pub const PROBE_CROSSING: u32 = 7;
+
 /// Prefixes that frames made here are counted for.
 pub const MAX_BUCKETS: u32 = 1 << 14;
 
 const _: () = {
+    assert!(FIRST_PROBE_PORT as u32 + PROBE_PORTS == 1 << 16);
     const MORE: usize = 8 * NEXT as usize;
     assert!(size_of::<Slot>() == 8);
     assert!(size_of::<Service<Ipv4Address>>() == 20);

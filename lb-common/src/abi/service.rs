@@ -245,7 +245,7 @@ pub enum ServiceKind {
     Service,
     /// A mark: one of our own source addresses.
     Source,
-    /// A mark: an address of this host, whose packets are its own.
+    /// A mark: an address of this host, whose packets are its own; or that its probes are sent from.
     Own,
     /// A backend's port in `nat` mode: what comes from there answers for a service.
     Reverse,
@@ -347,6 +347,14 @@ impl<A: Address> Service<A> {
         }
     }
 
+    /// The mark of an address that probes are sent from: this host's own, but behind this next hop.
+    pub fn probe(address: A, next_hop: u32) -> Self {
+        Self {
+            table: next_hop.to_ne_bytes(),
+            ..Self::own(address)
+        }
+    }
+
     /// A backend's port that answers for the service of number `id`; `index`: where the
     /// [`Reverse`] is that says more, unless flows are recorded (`traits`).
     pub fn reverse(key: ServiceKey<A>, id: u32, index: u32, traits: ServiceTraits) -> Self {
@@ -418,6 +426,12 @@ impl<A: Address> Service<A> {
     /// The group of an address's mark.
     #[inline(always)]
     pub fn group_index(&self) -> u32 {
+        u32::from_ne_bytes(self.table)
+    }
+
+    /// Index of the next hop that an address of this host is behind, if probes are sent from there; else 0.
+    #[inline(always)]
+    pub fn next_hop(&self) -> u32 {
         u32::from_ne_bytes(self.table)
     }
 

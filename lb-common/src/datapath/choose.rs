@@ -12,6 +12,7 @@ use crate::{
 use super::{
     decide,
     outcome::{DropReason, Stop},
+    probe,
     tables::{Choice, FamilyTables, Scratch, Tables},
 };
 
@@ -26,6 +27,10 @@ pub(super) fn choose<F: Family, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<(), Stop> {
+    if T::PROBES {
+        scratch.chosen = probe::backend(tables, &scratch.key)?.word();
+        return Ok(());
+    }
     let affine = service.traits().has(ServiceTraits::AFFINITY);
     let client = scratch.key.affinity(service.id(), service.prefix());
     let kept = affine.then(|| kept::<F, T>(tables, service.id(), &client));

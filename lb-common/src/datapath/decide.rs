@@ -15,6 +15,7 @@ use super::{
     admit, clamp, forward,
     outcome::{DropReason, Egress, Stop},
     parse::{self, Parsed},
+    probe,
     rewrite::{self, Towards, Tunnel},
     server_id, steer,
     tables::{FamilyTables, Tables},
@@ -35,7 +36,9 @@ pub(super) fn steered<F: Family, P: Packet, T: FamilyTables<F>>(
     clamp::segments::<F, P, T>(packet, tables, service.id(), flags)?;
     let hash = service.hash(&parsed.key, tables.seed());
     let facts = parsed.facts;
-    let (index, opens) = if service.tracked() {
+    let (index, opens) = if T::PROBES {
+        (probe::backend(tables, &parsed.key)?.index(), flags.opens())
+    } else if service.tracked() {
         let steered = steer::owner::<F, P, T>(packet, tables, parsed, service)?;
         (steered.index, steered.opens)
     } else {

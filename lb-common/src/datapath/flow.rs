@@ -14,6 +14,7 @@ use super::{
     admit, choose, clamp, forward, open,
     outcome::{DropReason, Egress, PassReason, Stop},
     parse::{self, Facts, Parsed},
+    probe,
     rewrite::{self, Translation},
     state::{self, Change},
     tables::{FamilyTables, HeldFlow, Leaving, Scratch, Tables},
@@ -107,7 +108,9 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if flags.resets() {
         return Err(DropReason::ResetWithoutFlow.into());
     }
-    admit::recorded::<F, T>(tables, &scratch.key, target)?;
+    if !T::PROBES {
+        admit::recorded::<F, T>(tables, &scratch.key, target)?;
+    }
     choose::choose::<F, T>(tables, scratch, target)?;
     open::record::<F, T>(tables, scratch, target)?;
     let (held, table) = either(tables, &scratch.key).ok_or(DropReason::FlowEvicted)?;
@@ -132,14 +135,15 @@ pub(super) fn is_unmapped<F: Family, T: FamilyTables<F>>(
 /// table's full, and the kernel evicts one by one): its source port may be another flow's by now. That
 /// is looked after when a second has passed, which also keeps the replies' entry from being the oldest,
 /// and always while the flow is young, since floods evict those. Nor does one whose entry is of another
-/// service's replies.
+/// service's replies, or of a probe of another backend from the same port.
 #[inline(always)]
 fn keeps<F: Family, T: FamilyTables<F>>(
     tables: &T,
     scratch: &mut Scratch<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<bool, Stop> {
-    if !scratch.entry.is_for(service.id()) {
+    let probes_another = T::PROBES && !probe::is_of(tables, &scratch.key, scratch.entry.backend());
+    if probes_another || !scratch.entry.is_for(service.id()) {
         forget::<F, T>(tables, &scratch.key);
         scratch.opens = 1;
         return Ok(false);

@@ -13,7 +13,8 @@
 //! fragments, frames in parts) are left to a second program, which runs the same stages behind a stage
 //! `uncommon` that finds the headers. Flows whose ends are of both families are left to a third one
 //! (`crossing`). VLAN tags are taken off first, by a program `tagged`, which then goes on to the packet
-//! program; whichever ends puts tags on (`tags`). While tables take the place of others, packets of flows that only
+//! program; whichever ends puts tags on (`tags`). Probes of the agent that take clients' way come in through a device of
+//! their own, whose program runs the same stages but for `admit`, and is told the backend (`probe`). While tables take the place of others, packets of flows that only
 //! those may know go to the program that works on them.
 //!
 //! A packet is changed only once it is certain to be forwarded or dropped: what passes is
@@ -36,6 +37,7 @@ mod mapped;
 mod open;
 mod outcome;
 mod parse;
+mod probe;
 mod quoted;
 mod rewrite;
 mod server_id;
@@ -160,6 +162,9 @@ where
     T: FamilyTables<F>,
 {
     let service = service::find::<F, T>(tables, &parsed.key)?;
+    if T::PROBES {
+        return probe::judge::<F, P, T>(packet, tables, ingress, parsed, service);
+    }
     if service.kind() == ServiceKind::Service {
         admit::source::<F, T>(tables, &parsed.key, service)?;
     }
@@ -167,7 +172,7 @@ where
         ServiceKind::Service if service.is_steered() => {
             decide::steered::<F, P, T>(packet, tables, ingress, parsed, service)
         }
-        ServiceKind::Reverse if !service.tracked() => {
+        ServiceKind::Reverse | ServiceKind::Own if service::is_of_answers(tables, service) => {
             answer::answer::<F, P, T>(packet, tables, parsed, service)
         }
         ServiceKind::Service | ServiceKind::Source | ServiceKind::Reverse => {

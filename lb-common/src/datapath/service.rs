@@ -2,11 +2,12 @@
 //! that, by the mark of its address, which may lead to ranges of ports; failing that, and only where
 //! there are any, by the longest prefix that services listen on; failing that, and only where there
 //! is `nat` mode, by the backend's port that it comes from, or by the backend: a client's address may
-//! lie in such a prefix.
+//! lie in such a prefix. An address that probes are sent from is such a client's, but where no backend's port
+//! says more, its mark says where the packet goes.
 
 use crate::{
     abi::{
-        FlowKey, PortKey, PrefixKey, Service, ServiceKey, ServiceKind, listening_scope,
+        Address, FlowKey, PortKey, PrefixKey, Service, ServiceKey, ServiceKind, listening_scope,
         numbered_position,
     },
     net::Family,
@@ -14,7 +15,7 @@ use crate::{
 
 use super::{
     outcome::{PassReason, Stop},
-    tables::FamilyTables,
+    tables::{FamilyTables, Tables},
 };
 
 /// The entry that says whose a packet with these ends is.
@@ -30,6 +31,7 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
     let mark = probe::<F, T>(tables, &ServiceKey::mark(key.destination));
     let group = match mark {
         Some(mark) if mark.kind() == ServiceKind::Group => mark.group_index(),
+        Some(mark) if tables.has_probes() => return Ok(behind::<F, T>(tables, key, mark)),
         Some(mark) => return Ok(mark),
         None if tables.has_prefixes() => group_of::<F, T>(tables, key),
         None => NO_GROUP,
@@ -56,6 +58,50 @@ pub(super) fn find<'t, F: Family, T: FamilyTables<F>>(
         }
     }
     Err(PassReason::NoService.into())
+}
+
+/// What says more than a mark does: of an address that probes come from, the backend's port, in `nat` mode.
+#[inline(always)]
+fn behind<'t, F: Family, T: FamilyTables<F>>(
+    tables: &'t T,
+    key: &FlowKey<F::Address>,
+    mark: &'t Service<F::Address>,
+) -> &'t Service<F::Address> {
+    if !is_probes(mark) {
+        return mark;
+    }
+    if tables.has_nat() {
+        let from = ServiceKey::reverse(key.source, key.source_port, key.protocol);
+        if let Some(reverse) = probe::<F, T>(tables, &from) {
+            return reverse;
+        }
+    }
+    if tables.has_nat_ranges() {
+        let from = ServiceKey::reverse(key.source, ANY_PORT, key.protocol);
+        if let Some(reverse) = probe::<F, T>(tables, &from) {
+            return reverse;
+        }
+    }
+    mark
+}
+
+/// Whether packets of an entry that is no service's are told by it alone: what backends answer in `nat` mode where
+/// nothing is recorded, and what they answer to probes themselves.
+#[inline(always)]
+pub(super) fn is_of_answers<A: Address, T: Tables>(tables: &T, entry: &Service<A>) -> bool {
+    match entry.kind() {
+        ServiceKind::Own => tables.has_probes() && entry.next_hop() != 0,
+        ServiceKind::Reverse => !entry.tracked(),
+        ServiceKind::Service | ServiceKind::Source | ServiceKind::Group | ServiceKind::Empty => {
+            false
+        }
+    }
+}
+
+/// Whether a mark is that of an address that probes are sent from.
+#[inline(always)]
+pub(super) fn is_probes<A: Address>(mark: &Service<A>) -> bool {
+    mark.kind() == ServiceKind::Own && mark.next_hop() != 0
 }
 
 /// Stands in the key of what answers from a backend's ports, whichever.

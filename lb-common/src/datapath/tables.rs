@@ -32,6 +32,15 @@ pub trait Prefixes {
 
 /// What does not depend on the family.
 pub trait Tables: Prefixes {
+    /// Whether the packets are probes: frames of the device that only the agent's own come from.
+    const PROBES: bool;
+
+    /// Whether backends' answers to probes may come in.
+    fn has_probes(&self) -> bool;
+
+    /// The backend that a probe from this port is for, as far as the port says so.
+    fn probed(&self, port: [u8; 2]) -> BackendRef;
+
     /// What [`refusal`](super::refusal) says; asked for here, the kernel's verifier walks it once.
     fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32;
 

@@ -51,6 +51,9 @@ pub(super) static HAS_PREFIXES: Global<u8> = Global::new(1);
 /// Whether the program of the tables before is asked for flows that these do not know.
 #[unsafe(no_mangle)]
 pub(super) static ASKS_OLDER: Global<u8> = Global::new(0);
+/// Whether backends' answers to probes may come in.
+#[unsafe(no_mangle)]
+pub(super) static HAS_PROBES: Global<u8> = Global::new(1);
 /// Whether any of our devices is a VLAN's.
 #[unsafe(no_mangle)]
 pub(super) static HAS_VLANS: Global<u8> = Global::new(1);

@@ -25,7 +25,7 @@ use super::{
 
 macro_rules! family_tables {
     ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $occupancy:literal, $fragmented:ident, $fragment_sources:ident) => {
-        impl FamilyTables<$family> for KernelTables<'_> {
+        impl<const PROBES: bool> FamilyTables<$family> for KernelTables<'_, PROBES> {
             type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
 

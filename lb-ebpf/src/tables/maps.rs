@@ -17,8 +17,9 @@ use lb_common::{
         Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_ACCESS, MAX_BUCKETS, MAX_DEVICES,
         MAX_FLOW_BUCKETS, MAX_FRAGMENT_SOURCES, MAX_FRAGMENTED, MAX_IFINDEX, MAX_LISTENING,
         MAX_PORT_BLOCKS, MAX_SERVERS, MAX_SERVICES, MAX_SOURCES, MAX_TABLES, MAX_VLANS, NextHop,
-        OWN_WORDS, Occupancy, OldTable, PROGRAM_COUNT, PortData, PrefixData, RecordBudget, Reverse,
-        SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts, Unrecorded, VlanKey,
+        OWN_WORDS, Occupancy, OldTable, PROBE_PORTS, PROGRAM_COUNT, PortData, PrefixData,
+        RecordBudget, Reverse, SERVICE_POSITIONS, Service, Slot, TABLE_SIZES, Timeouts, Unrecorded,
+        VlanKey,
     },
     datapath::{Outcome, Scratch, Tagged},
 };
@@ -207,6 +208,9 @@ pub(super) static BUCKETS: PerCpuArray<Bucket, { Limited::COUNT as usize }> = Pe
 #[btf_map]
 pub(super) static SOURCE_BUCKETS: LruHashMap<BucketKey, Bucket, { MAX_BUCKETS as usize }> =
     LruHashMap::new();
+/// The backends that probes are for, as words, by the ports that they come from.
+#[btf_map]
+pub(super) static PROBED: Array<u32, { PROBE_PORTS as usize }> = Array::new();
 /// What the agent is asked for.
 #[btf_map]
 pub(super) static WANTED: RingBuf<(), 65536> = RingBuf::new();

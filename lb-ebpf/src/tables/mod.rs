@@ -9,11 +9,11 @@ mod maps;
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::lpm_trie::Key, programs::XdpContext};
 use lb_common::{
     abi::{
-        Address, Admission, Backend, BackendRef, Bucket, BucketKey, Device, FlowBucket,
-        FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load,
-        NextHop, OldTable, PortData, PortKey, PrefixData, PrefixKey, RecordBudget, RecordLimits,
-        Recorded, ReplyLimits, Seed, Slot, SourcePorts, TableId, TableSize, Tags, Timeouts,
-        Traffic, VlanKey,
+        Address, Admission, Backend, BackendRef, Bucket, BucketKey, Device, FIRST_PROBE_PORT,
+        FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits,
+        Load, NextHop, OldTable, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
+        RecordLimits, Recorded, ReplyLimits, Seed, Slot, SourcePorts, TableId, TableSize, Tags,
+        Timeouts, Traffic, VlanKey,
     },
     datapath::{self, Outcome, Prefixes, Question, Tables, Tagged},
 };
@@ -46,12 +46,18 @@ pub(crate) fn asked() -> Option<Question> {
     Question::of_word(ASKED.get(0).copied()?)
 }
 
+/// The maps, as packets from the wire see them.
+pub(crate) type PacketTables<'a> = KernelTables<'a, false>;
+
+/// The maps, as the agent's probes see them.
+pub(crate) type ProbeTables<'a> = KernelTables<'a, true>;
+
 /// The maps, as one packet sees them.
-pub(crate) struct KernelTables<'a> {
+pub(crate) struct KernelTables<'a, const PROBES: bool> {
     ctx: &'a XdpContext,
 }
 
-impl<'a> KernelTables<'a> {
+impl<'a, const PROBES: bool> KernelTables<'a, PROBES> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
         Self { ctx }
@@ -90,7 +96,7 @@ impl Prefixes for KernelPrefixes {
     }
 }
 
-impl Prefixes for KernelTables<'_> {
+impl<const PROBES: bool> Prefixes for KernelTables<'_, PROBES> {
     #[inline(always)]
     fn listening(&self, key: &PrefixKey) -> Option<u32> {
         KernelPrefixes.listening(key)
@@ -136,7 +142,21 @@ extern "C" fn refusal_v6(
     datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
 }
 
-impl Tables for KernelTables<'_> {
+impl<const PROBES: bool> Tables for KernelTables<'_, PROBES> {
+    const PROBES: bool = PROBES;
+
+    #[inline(always)]
+    fn has_probes(&self) -> bool {
+        HAS_PROBES.load() != 0
+    }
+
+    #[inline(always)]
+    fn probed(&self, port: [u8; 2]) -> BackendRef {
+        let index = u16::from_be_bytes(port).wrapping_sub(FIRST_PROBE_PORT);
+        let word = PROBED.get(u32::from(index)).copied();
+        BackendRef::from_word(word.unwrap_or_default())
+    }
+
     #[inline(always)]
     fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
         let ((low, high), (to_low, to_high)) = (source.words(), destination.words());
@@ -262,7 +282,8 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn asks_older(&self) -> bool {
-        ASKS_OLDER.load() != 0
+        // Probes begin with every program anew.
+        !PROBES && ASKS_OLDER.load() != 0
     }
 
     #[inline(always)]

@@ -19,7 +19,10 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::{
-    health::{Before, MemberId, Monitor, Observation, Snapshot, Targets, checks::Prober},
+    health::{
+        Before, MemberId, Monitor, Observation, Snapshot, Targets,
+        checks::{Prober, clients::Clients},
+    },
     kernel,
     model::Config,
     overrides::Overrides,
@@ -36,11 +39,12 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Begins with what backends were when an agent before last saw them.
+    /// Begins with what backends were when an agent before last saw them. Probes through services are sent as `clients`'.
     pub(super) fn start(
         config: &Config,
         overrides: &Overrides,
         state: &Path,
+        clients: Arc<Clients>,
     ) -> anyhow::Result<Self> {
         let path = state.join("health.json");
         let before: Option<Before> = state_file::read(&path).unwrap_or_else(|error| {
@@ -50,7 +54,7 @@ impl Health {
         let seed = getrandom::u64().map_err(|error| anyhow::anyhow!("random numbers: {error}"))?;
         let targets = Arc::new(Targets::of(config, overrides));
         let known = before.clone().unwrap_or_default();
-        let monitor = Monitor::start(Prober::default(), targets, &known, seed);
+        let monitor = Monitor::start(Prober::new(clients), targets, &known, seed);
         Ok(Self {
             keeper: tokio::spawn(keep(path, before, monitor.snapshots())),
             snapshots: monitor.snapshots(),

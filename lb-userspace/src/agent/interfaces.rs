@@ -93,7 +93,11 @@ impl Agent {
             info!("detached from {name}");
         }
         plane.detach_all_but(is_ours)?;
-        let served = view::served(plane.attachments(), &self.links);
+        let mut served = view::served(plane.attachments(), &self.links);
+        served.extend(plane.probe().map(|attachment| Served {
+            attachment: attachment.clone(),
+            lower: None,
+        }));
         for Served { attachment, lower } in &served {
             if let Some(lower) = lower {
                 info!("{}: a VLAN device over {lower}", attachment.name);

@@ -25,6 +25,7 @@ mod kept;
 mod older;
 mod overriding;
 mod prepare;
+mod probes;
 mod record;
 mod reload;
 mod removals;
@@ -75,6 +76,7 @@ use kept::KeptConfigurations;
 use older::Following;
 use overriding::Overriding;
 use prepare::Prepared;
+use probes::Probes;
 use record::Records;
 use removals::Removals;
 use steering::Answering;
@@ -180,6 +182,7 @@ struct Agent {
     hops: watch::Receiver<NextHops>,
     ways: Ways,
     health: Health,
+    probes: Probes,
     overriding: Overriding,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
@@ -275,7 +278,9 @@ impl Agent {
         let mut warnings = prepared.warnings;
         warnings.extend(warning);
         let state = &prepared.config.agent.state;
-        let health = Health::start(&prepared.config, overriding.said(), state)?;
+        let clients = Arc::default();
+        let probes = Probes::new(Arc::clone(&clients), program.take_probed_ports()?);
+        let health = Health::start(&prepared.config, overriding.said(), state, clients)?;
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.in_tables, &prepared.links);
@@ -314,6 +319,7 @@ impl Agent {
             hops: resolver.snapshots(),
             ways,
             health,
+            probes,
             overriding,
             addresses: resolver.addresses(),
             link_changes: resolver.link_changes(),
@@ -339,9 +345,11 @@ impl Agent {
     /// Writes the tables and has the program run over them. Over tables that there were it runs before they are
     /// written: they may come to hold what the one before does not know; and what may fail is tried before.
     async fn begin(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        self.probes.make(&self.view.configured().config)?;
         if self.records.is_complete() {
             Self::hand_over(plane)?;
             Self::attach(plane, &self.links)?;
+            self.attach_probes(plane)?;
             self.reconcile_first(plane, LEISURE).await?;
         } else {
             let patience = match self.following.is_over() {
@@ -353,6 +361,7 @@ impl Agent {
             self.records.complete(plane)?;
             Self::hand_over(plane)?;
             Self::attach(plane, &self.links)?;
+            self.attach_probes(plane)?;
         }
         self.follow_none(plane)?;
         self.records.forget_others();
@@ -394,7 +403,7 @@ impl Agent {
         plane: &mut DataPlane,
         patience: Duration,
     ) -> anyhow::Result<()> {
-        let expected = self.view.configured().ids.next_hops.len();
+        let expected = addresses(&self.view.configured().config).len();
         let complete = |hops: &NextHops| {
             hops.values().filter(|hop| hop.next_hop().is_some()).count() == expected
         };

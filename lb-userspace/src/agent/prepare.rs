@@ -175,6 +175,7 @@ pub(super) fn features_of(config: &Config, links: &BTreeMap<String, Link>) -> Fe
         nat_ranges: has_nat_ranges(config),
         prefixes: has_prefixes(config),
         vlans: links.values().any(|link| link.vlan.is_some()),
+        probes: config.has_probes(),
     }
 }
 

@@ -168,7 +168,10 @@ impl Agent {
         }
         Self::attach(plane, &links)?;
         let features = prepare::features_of(&in_tables, &links);
-        if let Err(error) = self.have_program_for(plane, &checked.config, features) {
+        let made = self.probes.make(&checked.config);
+        if let Err(error) =
+            made.and_then(|()| self.have_program_for(plane, &checked.config, features))
+        {
             self.detach_others(plane)?;
             return Err(error);
         }
@@ -260,6 +263,7 @@ impl Agent {
     pub(super) fn catch_up(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let attached = plane.hand_over().map_err(Into::into);
         let attached = attached.and_then(|_| Self::attach(plane, &self.links));
+        let attached = attached.and_then(|()| self.attach_probes(plane));
         self.reconcile(plane)?;
         let detached = self.detach_others(plane);
         self.up_to_date(attached.and(detached))?;
@@ -286,6 +290,10 @@ impl Agent {
         let links = prepare::links(&checked.network, config)?;
         let mut changes = Changes::between(&before.config, config);
         changes.restart = needs_restart(&changes);
+        let mut differs = changes.agent.iter();
+        if self.probes.are_made() && differs.any(|difference| difference.key == PROBE_SOURCES) {
+            changes.restart.push(format!("agent.{PROBE_SOURCES}"));
+        }
         changes.slots = self.slots_moved(&before, (&in_tables, &ids, &links));
         Ok(Next {
             registry,
@@ -389,9 +397,13 @@ fn lookup(
     Some((*ids.tables.get(&(pool, family))?, prefix))
 }
 
+/// Followed while there is no device that has them.
+const PROBE_SOURCES: &str = "probe_sources";
+
 /// Keys of `[agent]`, and of the lists beside it, that a reload follows.
-const FOLLOWED: [&str; 10] = [
+const FOLLOWED: [&str; 11] = [
     "interfaces",
+    PROBE_SOURCES,
     "watch",
     "debug",
     "exception_rate",

@@ -45,7 +45,9 @@ impl Agent {
         let now = Instant::now();
         let grace = |address| configured.in_tables.grace_at(address);
         self.ways.follow(usable(&snapshot), grace, now);
-        let hops = self.ways.hops(now);
+        let mut hops = self.ways.hops(now);
+        hops.extend(self.probes.hops());
+        let links = self.devices();
         let time = Time {
             now,
             unix: unix_now(),
@@ -55,7 +57,7 @@ impl Agent {
         let inputs = Inputs {
             config: &configured.in_tables,
             ids: &configured.ids,
-            links: &self.links,
+            links: &links,
             hops: &hops,
             standings,
             hertz: self.hertz,
@@ -68,9 +70,11 @@ impl Agent {
         info!(
             operations,
             backends = self.tables.backends.len(),
-            of = configured.ids.backends.len(),
+            of = configured.ids.backends.len() + configured.ids.probed.len(),
             "tables written"
         );
+        self.probes
+            .reach(&configured.config, &configured.ids, &self.tables);
         let answering = self.answering.clone();
         self.view.applied(&self.tables, answering, snapshot);
         self.count_drained();

@@ -48,6 +48,7 @@ pub(super) fn agent(config: &Config) -> Keys {
         exceptions,
         exception_rate,
         replies,
+        probe_sources,
         watch,
         debug,
     } = &config.agent;
@@ -76,6 +77,7 @@ pub(super) fn agent(config: &Config) -> Keys {
         ("icmp_rate_per_source", one(errors_per_source)),
         ("reset_rate", one(resets)),
         ("reset_rate_per_source", one(resets_per_source)),
+        ("probe_sources", list(probe_sources)),
         ("watch", one(watch)),
         ("debug", one(debug)),
     ];

@@ -70,6 +70,7 @@ pub fn check(
     found.extend(own_addresses(config, places, facts));
     found.extend(forwarding(config, places, facts));
     found.extend(backends(config, places, facts, severity));
+    found.extend(probe_sources(config, places, facts, severity));
     found
 }
 
@@ -136,6 +137,24 @@ fn forwarding(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagno
             "sysctl -w net.{sysctl}.conf.{}.forwarding=1",
             in_sysctl(name)
         ))
+    });
+    diagnostics.collect()
+}
+
+/// What this host has itself, it would take for its own when a backend answers.
+fn probe_sources(
+    config: &Config,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Vec<Diagnostic> {
+    let sources = config.probe_sources().iter().enumerate();
+    let own = sources.filter(|(_, source)| facts.owns(**source));
+    let diagnostics = own.map(|(index, source)| {
+        let message = format!("{source} in `probe_sources` is an address of this host");
+        let (code, item) = (Code::AddressConflict, Item::ProbeSource(index));
+        diagnostic(severity, code, places, item, message)
+            .expected("an address that no host has".to_owned())
     });
     diagnostics.collect()
 }

@@ -121,6 +121,7 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
         Some((config, _)) if !loading.findings.iter().any(is_error) => {
             check::tracking(config, &balancing, &mut loading.findings);
             check::ports(config, &balancing, &mut loading.findings);
+            check::through(config, &balancing, &mut loading.findings);
         }
         _ => {}
     }

@@ -10,6 +10,8 @@ use super::source::Excerpt;
 pub enum Item {
     /// An entry of `agent.interfaces`.
     Interface(usize),
+    /// An entry of `agent.probe_sources`.
+    ProbeSource(usize),
     /// An entry of a service's `listen`.
     Listen {
         /// The service.
@@ -39,6 +41,7 @@ impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interface(index) => write!(f, "agent.interfaces[{index}]"),
+            Self::ProbeSource(index) => write!(f, "agent.probe_sources[{index}]"),
             Self::Listen { service, index } => write!(f, "service[{service}].listen[{index}]"),
             Self::Source { pool, index } => write!(f, "pool[{pool}].source[{index}]"),
             Self::Address {

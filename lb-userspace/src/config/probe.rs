@@ -12,7 +12,7 @@ use super::{
     value::{octets, word},
 };
 use crate::model::{
-    Initial,
+    Initial, Through,
     probe::{Payload, RecordType, StatusRange},
 };
 
@@ -51,6 +51,16 @@ impl Value for Initial {
     }
 }
 
+impl Value for Through {
+    type Form = String;
+    const EXPECTED: &'static str = "`backend` or `service`";
+    const WORDS: &'static [&'static str] = &["backend", "service"];
+
+    fn read(text: String) -> Result<Self, String> {
+        word(&text).ok_or_else(|| format!("{} is not a way to ask", Quoted(&text)))
+    }
+}
+
 impl Value for RecordType {
     type Form = String;
     const EXPECTED: &'static str = "`A`, `AAAA`, `CNAME`, `MX`, `NS`, `PTR`, `SOA`, `SRV` or `TXT`";
@@ -78,7 +88,7 @@ impl Value for Jitter {
     }
 }
 
-/// Whom a check asks instead of the backend.
+/// Whom a check asks instead of the backend, or whom it asks from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckAddress(pub IpAddr);
 

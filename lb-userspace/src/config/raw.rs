@@ -17,6 +17,7 @@ use super::{
         Backends, Burst, ConfigId, ExceptionRate, Exceptions, Flows, Ipv4Length, Ipv6Length,
         MaxFlows, Port, Priority, ReplyRate, SegmentSize, ServerIdLength,
     },
+    probe::CheckAddress,
     read::Fields,
     schema::{List, Table, Written},
     source::{At, Place},
@@ -62,6 +63,8 @@ pub(super) struct Agent {
     pub icmp_rate_per_source: Option<ReplyRate>,
     pub reset_rate: Option<ReplyRate>,
     pub reset_rate_per_source: Option<ReplyRate>,
+    /// May be left out.
+    pub probe_sources: List<CheckAddress>,
     pub watch: Option<bool>,
     pub debug: Option<bool>,
 }
@@ -214,6 +217,7 @@ impl Table for Agent {
             icmp_rate_per_source: fields.or("icmp_rate_per_source", ReplyRate(20)),
             reset_rate: fields.or("reset_rate", ReplyRate(10_000)),
             reset_rate_per_source: fields.or("reset_rate_per_source", ReplyRate(200)),
+            probe_sources: fields.list("probe_sources"),
             watch: fields.or("watch", false),
             debug: fields.or("debug", false),
         }

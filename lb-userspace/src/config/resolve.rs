@@ -68,6 +68,11 @@ fn agent(agent: &raw::Agent) -> Option<Agent> {
             resets: agent.reset_rate?.0,
             resets_per_source: agent.reset_rate_per_source?.0,
         },
+        probe_sources: agent
+            .probe_sources
+            .values()
+            .map(|address| address.0)
+            .collect(),
         watch: agent.watch?,
         debug: agent.debug?,
     })
@@ -248,6 +253,7 @@ fn backend(backend: &raw::Backend) -> Option<Backend> {
 pub(super) fn places(agent: &raw::Agent, balancing: &Balancing, sources: &Sources) -> Places {
     let mut places: Vec<(Item, Place)> = Vec::new();
     note(&mut places, &agent.interfaces, Item::Interface);
+    note(&mut places, &agent.probe_sources, Item::ProbeSource);
     for (service, written) in balancing.services.iter().enumerate() {
         note(&mut places, &written.listen, |index| Item::Listen {
             service,

@@ -199,7 +199,7 @@ impl Machine {
                 self.passed(advice.up)
             }
             Outcome::Failed(failure) => self.failed(failure),
-            Outcome::Unknown(Unknown::Local(_) | Unknown::NoAgent(_)) => None,
+            Outcome::Unknown(Unknown::Local(_) | Unknown::NoWay | Unknown::NoAgent(_)) => None,
         }
     }
 

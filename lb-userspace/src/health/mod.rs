@@ -46,4 +46,4 @@ pub use pool::{Mode, Tally};
 pub use probing::{Probing, Progress};
 pub use runner::Monitor;
 pub use snapshot::{CheckView, Counted, Counts, MemberView, PassiveView, PoolView, Snapshot};
-pub use targets::{MemberId, MemberTargets, PoolTargets, Run, Target, Targets};
+pub use targets::{ByService, MemberId, MemberTargets, PoolTargets, Run, Target, Targets};

@@ -212,6 +212,8 @@ impl fmt::Display for Serving {
 pub enum Unknown {
     /// This host could not make it: the words say why.
     Local(String),
+    /// It is asked through a service, and there is no way to it that packets could take: it has no next hop, or not yet.
+    NoWay,
     /// An agent was not reached, or said nothing that it could mean: another check tells whether the
     /// backend lives.
     NoAgent(Failure),
@@ -222,6 +224,7 @@ impl Unknown {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
+            Self::NoWay => "no_way",
             Self::NoAgent(_) => "no_agent",
         }
     }

@@ -101,6 +101,7 @@ fn run(port: u16, pace: Pace) -> Run {
     Run {
         probe: Arc::new(Probe::Tcp(Tcp::default())),
         target: Target {
+            service: None,
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: Some(port),
         },

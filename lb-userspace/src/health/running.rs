@@ -96,7 +96,9 @@ impl<P> Check<P> {
                     warn!("the {probe} check of {target} can't be run: {words}");
                 }
             }
-            Outcome::Passed(_) | Outcome::Failed(_) | Outcome::Unknown(Unknown::NoAgent(_)) => {
+            Outcome::Passed(_)
+            | Outcome::Failed(_)
+            | Outcome::Unknown(Unknown::NoWay | Unknown::NoAgent(_)) => {
                 if mem::replace(&mut self.unable, false) {
                     info!("the {probe} check of {target} can be run again");
                 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Backend, BackendAddress, Check, Config, Family, Health, Pace, Pool, PoolIndex, Probe,
-        Weight,
+        Backend, BackendAddress, Check, Config, Family, Forward, Health, Pace, Pool, PoolIndex,
+        Probe, Through, Weight,
     },
     overrides::Overrides,
 };
@@ -85,12 +85,24 @@ pub struct Target {
     pub ip: IpAddr,
     /// The port, of checks that have one.
     pub port: Option<u16>,
+    /// The service that it is asked through, if it is.
+    pub service: Option<ByService>,
+}
+
+/// How a backend is asked through a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ByService {
+    /// The service's address.
+    pub address: SocketAddr,
+    /// How packets get from there to the backend.
+    pub forward: Forward,
 }
 
 impl Target {
-    /// Address and port; port 0 where there is none.
+    /// The address and port that packets to it have as they leave; port 0 where there is none.
     pub fn socket(self) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(0))
+        let own = SocketAddr::new(self.ip, self.port.unwrap_or(0));
+        self.service.map_or(own, |service| service.address)
     }
 }
 
@@ -100,7 +112,11 @@ impl fmt::Display for Target {
             ip: self.ip,
             port: self.port,
         }
-        .fmt(f)
+        .fmt(f)?;
+        match self.service {
+            Some(ByService { address, .. }) => write!(f, " through {address}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,12 +149,19 @@ impl Targets {
 }
 
 fn of_pool(config: &Config, index: PoolIndex, pool: &Pool) -> PoolTargets {
-    let port = config.service_port(index);
-    let asked: Vec<(Arc<Probe>, &Check)> = pool
-        .checks
-        .iter()
-        .map(|check| (Arc::new(check.probe.clone()), check))
-        .collect();
+    let asking = Asking {
+        pool,
+        port: config.service_port(index),
+        checks: pool
+            .checks
+            .iter()
+            .map(|check| Asked {
+                probe: Arc::new(check.probe.clone()),
+                check,
+                at: config.asked_at(index, check),
+            })
+            .collect(),
+    };
     let mut members: Vec<MemberTargets> = Vec::new();
     let mut known: BTreeMap<(&str, Family), usize> = BTreeMap::new();
     let mut groups: BTreeMap<Family, Vec<usize>> = BTreeMap::new();
@@ -148,7 +171,7 @@ fn of_pool(config: &Config, index: PoolIndex, pool: &Pool) -> PoolTargets {
             // A backend has one address of a family.
             let key = (backend.name.as_str(), Family::of(address.ip));
             *known.entry(key).or_insert_with(|| {
-                members.push(member(backend, address, &asked, port));
+                members.push(asking.member(backend, address));
                 members.len() - 1
             })
         });
@@ -175,30 +198,79 @@ fn families(config: &Config, index: PoolIndex, pool: &Pool) -> BTreeSet<Family> 
     addresses.map(|address| Family::of(address.ip)).collect()
 }
 
-fn member(
-    backend: &Backend,
-    address: BackendAddress,
-    asked: &[(Arc<Probe>, &Check)],
-    service_port: Option<u16>,
-) -> MemberTargets {
-    let runs = asked.iter().map(|(probe, check)| {
-        let port = check.port.or(address.port).or(service_port);
+/// What is asked of a pool's backends.
+struct Asking<'a> {
+    pool: &'a Pool,
+    /// The port of its services.
+    port: Option<u16>,
+    checks: Vec<Asked<'a>>,
+}
+
+/// One check.
+struct Asked<'a> {
+    probe: Arc<Probe>,
+    check: &'a Check,
+    /// The services' addresses, if it goes through services.
+    at: BTreeSet<SocketAddr>,
+}
+
+impl Asking<'_> {
+    fn member(&self, backend: &Backend, address: BackendAddress) -> MemberTargets {
+        let runs = self
+            .checks
+            .iter()
+            .flat_map(|asked| match asked.check.through {
+                Through::Backend => vec![self.directly(asked, address)],
+                Through::Service => self.by_services(asked, backend, address),
+            });
+        MemberTargets {
+            backend: backend.name.clone(),
+            address,
+            weight: backend.weight,
+            priority: backend.priority,
+            runs: runs.collect(),
+        }
+    }
+
+    fn directly(&self, Asked { probe, check, .. }: &Asked<'_>, address: BackendAddress) -> Run {
+        let port = check.port.or(address.port).or(self.port);
         Run {
             probe: Arc::clone(probe),
             target: Target {
                 ip: check.address.unwrap_or(address.ip),
                 // Instances on ports of their own share the echo requests of their host.
                 port: port.filter(|_| !matches!(**probe, Probe::Icmp)),
+                service: None,
             },
             pace: check.pace,
         }
-    });
-    MemberTargets {
-        backend: backend.name.clone(),
-        address,
-        weight: backend.weight,
-        priority: backend.priority,
-        runs: runs.collect(),
+    }
+
+    /// A run for each of the services' addresses that reaches the backend at this address of its own.
+    fn by_services(
+        &self,
+        Asked { probe, check, at }: &Asked<'_>,
+        backend: &Backend,
+        address: BackendAddress,
+    ) -> Vec<Run> {
+        let forward = self.pool.forward;
+        let reaches = |service: &&SocketAddr| {
+            let family = Family::of(service.ip());
+            forward.address(family, &backend.addresses) == Some(&address)
+        };
+        let run = |service: &SocketAddr| Run {
+            probe: Arc::clone(probe),
+            target: Target {
+                ip: address.ip,
+                port: address.port,
+                service: Some(ByService {
+                    address: *service,
+                    forward,
+                }),
+            },
+            pace: check.pace,
+        };
+        at.iter().filter(reaches).map(run).collect()
     }
 }
 
@@ -223,6 +295,7 @@ mod tests {
             probe,
             address: None,
             port: None,
+            through: Through::Backend,
             pace: crate::health::testing::PACE,
         }
     }
@@ -266,6 +339,54 @@ mod tests {
             "icmp 198.18.1.2",
         ];
         assert_eq!(asked(&targets), expected);
+    }
+
+    #[test]
+    fn a_service_is_gone_through_at_each_address_that_leads_to_the_backend() {
+        let backends = vec![
+            backend("a", 1, &["198.18.1.1:8080", "fd00::1"]),
+            backend("b", 1, &["198.18.1.2"]),
+        ];
+        let through = |port| Check {
+            port,
+            through: Through::Service,
+            ..tcp()
+        };
+        let of = |forward, check: Check| {
+            let mut web = pool("web", forward, &[], backends.clone());
+            web.checks = vec![check];
+            let listen = ["198.18.0.10:80", "198.18.0.10:443", "[fd00:18::10]:80"];
+            let config = config(vec![service("web", 0, &listen)], vec![web]);
+            asked(&Targets::of(&config, &Overrides::default()))
+        };
+        let expected = [
+            "tcp 198.18.1.1:8080 through 198.18.0.10:80",
+            "tcp fd00::1 through [fd00:18::10]:80",
+            "tcp 198.18.1.2 through 198.18.0.10:80",
+        ];
+        assert_eq!(
+            of(Forward::Nat, through(Some(80)))[..],
+            [expected[0], expected[2], expected[1]]
+        );
+        // Each port that there is.
+        assert_eq!(of(Forward::Nat, through(None)).len(), 5);
+        // Where the mode crosses families, the other address will do.
+        let crossing = of(Forward::FullNat, through(Some(80)));
+        assert!(crossing.contains(&"tcp 198.18.1.2 through [fd00:18::10]:80".to_owned()));
+        assert_eq!(crossing.len(), 4);
+        let Target { service, .. } = Targets::of(
+            &config(vec![service("web", 0, &["198.18.0.10:80"])], {
+                let mut web = pool("web", Forward::Dsr, &[], backends.clone());
+                web.checks = vec![through(None)];
+                vec![web]
+            }),
+            &Overrides::default(),
+        )
+        .pools[0]
+            .members[0]
+            .runs[0]
+            .target;
+        assert_eq!(service.map(|service| service.forward), Some(Forward::Dsr));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) fn check(initial: Initial) -> Check {
         probe: Probe::Icmp,
         address: None,
         port: None,
+        through: Default::default(),
         pace: Pace { initial, ..PACE },
     }
 }

@@ -118,6 +118,17 @@ impl Attachments {
         Ok(list)
     }
 
+    /// Attaches the program of probes to a device, as the others are. It is none of them.
+    pub(super) fn probe(
+        &self,
+        xdp: &mut Xdp,
+        device: (&str, u32),
+    ) -> Result<ProbeAttachment, Error> {
+        let (attachment, link) = self.beside(xdp, device)?;
+        let link = Some(xdp.take_link(link)?);
+        Ok(ProbeAttachment { attachment, link })
+    }
+
     /// Detaches the program from all devices but those that are wanted.
     pub(super) fn remove_all_but(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<(), Error> {
         let unwanted = self.list().into_iter().filter(|a| !is_wanted(a.ifindex));
@@ -179,6 +190,30 @@ impl Attachments {
                 error: why(&error),
             }),
         }
+    }
+}
+
+/// Where the program of probes runs, for as long as this lasts.
+pub(super) struct ProbeAttachment {
+    attachment: Attachment,
+    /// Absent if it could not be handed over.
+    link: Option<XdpLink>,
+}
+
+impl ProbeAttachment {
+    /// Where.
+    pub(super) fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    /// Has the device run this program from now on.
+    pub(super) fn hand_over(&mut self, xdp: &mut Xdp) -> Result<(), Error> {
+        let Some(link) = self.link.take() else {
+            return Ok(());
+        };
+        let id = xdp.attach_to_link(link)?;
+        self.link = Some(xdp.take_link(id)?);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //!   without a kernel; `read` has what is in them;
 //! - `exceptions` dumps and sweeps the flows that a change of slots recorded; `elements` has the
 //!   system calls for that; `older` carries what tables before these have recorded;
+//! - `probed` says whom probes are for, by the ports that they come from;
 //! - `counters` reads what it counted, `rings` what it asks for and logs;
 //! - `mapped` is the one place that maps slot tables into memory, `wire` the one that tells aya
 //!   which types go over the line.
@@ -21,6 +22,7 @@ mod mapped;
 mod older;
 mod pins;
 mod plane;
+mod probed;
 mod program;
 mod read;
 mod rings;
@@ -36,7 +38,10 @@ pub use flows::{FlowTables, SweptFlows};
 pub use older::{Carried, OlderTables};
 pub use pins::{Identity, Pins, Sizes, TableSet};
 pub use plane::{DataPlane, detach, new_tables};
-pub use program::{Constants, Features, OBJECT, Program, check_number, link_programs};
+pub use probed::ProbedPorts;
+pub use program::{
+    Constants, Features, OBJECT, Program, check_number, link_probe_programs, link_programs,
+};
 pub use read::{read, slots};
 pub use rings::{ProgramLog, WantedNeighbours};
 pub use tables::{KernelTables, MapTables};

@@ -10,7 +10,7 @@
 //! ```
 
 use super::{
-    attachments::{Attachment, Attachments},
+    attachments::{Attachment, Attachments, ProbeAttachment},
     error::Error,
     pins::{Identity, Pins, TableSet},
     program::{Constants, Program},
@@ -25,6 +25,8 @@ pub struct DataPlane {
     older: Vec<TableSet>,
     program: Program,
     attachments: Attachments,
+    /// The device of probes, which goes with the agent: so nothing of it is pinned.
+    probe: Option<ProbeAttachment>,
 }
 
 /// New tables, pinned, that no program works on: for whoever only writes and reads them.
@@ -83,6 +85,7 @@ impl DataPlane {
             older,
             program,
             attachments,
+            probe: None,
         })
     }
 
@@ -110,6 +113,12 @@ impl DataPlane {
     /// for those before these. Returns devices that are no more.
     pub fn hand_over(&mut self) -> Result<Vec<Attachment>, Error> {
         let gone = self.attachments.hand_over(self.program.xdp()?)?;
+        match (&mut self.probe, self.program.probe_xdp()?) {
+            (Some(probe), Some(xdp)) => probe.hand_over(xdp)?,
+            // Nobody probes any more.
+            (Some(_), None) => self.probe = None,
+            (None, _) => {}
+        }
         if let Some(folder) = self.program.folder() {
             self.set.keep_only_program(folder)?;
         }
@@ -144,6 +153,20 @@ impl DataPlane {
         devices: impl IntoIterator<Item = (&'a str, u32)>,
     ) -> Result<Vec<Attachment>, Error> {
         self.attachments.add(self.program.xdp()?, devices)
+    }
+
+    /// Attaches the program of probes to their device (name and the kernel's number), as the others are, if it was
+    /// loaded for such.
+    pub fn attach_probe(&mut self, device: (&str, u32)) -> Result<(), Error> {
+        if let (None, Some(xdp)) = (&self.probe, self.program.probe_xdp()?) {
+            self.probe = Some(self.attachments.probe(xdp, device)?);
+        }
+        Ok(())
+    }
+
+    /// The device of probes, if the program is attached to it.
+    pub fn probe(&self) -> Option<&Attachment> {
+        self.probe.as_ref().map(ProbeAttachment::attachment)
     }
 
     /// Detaches the program from all devices but those that are wanted, by the kernel's number.

@@ -14,8 +14,8 @@ use aya::{
 use aya_log::EbpfLogger;
 use aya_obj::{EbpfSectionKind, Object, programs::XdpAttachType};
 use lb_common::abi::{
-    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, OLDER, PACKET, RecordLimits, ReplyLimits, Seed,
-    SourcePorts, TAGGED, UNCOMMON,
+    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, OLDER, PACKET, PROBE_CROSSING, RecordLimits, ReplyLimits,
+    Seed, SourcePorts, TAGGED, UNCOMMON,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,7 @@ use super::{
     exceptions::ExceptionTables,
     flows::FlowTables,
     pins::{PROGRAM, TableSet, pinning},
+    probed::ProbedPorts,
     rings::{ProgramLog, WantedNeighbours},
     tables::{MapTables, take},
 };
@@ -66,6 +67,9 @@ pub struct Features {
     pub prefixes: bool,
     /// Whether any of our devices is a VLAN device.
     pub vlans: bool,
+    /// Whether any check goes through a service.
+    #[serde(default)]
+    pub probes: bool,
 }
 
 impl Features {
@@ -77,6 +81,7 @@ impl Features {
             nat_ranges: self.nat_ranges || other.nat_ranges,
             prefixes: self.prefixes || other.prefixes,
             vlans: self.vlans || other.vlans,
+            probes: self.probes || other.probes,
         }
     }
 }
@@ -133,6 +138,8 @@ pub(super) const SIZED: [&str; 16] = [
 pub struct Program {
     ebpf: Ebpf,
     hertz: u32,
+    /// Whether the program of probes is loaded.
+    probes: bool,
     /// The tables that it works on, if they outlive it, and where it is pinned itself.
     pinned: Option<(TableSet, PathBuf)>,
 }
@@ -142,10 +149,11 @@ impl Program {
     pub fn load(constants: &Constants) -> Result<Self, Error> {
         let hertz = measured_hertz(constants)?;
         let mut ebpf = load(constants, hertz, None, Flows::Here)?;
-        load_programs(&mut ebpf)?;
+        load_programs(&mut ebpf, constants.features)?;
         Ok(Self {
             ebpf,
             hertz,
+            probes: constants.features.probes,
             pinned: None,
         })
     }
@@ -161,7 +169,7 @@ impl Program {
         let hertz = hertz.map_or_else(|| measured_hertz(constants), Ok)?;
         let flows = older.map_or(Flows::Here, |_| Flows::InOlderToo);
         let mut ebpf = load(constants, hertz, Some(set), flows)?;
-        load_programs(&mut ebpf)?;
+        load_programs(&mut ebpf, constants.features)?;
         if let Some(older) = older {
             ask(&mut ebpf, &older.program()?)?;
         }
@@ -170,6 +178,7 @@ impl Program {
         Ok(Self {
             ebpf,
             hertz,
+            probes: constants.features.probes,
             pinned: Some((set.clone(), folder)),
         })
     }
@@ -189,6 +198,19 @@ impl Program {
     /// The program that packets meet first.
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, Error> {
         program(&mut self.ebpf, "sluice")
+    }
+
+    /// The program that probes meet, if it was loaded for such.
+    pub(super) fn probe_xdp(&mut self) -> Result<Option<&mut Xdp>, Error> {
+        match self.probes {
+            true => program(&mut self.ebpf, "probe").map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes the ports of probes out. They can be taken once.
+    pub fn take_probed_ports(&mut self) -> Result<ProbedPorts, Error> {
+        ProbedPorts::take(&mut self.ebpf)
     }
 
     /// Takes the tables out. They can be taken once.
@@ -288,6 +310,7 @@ fn load(
         nat_ranges,
         prefixes,
         vlans,
+        probes,
     } = constants.features;
     let asks_older = flows == Flows::InOlderToo;
     let switches = [
@@ -295,11 +318,12 @@ fn load(
         nat_ranges,
         prefixes,
         vlans,
+        probes,
         asks_older,
         constants.debug,
     ]
     .map(u8::from);
-    let [nat, nat_ranges, prefixes, vlans, asks_older, debug] = &switches;
+    let [nat, nat_ranges, prefixes, vlans, probes, asks_older, debug] = &switches;
     let shared = set.map(|_| shared_maps()).transpose()?.unwrap_or_default();
     let mut loader = EbpfLoader::new();
     for ((name, _), set) in shared.iter().zip(std::iter::repeat(set).flatten()) {
@@ -330,6 +354,7 @@ fn load(
         .override_global("HAS_NAT_RANGES", nat_ranges, true)
         .override_global("HAS_PREFIXES", prefixes, true)
         .override_global("HAS_VLANS", vlans, true)
+        .override_global("HAS_PROBES", probes, true)
         .override_global("ASKS_OLDER", asks_older, true)
         .override_global("DEBUG", debug, true)
         .map_max_entries("BACKENDS", constants.backends)
@@ -372,10 +397,14 @@ fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
     pinned.map_err(|error| pinning(&path, error))
 }
 
-/// Loads all programs.
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+/// Loads all programs, but for those of what there is none of.
+fn load_programs(ebpf: &mut Ebpf, features: Features) -> Result<(), Error> {
     program(ebpf, "clock")?.load()?;
-    link_programs(ebpf)
+    link_programs(ebpf)?;
+    match features.probes {
+        true => link_probe_programs(ebpf),
+        false => Ok(()),
+    }
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
@@ -397,12 +426,23 @@ pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
         ("tagged", TAGGED),
         ("sluice", PACKET),
     ] {
-        let next = program(ebpf, name)?;
-        next.load()?;
-        let next = next.fd()?.try_clone().map_err(ProgramError::from)?;
-        go_on_to(ebpf, number, &next)?;
+        link(ebpf, name, number)?;
     }
     Ok(())
+}
+
+/// Loads the program that probes meet and the one that it alone goes on to, after [`link_programs`].
+pub fn link_probe_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    link(ebpf, "probe_crossing", PROBE_CROSSING)?;
+    Ok(program(ebpf, "probe")?.load()?)
+}
+
+/// Loads a program and has it be the one of a number.
+fn link(ebpf: &mut Ebpf, name: &'static str, number: u32) -> Result<(), Error> {
+    let next = program(ebpf, name)?;
+    next.load()?;
+    let next = next.fd()?.try_clone().map_err(ProgramError::from)?;
+    go_on_to(ebpf, number, &next)
 }
 
 /// Has the program that is pinned there asked about flows that its tables may know.

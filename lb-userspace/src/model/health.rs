@@ -1,11 +1,17 @@
 //! How the health of a pool's backends is judged: how often they are asked, and what follows for
 //! the pool. What is asked is `probe`'s.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Listen, PoolIndex, Probe};
+use super::{Config, Listen, Pool, PoolIndex, Probe};
 
 /// `[pool.health]`: what follows from how many backends are up, and from how often they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +48,33 @@ pub struct Check {
     pub address: Option<IpAddr>,
     /// At which port; absent: the backend's, or its service's.
     pub port: Option<u16>,
+    /// Which way.
+    pub through: Through,
     /// How often, and how many answers count.
     pub pace: Pace,
+}
+
+/// The device that probes through services leave by.
+pub const PROBE_DEVICE: &str = "sluice-probe";
+
+/// Which way the probes of a check take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Through {
+    /// To the backend's own address, as any packet of this host.
+    #[default]
+    Backend,
+    /// To the service's address, as a client's packets do, with the backend told.
+    Service,
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Backend => "backend",
+            Self::Service => "service",
+        })
+    }
 }
 
 /// How often a check runs, and how many results in a row count.
@@ -105,7 +136,48 @@ impl fmt::Display for Initial {
     }
 }
 
+impl Pool {
+    /// Whether any of its checks goes through a service.
+    pub fn is_asked_through_services(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.through == Through::Service)
+    }
+}
+
 impl Config {
+    /// Whether any check goes through a service.
+    pub fn has_probes(&self) -> bool {
+        self.pools.iter().any(Pool::is_asked_through_services)
+    }
+
+    /// The addresses that probes come from which go through services; none if there are no such.
+    pub fn probe_sources(&self) -> &[IpAddr] {
+        match self.has_probes() {
+            true => &self.agent.probe_sources,
+            false => &[],
+        }
+    }
+
+    /// The service addresses that a check of a pool asks if it goes through services: those of the pool's services
+    /// with the check's protocol, and its port if it names one, else each that is a single port. Prefixes are none.
+    pub fn asked_at(&self, pool: PoolIndex, check: &Check) -> BTreeSet<SocketAddr> {
+        let users = self.services.iter();
+        let users = users.filter(|service| service.pools().any(|used| used == pool));
+        let listens = users.flat_map(|service| &service.listen);
+        let listens = listens.filter(|listen| {
+            let has_port = match check.port {
+                Some(port) => listen.has_port(port),
+                None => listen.is_single_port(),
+            };
+            has_port && !listen.is_prefix() && check.probe.protocol() == Some(listen.protocol)
+        });
+        let at = |listen: &Listen| {
+            let port = check.port.unwrap_or(listen.address.port());
+            SocketAddr::new(listen.address.ip(), port)
+        };
+        listens.map(at).collect()
+    }
+
     /// The port that all services of a pool listen on, if it is one and the same.
     pub fn service_port(&self, pool: PoolIndex) -> Option<u16> {
         let users = self.services.iter();

@@ -23,7 +23,7 @@ use std::{
 pub(crate) use self::listen::{lies_in, whole};
 pub use self::{
     access::{Access, FlowRate, NewFlows},
-    health::{Check, FlapDamping, Health, Initial, Pace},
+    health::{Check, FlapDamping, Health, Initial, PROBE_DEVICE, Pace, Through},
     listen::{Listen, Network},
     pool::{Backend, BackendAddress, Forward, Gue, Pool, ServerId, Source, Weight, WeightError},
     probe::Probe,
@@ -110,6 +110,8 @@ pub struct Agent {
     pub exception_rate: u32,
     /// Frames that may be made here: on one CPU, and towards one /24 or /64.
     pub replies: ReplyLimits,
+    /// What probes come from that go through services: an address of each family at most.
+    pub probe_sources: Vec<IpAddr>,
     /// Whether the configuration is read again when its files change.
     pub watch: bool,
     /// Whether the program's own debug lines are compiled in.

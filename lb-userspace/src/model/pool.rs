@@ -76,7 +76,9 @@ impl fmt::Display for Source {
 }
 
 /// How packets travel to a pool's backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forward {
     /// Both ends of the packet are rewritten; the backend sees one of the pool's `source` addresses.

@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Protocol;
+
 /// What is asked of a backend, and which answer is a success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Probe {
@@ -29,6 +31,15 @@ impl Probe {
         match self {
             Self::Tcp(_) | Self::Http(_) | Self::Grpc(_) | Self::Udp(_) | Self::Dns(_) => true,
             Self::Icmp | Self::Exec(_) => false,
+        }
+    }
+
+    /// What it is over, if it is over either.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Tcp(_) | Self::Http(_) | Self::Grpc(_) => Some(Protocol::Tcp),
+            Self::Udp(_) | Self::Dns(_) => Some(Protocol::Udp),
+            Self::Icmp | Self::Exec(_) => None,
         }
     }
 

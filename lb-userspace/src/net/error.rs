@@ -50,6 +50,14 @@ pub enum Error {
         /// What was expected.
         expected: &'static str,
     },
+    /// A network namespace could not be made.
+    #[error(
+        "cannot make the network namespace of probes: {0} (checks with `through = \"service\"` need CAP_SYS_ADMIN)"
+    )]
+    Namespace(#[source] io::Error),
+    /// The thread of probes could not be started.
+    #[error("cannot start the thread of probes: {0}")]
+    Thread(#[source] io::Error),
     /// A device name that no device can have.
     #[error("{0:?} is no interface name: 1 to 15 bytes, without NUL")]
     DeviceName(String),
@@ -79,6 +87,8 @@ impl Error {
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Self::Open(source)
+            | Self::Namespace(source)
+            | Self::Thread(source)
             | Self::Refused { source, .. }
             | Self::Sysctl { source, .. }
             | Self::Ethtool { source, .. } => source.raw_os_error(),

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! `resolve`, `machine` and `stack` decide and do no I/O; `runner` does; only `netlink` names the rtnetlink
-//! crates. Nothing here changes routes, addresses or links: it only has the kernel keep the
-//! neighbours that are needed ([`Resolver`]), and turns two receive offloads off ([`offload`]).
+//! crates. Nothing here changes routes, addresses or links but those of the device of probes
+//! ([`ProbeDevice`]): it only has the kernel keep the neighbours that are needed ([`Resolver`]), and turns
+//! receive offloads off ([`offload`]).
 
 mod error;
 mod facts;
@@ -17,6 +18,7 @@ mod host;
 mod machine;
 mod netlink;
 pub mod offload;
+mod probe_device;
 mod resolution;
 mod resolve;
 mod runner;
@@ -26,6 +28,7 @@ mod sysctl;
 pub use error::Error;
 pub use facts::{InterfaceAddress, LinkKind, Vlan, VlanTag};
 pub use host::{Delivery, Host, Interface, deliveries};
+pub use probe_device::ProbeDevice;
 pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
 pub use runner::{LinkChanges, Resolver};
 pub use stack::VlanStack;

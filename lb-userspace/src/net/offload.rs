@@ -24,6 +24,8 @@ use super::error::Error;
 const GET_FLAGS: u32 = 0x25;
 /// ETHTOOL_SFLAGS: set them.
 const SET_FLAGS: u32 = 0x26;
+/// ETHTOOL_STXCSUM: set checksums by the device.
+const SET_TX_CHECKSUM: u32 = 0x17;
 /// ETHTOOL_SGRO: set generic-receive-offload.
 const SET_GRO: u32 = 0x2c;
 /// ETHTOOL_GSSET_INFO: how many strings a set has.
@@ -101,6 +103,16 @@ pub fn turn_off(device: &str) -> Result<Offloads, Error> {
 pub fn turn_off_gro(device: &str) -> Result<(), Error> {
     let what = "turn generic-receive-offload off";
     Card::open(device, what)?.ask(&mut [SET_GRO, 0], what)
+}
+
+/// Prepares the end of a veth pair whose other end carries a program: checksums are made before a packet leaves, since
+/// the program sees it as it is; and by its receive queue it takes frames that are redirected to the other end,
+/// though it has no program itself (`veth_xdp_xmit`, drivers/net/veth.c; Linux 5.13, d3256efd8e8b).
+pub fn prepare_prober(device: &str) -> Result<(), Error> {
+    let what = "turn checksum offload off";
+    Card::open(device, what)?.ask(&mut [SET_TX_CHECKSUM, 0], what)?;
+    let what = "turn generic-receive-offload on";
+    Card::open(device, what)?.ask(&mut [SET_GRO, 1], what)
 }
 
 /// A device and the socket through which it is asked.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lb_common::abi::{Address, Backend, BackendSpec, ForwardSpec, Ipv4Address, Ipv6Address, Outer};
 
-use crate::model::{self, Family, Forward, Pool};
+use crate::model::{self, BackendAddress, Family, Forward, Pool};
 
 use super::{
     contenders::reached_at,
@@ -20,15 +20,32 @@ pub(super) fn backend(
     generation: u8,
 ) -> Option<Backend> {
     let settings = &inputs.config.pools[pool];
-    let address = settings.backends[n]
-        .addresses
-        .iter()
-        .find(|a| Family::of(a.ip) == family)?;
+    let address = address_of(inputs, (pool, n, family))?;
     let fate = inputs.standings.of(settings, n, family, family).fate;
     // To one whose flows are ended there need be no way.
     if fate.is_none() && !keeps_flows(inputs, (pool, n, family), address.ip) {
         return None;
     }
+    let entry = entry(inputs, (pool, n, family), generation)?;
+    Some(fate.map_or(entry, |fate| entry.dead(fate)))
+}
+
+/// The entry of a backend that probes are for: there as long as its next hop is usable.
+pub(super) fn probed(inputs: Inputs<'_>, id: BackendId, generation: u8) -> Option<Backend> {
+    usable_hop(inputs, address_of(inputs, id)?.ip)?;
+    entry(inputs, id, generation)
+}
+
+fn address_of(inputs: Inputs<'_>, (pool, n, family): BackendId) -> Option<&BackendAddress> {
+    let mut addresses = inputs.config.pools[pool].backends[n].addresses.iter();
+    addresses.find(|address| Family::of(address.ip) == family)
+}
+
+/// What an entry says of the way there.
+fn entry(inputs: Inputs<'_>, id: BackendId, generation: u8) -> Option<Backend> {
+    let (pool, _, family) = id;
+    let settings = &inputs.config.pools[pool];
+    let address = address_of(inputs, id)?;
     let sources = inputs.ids.sources.get(&(pool, family)).copied();
     let entry = Entry {
         pool: settings,
@@ -38,11 +55,10 @@ pub(super) fn backend(
         next_hop: *inputs.ids.next_hops.get(&address.ip)?,
         generation,
     };
-    let entry = match address.ip {
+    match address.ip {
         IpAddr::V4(ip) => entry.of(Ipv4Address::from(ip)),
         IpAddr::V6(ip) => entry.of(Ipv6Address::from(ip)),
-    };
-    entry.map(|entry| fate.map_or(entry, |fate| entry.dead(fate)))
+    }
 }
 
 /// Whether a backend's flows are its own: its next hop is usable and it is not down, or both were so until a grace ago.

@@ -27,6 +27,7 @@ use super::{
     ids::{Ids, PoolFamily},
     named::{hashed, reply_key, service_key as key},
     owners::{Memo, Owners},
+    probes,
     replies::Reply,
     servers,
     standings::Standings,
@@ -130,6 +131,7 @@ pub fn desired(inputs: Inputs<'_>, memo: &mut Memo) -> Desired {
             tables.backends.insert(index.index(), backend);
         }
     }
+    probes::fill(inputs, &mut tables);
     let keys = inputs.ids.tables.keys();
     let contenders = keys.map(|&key| (key, contenders(inputs, &tables, key)));
     let contenders = contenders.collect();

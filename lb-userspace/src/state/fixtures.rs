@@ -104,6 +104,7 @@ pub(crate) fn config() -> Config {
                 resets: 10_000,
                 resets_per_source: 200,
             },
+            probe_sources: vec![],
             watch: false,
             debug: false,
         },

@@ -32,6 +32,10 @@ pub struct Ids {
     pub devices: BTreeMap<String, u16>,
     /// Backends, one for each address, from 1, with their generations.
     pub backends: BTreeMap<BackendId, BackendRef>,
+    /// Those that probes through services are for, likewise: each is the same server under an index of its own.
+    pub probed: BTreeMap<BackendId, BackendRef>,
+    /// What those probes come from.
+    pub(super) probe_sources: BTreeSet<IpAddr>,
     /// Next hops by the address that they lead to, from 1.
     pub next_hops: BTreeMap<IpAddr, u32>,
     /// Slot tables: one for each family of a pool that a service needs. Its size is another than

@@ -18,7 +18,8 @@
 //! - `replies` says whom the ports of `nat` backends answer for;
 //! - `ways` holds next hops that were lost, while flows are kept that go there; `standings` does the same for backends
 //!   that are down, or drained by an operator;
-//! - `ports` finds source ports that the host leaves free.
+//! - `ports` finds source ports that the host leaves free;
+//! - `probes` has what probes through services need in the tables.
 
 mod admission;
 mod backends;
@@ -36,6 +37,7 @@ mod owners;
 mod pairs;
 mod place;
 mod ports;
+mod probes;
 mod ranges;
 mod registry;
 mod removed;

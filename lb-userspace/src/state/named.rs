@@ -46,6 +46,9 @@ pub struct Identity {
     pub outer: Option<IpAddr>,
     /// `gue`: the outer port, and whether there are outer checksums.
     pub gue: Option<(u16, bool)>,
+    /// Whether it is for probes alone: it never owns a slot, and lives whatever becomes of the backend.
+    #[serde(default)]
+    pub probed: bool,
 }
 
 impl Identity {
@@ -70,6 +73,7 @@ impl Identity {
             sources: sources.iter().map(|source| source.ip).collect(),
             outer: chosen,
             gue: (pool.forward == Forward::Gue).then_some((pool.gue.port, pool.gue.checksum)),
+            probed: false,
         }
     }
 
@@ -102,12 +106,25 @@ pub(super) fn identities<'a>(
     })
 }
 
-/// The addresses that next hops are for, in the order of the files.
+/// The same of those that probes through services are for.
+pub(super) fn probed_identities<'a>(
+    config: &'a Config,
+    outer: &'a BTreeMap<IpAddr, IpAddr>,
+) -> impl Iterator<Item = (BackendId, Identity)> + 'a {
+    let is_asked = |pool: PoolIndex| config.pools[pool].is_asked_through_services();
+    let identities = identities(config, outer).filter(move |((pool, ..), _)| is_asked(*pool));
+    identities.map(|(id, identity)| {
+        let probed = true;
+        (id, Identity { probed, ..identity })
+    })
+}
+
+/// The addresses that next hops are for, in the order of the files: backends, and where probes come from.
 pub(super) fn next_hops(config: &Config) -> impl Iterator<Item = IpAddr> {
     let backends = config.pools.iter().flat_map(|pool| &pool.backends);
-    backends
-        .flat_map(|b| &b.addresses)
-        .map(|address| address.ip)
+    let addresses = backends.flat_map(|b| &b.addresses);
+    let probes = config.probe_sources().iter().copied();
+    addresses.map(|address| address.ip).chain(probes)
 }
 
 /// The source addresses that flows are given, a piece for each pool and family.
@@ -259,6 +276,7 @@ fn marks(ids: &Ids) -> BTreeSet<IpAddr> {
     sources
         .chain(ids.own.iter().copied())
         .chain(grouped)
+        .chain(ids.probe_sources.iter().copied())
         .collect()
 }
 

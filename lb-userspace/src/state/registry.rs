@@ -30,7 +30,7 @@ use lb_common::abi::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Config, Forward, Listen, Network, Pool, PoolIndex, ReplyEnd},
+    model::{Config, Forward, Listen, Network, PROBE_DEVICE, Pool, PoolIndex, ReplyEnd},
     plan::{Families, Tables},
     slots::Indices,
 };
@@ -77,6 +77,9 @@ struct ServiceTable {
     positions: Positions,
 }
 
+/// Indices of backends' addresses.
+type Backends = BTreeMap<BackendId, BackendRef>;
+
 type Positions = Families<Placement<Ipv4Address>, Placement<Ipv6Address>>;
 
 impl Default for Registry {
@@ -106,10 +109,15 @@ impl Registry {
         let mut next = self.clone();
         next.resize(config.agent.backends)?;
         let crossing = next.crossed.follow(config);
+        let services = next.services(config)?;
+        let devices = next.devices(config)?;
+        let (backends, probed) = next.backends(config)?;
         let mut ids = Ids {
-            services: next.services(config)?,
-            devices: next.devices(config)?,
-            backends: next.backends(config)?,
+            services,
+            devices,
+            backends,
+            probed,
+            probe_sources: config.probe_sources().iter().copied().collect(),
             // After the backends: what a held index needs is held too.
             next_hops: next.next_hops(config)?,
             sources: next.sources(config)?,
@@ -232,24 +240,32 @@ impl Registry {
     }
 
     fn devices(&mut self, config: &Config) -> Result<BTreeMap<String, u16>, Error> {
-        let names = config.agent.interfaces.iter().cloned();
+        let probes = config.has_probes().then(|| PROBE_DEVICE.to_owned());
+        let names = config.agent.interfaces.iter().cloned().chain(probes);
         let full = no_room_beside("interfaces", MAX_DEVICES - 1);
         let numbers = self.devices.assign(names).ok_or(full)?;
         let number = |(name, &n): (&String, &u32)| (name.clone(), n as u16);
         Ok(numbers.iter().map(number).collect())
     }
 
-    fn backends(&mut self, config: &Config) -> Result<BTreeMap<BackendId, BackendRef>, Error> {
+    /// Those that flows have, and those that probes have.
+    fn backends(&mut self, config: &Config) -> Result<(Backends, Backends), Error> {
         let wanted: Vec<(BackendId, Identity)> = named::identities(config, &self.outer).collect();
-        let identities: BTreeSet<&Identity> = wanted.iter().map(|(_, identity)| identity).collect();
+        let probed = named::probed_identities(config, &self.outer);
+        let probed: Vec<(BackendId, Identity)> = probed.collect();
+        let all = wanted.iter().chain(&probed);
+        let identities: BTreeSet<&Identity> = all.map(|(_, identity)| identity).collect();
         let held = self.backends.assignments().map(|held| held.identity);
         let gone: Vec<Identity> = held.filter(|held| !identities.contains(held)).collect();
-        let allocated = wanted
-            .iter()
-            .map(|(id, identity)| Ok((*id, self.backends.allocate(identity)?)))
-            .collect();
+        let mut allocate = |wanted: &[(BackendId, Identity)]| {
+            let wanted = wanted.iter();
+            let allocated =
+                wanted.map(|(id, identity)| Ok((*id, self.backends.allocate(identity)?)));
+            allocated.collect::<Result<Backends, Error>>()
+        };
+        let allocated = (allocate(&wanted)?, allocate(&probed)?);
         gone.iter().for_each(|gone| self.backends.release(gone));
-        allocated
+        Ok(allocated)
     }
 
     fn next_hops(&mut self, config: &Config) -> Result<BTreeMap<IpAddr, u32>, Error> {
@@ -446,7 +462,9 @@ fn positions<A: Address + Hash>(services: &BTreeMap<u32, Service<A>>) -> Placeme
 
 /// Limits that no configuration may exceed, whatever went before.
 fn check_limits(config: &Config) -> Result<(), Error> {
-    let backends = named::identities(config, &BTreeMap::new()).count();
+    let none = BTreeMap::new();
+    let probed = named::probed_identities(config, &none).count();
+    let backends = named::identities(config, &none).count() + probed;
     let next_hops: BTreeSet<IpAddr> = named::next_hops(config).collect();
     let most = config.agent.backends - 1;
     within("services", config.services.len(), MAX_SERVICES)?;

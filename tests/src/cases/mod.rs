@@ -13,6 +13,7 @@
 //!   hashed, tunnels, gue                the modes that record nothing, towards the backend
 //!   jumbo                               frames that fill several buffers
 //!   vlans                               frames with tags
+//!   probes                              the agent's own, which take clients' way
 //!   one_sided, one_sided_routes         nat: replies, and their way back
 //!   icmp, icmp_errors                   what is made here; errors that quote a flow
 //!   handshakes                          how backends answer SYNs
@@ -61,6 +62,7 @@ mod one_sided_routes;
 mod outputs;
 mod parse;
 mod prefix_clients;
+mod probes;
 mod ranges;
 mod recorded;
 mod reverses;
@@ -108,6 +110,7 @@ pub fn all() -> Vec<Case> {
         jumbo::rows(),
         unsettled::rows(),
         vlans::rows(),
+        probes::rows(),
         golden::rows(),
     ]
     .concat()

@@ -51,13 +51,18 @@ pub const CLOSED: Interface = interface("closed", 4, 4);
 /// Not one of the agent's.
 pub const FOREIGN: Interface = interface("foreign", 5, 0);
 
-/// All of them.
+/// The device of the agent's probes, if a row has one: [`Interface`]s of the wire are the others.
+pub const PROBE: Interface = interface("probe", 6, 6);
+
+/// All of the wire.
 pub const INTERFACES: [Interface; 5] = [UPLINK, BACK, SIDE, CLOSED, FOREIGN];
 
 /// The router behind [`UPLINK`].
 pub const ROUTER: Mac = [0x02, 0, 0, 0, 1, 0xfe];
 /// The router behind [`SIDE`].
 pub const SIDE_ROUTER: Mac = [0x02, 0, 0, 0, 3, 0xfe];
+/// The other end of [`PROBE`].
+pub const PROBER: Mac = [0x02, 0, 0, 0, 6, 0xfe];
 /// The backends' MAC address.
 pub const BACKEND: Mac = [0x02, 0, 0, 0, 2, 0xbe];
 

@@ -6,6 +6,7 @@ use lb_common::abi::{Device, Tag, Tags, VlanKey};
 
 use super::{
     case::{Arrival, Case, Ends, HEADROOM, Step},
+    places::PROBE,
     ring::{Counts, Ring, Seen, Verdict},
     world::World,
 };
@@ -46,12 +47,13 @@ impl Plan {
         }
     }
 
-    /// Whether a row comes to the same with tags: not where it is about VLANs itself, or about the room in
+    /// Whether a row comes to the same with tags: not where it is about VLANs itself, about a device that has none, or about the room in
     /// front of a frame, of which tags are the last to take some.
     pub fn takes(case: &Case) -> bool {
         let cramped =
             |step: &Step| matches!(step, Step::Frame(arrival) if arrival.headroom != HEADROOM);
-        case.world.vlans.is_empty() && !case.steps.iter().any(cramped)
+        let probed = case.world.ingress.contains_key(&PROBE.ifindex);
+        case.world.vlans.is_empty() && !probed && !case.steps.iter().any(cramped)
     }
 
     /// The frame as it comes in from this device, in its VLAN. One that ends before its type is one without

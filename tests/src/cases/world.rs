@@ -80,6 +80,8 @@ pub struct World {
     pub sources_v6: BTreeMap<u32, Ipv6Address>,
     /// Each table's slots, from the first one on and over again.
     pub slots: BTreeMap<TableId, Vec<Slot>>,
+    /// The backends that probes are for, as words, by their ports from the lowest on.
+    pub probed: BTreeMap<u32, u32>,
     /// The tables that others replace, by the new one.
     pub old_tables: BTreeMap<TableId, OldTable>,
     /// By prefix.
@@ -109,6 +111,8 @@ pub struct Constants {
     pub prefixes: bool,
     /// Whether a device is a VLAN's.
     pub vlans: bool,
+    /// Whether backends' answers to probes may come in.
+    pub probes: bool,
     /// Whether the program of the tables before is asked; there is none in rows.
     pub asks_older: bool,
 }
@@ -204,6 +208,7 @@ impl World {
             nat_ranges: true,
             prefixes: true,
             vlans: true,
+            probes: true,
             asks_older: false,
         };
         Self {
@@ -231,6 +236,7 @@ impl World {
             sources_v4: BTreeMap::new(),
             sources_v6: BTreeMap::new(),
             slots: BTreeMap::new(),
+            probed: BTreeMap::new(),
             old_tables: BTreeMap::new(),
             routes: routes(),
             neighbours: neighbours(),
@@ -263,7 +269,8 @@ impl Interface {
         HopWord::new(MacAddress(self.mac), self.device)
     }
 
-    fn sender(&self) -> Device {
+    /// The same as a sender.
+    pub(super) fn sender(&self) -> Device {
         Device::new(self.hop(), self.ifindex, Tags::NONE)
     }
 }

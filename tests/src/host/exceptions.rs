@@ -18,7 +18,7 @@ pub(super) struct Exceptions<A> {
 
 /// A held exception.
 #[derive(Clone)]
-pub struct HostException(Rc<Cell<Exception>>);
+pub(super) struct HostException(Rc<Cell<Exception>>);
 
 impl<A> Default for Exceptions<A> {
     fn default() -> Self {

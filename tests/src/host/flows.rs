@@ -22,7 +22,7 @@ pub(super) struct Flows<A> {
 }
 
 /// A held entry. It may be evicted while it is held: then it is written to no effect.
-pub struct HostFlow<A>(Rc<Cell<FlowEntry<A>>>);
+pub(super) struct HostFlow<A>(Rc<Cell<FlowEntry<A>>>);
 
 impl<A> Clone for HostFlow<A> {
     fn clone(&self) -> Self {

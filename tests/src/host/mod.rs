@@ -14,6 +14,7 @@ mod window;
 pub use flows::Key;
 pub use packet::HostPacket;
 pub use tables::HostTables;
+use tables::HostView;
 pub use window::HostWindow;
 
 use lb_common::datapath::{self, Handled, Outcome, Question};
@@ -24,8 +25,19 @@ use crate::cases::{
     world::World,
 };
 
-/// What becomes of a packet, and the frame afterwards: as the programs decide, one after the other.
-pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
+/// What becomes of a packet, and the frame afterwards: as the programs of the device decide that it came from, one
+/// after the other.
+pub fn decide(packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
+    match tables.probes() {
+        true => decide_in(packet, &HostView::<true>(tables)),
+        false => decide_in(packet, &HostView::<false>(tables)),
+    }
+}
+
+fn decide_in<const PROBES: bool>(
+    mut packet: HostPacket,
+    tables: &HostView<'_, PROBES>,
+) -> (Outcome, Vec<u8>) {
     let mut handled = datapath::handle(&mut packet, tables);
     if handled == Handled::Tagged {
         handled = match datapath::handle_tagged(&mut packet, tables) {
@@ -40,7 +52,7 @@ pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>)
         Handled::Done(outcome) => outcome,
         Handled::Crossing => datapath::leave_uncrossed(&mut packet, tables),
         Handled::Tagged => datapath::leave_unread(&mut packet, tables),
-        Handled::Uncommon => return decide_uncommon(packet, tables),
+        Handled::Uncommon => return decide_uncommon(packet, &HostView(tables)),
         Handled::Older => unasked(&mut packet, tables),
         Handled::Aside(Question::Icmp) => datapath::handle_errors(&mut packet, tables)
             .unwrap_or_else(|| datapath::handle_aside(&mut packet, tables, Question::Icmp)),
@@ -49,7 +61,8 @@ pub fn decide(mut packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>)
     (outcome, packet.frame().to_vec())
 }
 
-fn decide_uncommon(packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>) {
+/// The same program for packets from the wire and probes.
+fn decide_uncommon(packet: HostPacket, tables: &HostView<'_, false>) -> (Outcome, Vec<u8>) {
     let mut window = HostWindow::new(packet);
     let outcome = datapath::handle_uncommon(&mut window, tables);
     let outcome = outcome.unwrap_or_else(|| datapath::leave_unasked(tables));
@@ -57,7 +70,7 @@ fn decide_uncommon(packet: HostPacket, tables: &HostTables) -> (Outcome, Vec<u8>
 }
 
 /// As where there is no program to be asked.
-fn unasked(packet: &mut HostPacket, tables: &HostTables) -> Outcome {
+fn unasked<const PROBES: bool>(packet: &mut HostPacket, tables: &HostView<'_, PROBES>) -> Outcome {
     datapath::give_back(packet, tables);
     datapath::leave_unasked(tables)
 }

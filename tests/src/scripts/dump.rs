@@ -154,6 +154,12 @@ fn service<A: Address>(one: &Service<A>) -> String {
             format!("{end} protocol {protocol}: service {id}, slots {slots}{recorded}")
         }
         ServiceKind::Source => format!("{address}: a source address"),
+        ServiceKind::Own if one.next_hop() != 0 => {
+            format!(
+                "{address}: probes come from here, by next hop {}",
+                one.next_hop()
+            )
+        }
         ServiceKind::Own => format!("{address}: this host's own"),
         ServiceKind::Reverse => {
             format!(

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::Result;
 use sluice_tests::{
     cases::{
-        places::{CLOSED, INTERFACES, Mac, Version},
+        places::{CLOSED, INTERFACES, Mac, PROBE, Version},
         world::{Route, World},
     },
     namespace::Namespace,
@@ -24,7 +24,7 @@ impl Network {
         let stage = Stage::set_up("sluice-cases")?;
         let namespace = Namespace::create(&stage.name("world"))?;
         namespace.forward_packets()?;
-        for (n, interface) in INTERFACES.iter().enumerate() {
+        for (n, interface) in INTERFACES.iter().chain([&PROBE]).enumerate() {
             let (name, index, mac) = (interface.name, interface.ifindex, mac(interface.mac));
             let peer = format!("peer name {name}-peer index {}", 30 + n);
             namespace.ip(&format!(
@@ -114,6 +114,7 @@ impl Network {
 fn name(ifindex: u32) -> &'static str {
     let interface = INTERFACES
         .iter()
+        .chain([&PROBE])
         .find(|interface| interface.ifindex == ifindex);
     interface.expect("one of the world's interfaces").name
 }

@@ -12,10 +12,11 @@ const FIRST_PARTS: [usize; 4] = [14, 20, 36, 60];
 const SHARE: usize = 7;
 
 /// Whether the program that reads packets of any shape is enough: what it has read is not answered, and
-/// neither ICMP errors, flows between families nor tags are its.
+/// neither ICMP errors, flows between families, probes nor tags are its.
 fn is_read_alone(case: &Case) -> bool {
     let others = ["an error", "the client is told"];
-    let elsewhere = case.name.starts_with("across,") || case.name.starts_with("made for");
+    let elsewhere = ["across,", "made for", "probes,"];
+    let elsewhere = elsewhere.iter().any(|what| case.name.starts_with(what));
     let tagged = !case.world.vlans.is_empty();
     case.host_only.is_none()
         && !elsewhere

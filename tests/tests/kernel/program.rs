@@ -14,8 +14,11 @@ use lb_common::abi::{
     Affinity, Exception, FlowTable, Fragmented, HopWord, Ipv4Address, Ipv6Address, OldTable,
     PortKey, PrefixKey, Service, Slot, TableId, TableSize, VlanKey,
 };
-use lb_userspace::kernel::{OBJECT, Wire, link_programs};
-use sluice_tests::cases::world::{Constants, HERTZ, World};
+use lb_userspace::kernel::{OBJECT, Wire, link_probe_programs, link_programs};
+use sluice_tests::cases::{
+    places::PROBE,
+    world::{Constants, HERTZ, World},
+};
 use zerocopy::{FromBytes, Immutable};
 
 use crate::flows::Flows;
@@ -34,6 +37,8 @@ pub(crate) struct Program {
     pub(crate) before: BTreeMap<(u16, &'static str), u64>,
     /// Bytes of a frame in the first part of its buffer; the rest is in others.
     pub(crate) first_part: usize,
+    /// Whether the programs of probes are loaded.
+    probes: bool,
 }
 
 impl Program {
@@ -49,6 +54,7 @@ impl Program {
             nat_ranges,
             prefixes,
             vlans,
+            probes,
             asks_older,
         } = constants;
         let mut ebpf = EbpfLoader::new()
@@ -66,6 +72,7 @@ impl Program {
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
             .override_global("HAS_VLANS", &u8::from(vlans), true)
+            .override_global("HAS_PROBES", &u8::from(probes), true)
             .override_global("ASKS_OLDER", &u8::from(asks_older), true)
             .override_global("EXCEPTION_CAPACITY", &limits.capacity, true)
             .override_global("EXCEPTION_RATE", &limits.rate, true)
@@ -93,6 +100,15 @@ impl Program {
             counted: BTreeSet::new(),
             before: BTreeMap::new(),
             first_part: usize::MAX,
+            probes: false,
+        }
+    }
+
+    /// Loads the programs of probes, unless they are: that takes a while, and few rows have such.
+    fn load_probes(&mut self) {
+        if !std::mem::replace(&mut self.probes, true) {
+            let loaded = link_probe_programs(&mut self.ebpf);
+            loaded.expect("programs of probes that the verifier takes");
         }
     }
 
@@ -103,23 +119,36 @@ impl Program {
 
     /// The program itself.
     pub(crate) fn xdp(&self) -> &Xdp {
-        let program = self.ebpf.program(NAME).expect("a program of this name");
+        self.named(NAME)
+    }
+
+    fn named(&self, name: &str) -> &Xdp {
+        let program = self.ebpf.program(name).expect("a program of this name");
         program.try_into().expect("an XDP program")
     }
 
-    /// Runs it on a frame that comes in through `ifindex`: its answer, and the frame afterwards.
+    /// Runs the program of the device `ifindex` on a frame that comes in through it: its answer, and the frame
+    /// afterwards.
     pub(crate) fn run(&self, ifindex: u32, frame: &[u8]) -> (u32, Vec<u8>) {
-        run(self.xdp(), ifindex, frame, self.first_part)
+        let name = match ifindex == PROBE.ifindex {
+            true => "probe",
+            false => NAME,
+        };
+        run(self.named(name), ifindex, frame, self.first_part)
     }
 
     /// The maps' world becomes this one.
     pub(crate) fn change(&mut self, new: &World) {
         let old = std::mem::replace(&mut self.world, new.clone());
+        if new.ingress.contains_key(&PROBE.ifindex) {
+            self.load_probes();
+        }
         self.values("INGRESS", &old.ingress, &new.ingress);
         self.vlans(&old.vlans, &new.vlans);
         self.values("DEVICES", &wide(&old.devices), &wide(&new.devices));
         self.values("NEXT_HOPS", &old.next_hops, &new.next_hops);
         self.values("BACKENDS", &old.backends, &new.backends);
+        self.values("PROBED", &old.probed, &new.probed);
         self.values("LOADS", &old.loads, &new.loads);
         self.values("TIMEOUTS", &old.timeouts, &new.timeouts);
         self.values(

@@ -16,7 +16,12 @@ use sluice_tests::{
 use super::{answered, binary, scenario, send, surroundings};
 
 /// Puts a port under a bridge, which takes over its addresses.
-fn bridge(gateway: &Namespace, port: &str, bridge: &str, addresses: &[(Dual, (u8, u8))]) {
+pub(super) fn bridge(
+    gateway: &Namespace,
+    port: &str,
+    bridge: &str,
+    addresses: &[(Dual, (u8, u8))],
+) {
     for arguments in [
         format!("link add {bridge} type bridge mcast_snooping 0 stp_state 0 forward_delay 0"),
         format!("addr flush dev {port}"),

@@ -15,6 +15,7 @@ mod agent_older;
 mod agent_passive;
 mod agent_pins;
 mod agent_pools;
+mod agent_probes;
 mod agent_quic;
 mod agent_ranges;
 mod agent_reload;

@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{Keys, Value, one, option, time};
 use crate::model::{
-    Check, FlapDamping, Health, Pace, Probe,
+    Check, FlapDamping, Health, Pace, Probe, Through,
     probe::{Dns, Exec, Grpc, Http, Tcp, Tls, Udp},
 };
 
@@ -45,6 +45,7 @@ fn check(check: &Check) -> String {
         probe,
         address,
         port,
+        through,
         pace,
     } = check;
     let Pace {
@@ -59,6 +60,7 @@ fn check(check: &Check) -> String {
     words.extend(self::probe(probe));
     words.extend(address.map(|address| format!("address {address}")));
     words.extend(port.map(|port| format!("port {port}")));
+    words.extend((*through != Through::Backend).then(|| format!("through {through}")));
     words.extend([
         format!("interval {}", time(*interval)),
         format!("jitter {}", time(*jitter)),

@@ -13,7 +13,7 @@ use crate::{
         resolve,
         source::Place,
     },
-    model::{Config, Listen, Protocol},
+    model::{Config, Listen, Protocol, Through},
 };
 
 pub(super) fn check(uses: &[Use<'_>], findings: &mut Vec<Finding>) {
@@ -229,6 +229,7 @@ pub(in crate::config) fn ports(
             continue;
         }
         let checks = written.checks.iter().zip(&pool.checks);
+        let checks = checks.filter(|(_, check)| check.through == Through::Backend);
         for (at, check) in checks.filter(|(_, c)| c.probe.needs_port() && c.port.is_none()) {
             let kind = check.probe.kind();
             let message = format!("no port for the {kind} check of backend {without}");

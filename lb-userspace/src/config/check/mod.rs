@@ -9,11 +9,12 @@ mod keys;
 mod names;
 mod reach;
 mod server_ids;
+mod through;
 mod tracking;
 
 use std::{collections::HashMap, hash::Hash, ptr};
 
-pub(super) use self::{health::ports, tracking::check as tracking};
+pub(super) use self::{health::ports, through::services as through, tracking::check as tracking};
 use super::{
     diagnostic::{Code, Finding},
     raw::{Access, Agent, Balancing, Pool, Service},
@@ -36,6 +37,7 @@ pub(super) fn check(
     server_ids::check(&uses, balancing, findings);
     admission::check(access, balancing, findings);
     health::check(&uses, findings);
+    through::check(agent, balancing, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

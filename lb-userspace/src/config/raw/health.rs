@@ -18,7 +18,7 @@ use crate::{
         value::AbsolutePath,
     },
     model::{
-        Initial,
+        Initial, Through,
         probe::{Payload, RecordType, StatusRange},
     },
 };
@@ -44,6 +44,7 @@ pub(in crate::config) struct Check {
     pub place: Place,
     pub address: Option<At<CheckAddress>>,
     pub port: Option<At<Port>>,
+    pub through: Option<At<Through>>,
     pub interval: Written<Duration>,
     pub jitter: Option<At<Jitter>>,
     pub timeout: Option<At<Duration>>,
@@ -151,6 +152,7 @@ impl Table for Check {
             place: fields.place(),
             address: fields.optional("address"),
             port: fields.optional("port"),
+            through: fields.optional("through"),
             interval: fields.written("interval"),
             jitter: fields.optional("jitter"),
             timeout: fields.optional("timeout"),

@@ -42,6 +42,7 @@ pub(super) fn check(written: &raw::Check) -> Option<Check> {
         probe: probe(written.probe.as_ref()?)?,
         address: written.address.as_ref().map(|at| at.value.0),
         port: written.port.as_ref().map(|at| at.value.0),
+        through: or(&written.through, Default::default()),
         pace: pace(written)?,
     })
 }

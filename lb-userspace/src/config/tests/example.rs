@@ -58,6 +58,7 @@ fn resolved() -> Config {
             resets: 10_000,
             resets_per_source: 200,
         },
+        probe_sources: vec![],
         watch: false,
         debug: false,
     };
@@ -211,6 +212,7 @@ fn the_comments_of_the_installed_example_show_the_defaults() {
 fn is_default(comment: &str) -> bool {
     let without = [
         "seed",
+        "probe_sources",
         "affinity",
         "fallback",
         "mss_clamp",

@@ -34,6 +34,9 @@ mistakes! {
     check_of_a_head_without_a_body: "weight = 50" => "[[pool.check]]\ntype = \"http\"\nmethod = \"HEAD\"\nbody = \"ok\"";
     check_of_an_agent_that_is_expected: "weight = 50" => "[[pool.check]]\ntype = \"tcp\"\nagent = true\nexpect = \"up\"";
     check_without_a_port: ":8080" => "", "[\"198.18.0.10:80/tcp\"]" => "[\"198.18.0.10:80/tcp\", \"198.18.0.10:443/tcp\"]", "weight = 50" => "[[pool.check]]\ntype = \"tcp\"\n[[pool.check]]\ntype = \"icmp\"\n[[pool.check]]\ntype = \"tcp\"\nport = 80";
+    check_through_a_service_that_can_not_be: "weight = 50" => "[[pool.check]]\ntype = \"icmp\"\nthrough = \"service\"\n[[pool.check]]\ntype = \"exec\"\ncommand = [\"/bin/true\"]\nthrough = \"service\"\n[[pool.check]]\ntype = \"tcp\"\nagent = true\nthrough = \"service\"\n[[pool.check]]\ntype = \"tcp\"\nthrough = \"service\"\naddress = \"198.18.1.12\"\n[[pool.check]]\ntype = \"tcp\"\nthrough = \"tunnel\"";
+    check_through_a_service_from_nowhere: "weight = 50" => "[[pool.check]]\ntype = \"tcp\"\nthrough = \"service\"\n[[pool.check]]\ntype = \"tcp\"\nthrough = \"service\"\nport = 8080\n[[pool.check]]\ntype = \"dns\"\nquery = \"www.example.com\"\nthrough = \"service\"";
+    probe_sources_of_others: "weight = 50" => "[[pool.check]]\ntype = \"tcp\"\nthrough = \"service\"", "[agent]" => "[agent]\nprobe_sources = [\"198.18.0.10\", \"198.18.1.11\", \"fd00::1\", \"127.0.0.1:80\"]";
     more_healthy_than_there_are: "weight = 50" => "[pool.health]\nmin_healthy = 2\n[[pool.check]]\ntype = \"tcp\"";
 
     passive_where_no_replies_pass: "source = [\"198.18.1.254\"]" => "forward = \"ipip\"", ":8080" => "", "weight = 50" => "[pool.health]\npassive = true";
@@ -42,6 +45,7 @@ mistakes! {
     // What does nothing.
     passive_without_tcp: "198.18.0.10:80/tcp" => "198.18.0.10:80/udp", "weight = 50" => "[pool.health]\npassive = true";
     passive_that_is_not: "weight = 50" => "[pool.health]\npassive = false";
+    idle_probe_sources: "[agent]" => "[agent]\nprobe_sources = [\"198.18.1.250\"]";
     idle_health: "weight = 50" => "[pool.health]\nslow_start = \"30s\"";
     idle_check_keys: "weight = 50" => "[[pool.check]]\ntype = \"icmp\"\nport = 80\n[[pool.check]]\ntype = \"grpc\"\nsni = \"a.example\"\nverify = false\n[[pool.check]]\ntype = \"https\"\nverify = false\nca_file = \"/ca.pem\"";
 }

@@ -6,6 +6,7 @@ use domain::{
 };
 
 use super::{
+    clients::Clients,
     stream::{Ran, failed},
     udp::{self, LONGEST},
 };
@@ -45,8 +46,8 @@ impl Query {
         })
     }
 
-    pub(super) async fn run(&self, target: Target, progress: &Progress) -> Ran {
-        let socket = udp::socket(target, progress).await?;
+    pub(super) async fn run(&self, target: Target, clients: &Clients, progress: &Progress) -> Ran {
+        let socket = udp::socket(target, clients, progress).await?;
         let outcome = |error| failed(&error, Phase::Waiting);
         let query = self.with_id(getrandom::u32().unwrap_or_default().to_be_bytes());
         socket.send(query.as_slice()).await.map_err(outcome)?;

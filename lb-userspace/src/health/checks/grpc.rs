@@ -9,6 +9,7 @@ use hyper::{HeaderMap, Request, Uri, header::HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    clients::Clients,
     stream::{self, MOST, Ran, failed},
     tls::Connector,
 };
@@ -41,8 +42,8 @@ impl Call {
         }
     }
 
-    pub(super) async fn run(&self, target: Target, progress: &Progress) -> Ran {
-        let stream = stream::connect(target, progress).await?;
+    pub(super) async fn run(&self, target: Target, clients: &Clients, progress: &Progress) -> Ran {
+        let stream = stream::connect(target, clients, progress).await?;
         match &self.tls {
             Some(tls) => {
                 let stream = tls.connect(stream, target, progress).await?;

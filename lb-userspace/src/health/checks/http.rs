@@ -15,6 +15,7 @@ use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    clients::Clients,
     stream::{self, MOST, Ran, failed},
     tls::Connector,
 };
@@ -71,8 +72,8 @@ impl Request {
         })
     }
 
-    pub(super) async fn run(&self, target: Target, progress: &Progress) -> Ran {
-        let stream = stream::connect(target, progress).await?;
+    pub(super) async fn run(&self, target: Target, clients: &Clients, progress: &Progress) -> Ran {
+        let stream = stream::connect(target, clients, progress).await?;
         match &self.tls {
             Some(tls) => {
                 let stream = tls.connect(stream, target, progress).await?;
@@ -122,8 +123,8 @@ impl Request {
     fn host_of(&self, target: Target) -> String {
         let usual = if self.tls.is_some() { 443 } else { 80 };
         let address = target.socket().to_string();
-        match target.port {
-            Some(port) if port == usual => {
+        match target.socket().port() {
+            port if port == usual => {
                 let port = format!(":{port}");
                 address.strip_suffix(&port).unwrap_or(&address).to_owned()
             }

@@ -4,6 +4,7 @@
 //! Peers are not trusted: what is read of them has a limit, and what makes no sense is a failure with a
 //! name.
 
+pub mod clients;
 mod dns;
 mod exec;
 mod grpc;
@@ -16,6 +17,8 @@ mod udp;
 
 use std::{future::Future, sync::Arc};
 
+use clients::Clients;
+
 use super::{
     outcome::Outcome,
     probing::{Probing, Progress},
@@ -27,11 +30,25 @@ use crate::model::Probe;
 #[derive(Debug, Default)]
 pub struct Prober {
     pinger: Arc<icmp::Pinger>,
+    clients: Arc<Clients>,
+}
+
+impl Prober {
+    /// Whose probes through services are sent as these clients'.
+    pub fn new(clients: Arc<Clients>) -> Self {
+        Self {
+            pinger: Arc::default(),
+            clients,
+        }
+    }
 }
 
 /// A probe, with what it needs that can be had before it runs.
 #[derive(Debug)]
-pub struct Prepared(Kind);
+pub struct Prepared {
+    kind: Kind,
+    clients: Arc<Clients>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -59,7 +76,10 @@ impl Probing for Prober {
             Probe::Icmp => Ok(Kind::Icmp(Arc::clone(&self.pinger))),
             Probe::Exec(exec) => Ok(Kind::Exec(exec)),
         };
-        Prepared(kind.unwrap_or_else(Kind::Impossible))
+        Prepared {
+            kind: kind.unwrap_or_else(Kind::Impossible),
+            clients: Arc::clone(&self.clients),
+        }
     }
 
     fn run(
@@ -73,12 +93,13 @@ impl Probing for Prober {
 }
 
 async fn run(prepared: Arc<Prepared>, target: Target, progress: Arc<Progress>) -> Outcome {
-    let ran = match &prepared.0 {
-        Kind::Tcp(tcp) => tcp::run(tcp, target, &progress).await,
-        Kind::Http(request) => request.run(target, &progress).await,
-        Kind::Grpc(call) => call.run(target, &progress).await,
-        Kind::Udp(udp) => udp::run(udp, target, &progress).await,
-        Kind::Dns(query) => query.run(target, &progress).await,
+    let clients = &prepared.clients;
+    let ran = match &prepared.kind {
+        Kind::Tcp(tcp) => tcp::run(tcp, target, clients, &progress).await,
+        Kind::Http(request) => request.run(target, clients, &progress).await,
+        Kind::Grpc(call) => call.run(target, clients, &progress).await,
+        Kind::Udp(udp) => udp::run(udp, target, clients, &progress).await,
+        Kind::Dns(query) => query.run(target, clients, &progress).await,
         Kind::Icmp(pinger) => pinger.run(target, &progress).await,
         Kind::Exec(exec) => exec::run(exec, target, &progress).await,
         Kind::Impossible(words) => Err(stream::local(words)),

@@ -5,14 +5,18 @@ use std::io;
 use nix::errno::Errno;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
-use crate::health::{
-    advice::{Advice, shown},
-    outcome::{Failure, Outcome, Phase, Unknown},
-    probing::Progress,
-    targets::Target,
+use super::clients::Clients;
+use crate::{
+    health::{
+        advice::{Advice, shown},
+        outcome::{Failure, Outcome, Phase, Unknown},
+        probing::Progress,
+        targets::Target,
+    },
+    model::Protocol,
 };
 
 /// Advice of a target that answered as it should, or what became of the run else.
@@ -22,9 +26,22 @@ pub(super) type Ran = Result<Advice, Outcome>;
 pub(super) const MOST: usize = 64 * 1024;
 
 /// Connects.
-pub(super) async fn connect(target: Target, progress: &Progress) -> Result<TcpStream, Outcome> {
+pub(super) async fn connect(
+    target: Target,
+    clients: &Clients,
+    progress: &Progress,
+) -> Result<TcpStream, Outcome> {
     progress.reached(Phase::Connecting);
-    let connected = TcpStream::connect(target.socket()).await;
+    let connected = match target.service {
+        None => TcpStream::connect(target.socket()).await,
+        Some(service) => {
+            let socket = clients.socket(target, service, Protocol::Tcp).await?;
+            let socket = TcpSocket::from_std_stream(socket.into());
+            // Their ports are few, and one in TIME_WAIT would be none.
+            let _ = socket.set_zero_linger();
+            socket.connect(target.socket()).await
+        }
+    };
     let stream = connected.map_err(|error| failed(&error, Phase::Connecting))?;
     // A request is one write.
     stream

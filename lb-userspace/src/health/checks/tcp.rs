@@ -4,7 +4,10 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::stream::{self, Ran, contains, failed, read_until};
+use super::{
+    clients::Clients,
+    stream::{self, Ran, contains, failed, read_until},
+};
 use crate::{
     health::{
         advice::{self, Advice, Said, shown},
@@ -15,8 +18,8 @@ use crate::{
     model::probe::{Payload, Tcp},
 };
 
-pub(super) async fn run(tcp: &Tcp, target: Target, progress: &Progress) -> Ran {
-    let mut stream = stream::connect(target, progress).await?;
+pub(super) async fn run(tcp: &Tcp, target: Target, clients: &Clients, progress: &Progress) -> Ran {
+    let mut stream = stream::connect(target, clients, progress).await?;
     // Without it the connection is closed in order, which does as well.
     let _ = stream.set_zero_linger();
     progress.reached(Phase::Waiting);

@@ -68,7 +68,7 @@ impl Connector {
 
     fn name(&self, target: Target) -> Result<ServerName<'static>, Outcome> {
         let Some(name) = &self.tls.sni else {
-            return Ok(ServerName::from(target.ip));
+            return Ok(ServerName::from(target.socket().ip()));
         };
         // Without the dot that may end it (RFC 6066, section 3).
         let name = name.strip_suffix('.').unwrap_or(name).to_owned();

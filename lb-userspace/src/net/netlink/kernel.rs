@@ -15,7 +15,7 @@ use rtnetlink::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Netlink, decode, encode};
+use super::{Netlink, decode, encode, probe};
 use crate::net::{
     error::Error,
     facts::{Event, InterfaceAddress, Link, Match, Neighbour, Neighbourhood, Route},
@@ -94,6 +94,29 @@ impl Kernel {
                 seconds: PATIENCE.as_secs(),
             }),
         }
+    }
+
+    /// Makes something that is not there yet, or changes something.
+    pub(in crate::net) async fn make(&self, message: Message, what: &str) -> Result<(), Error> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(message, flags, what.to_owned()).await.map(drop)
+    }
+
+    /// Makes something, which may be there.
+    pub(in crate::net) async fn put(&self, message: Message, what: &str) -> Result<(), Error> {
+        let flags = NLM_F_ACK | NLM_F_CREATE;
+        self.ask(message, flags, what.to_owned()).await.map(drop)
+    }
+
+    /// The number of a device.
+    pub(in crate::net) async fn index_of(&self, device: &str) -> Result<u32, Error> {
+        let what = format!("looking for {device}");
+        let answers = self.ask(probe::named(device), 0, what.clone()).await?;
+        let index = answers.iter().find_map(|answer| match answer {
+            Message::NewLink(link) => Some(link.header.index),
+            _ => None,
+        });
+        index.ok_or(Error::Closed { what })
     }
 
     async fn dump(&self, message: Message, what: &str) -> Result<Vec<Message>, Error> {

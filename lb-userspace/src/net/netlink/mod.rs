@@ -4,6 +4,7 @@
 mod decode;
 mod encode;
 mod kernel;
+pub(super) mod probe;
 
 use std::{collections::BTreeMap, net::IpAddr};
 

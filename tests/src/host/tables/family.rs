@@ -12,7 +12,7 @@ use lb_common::{
 };
 use zerocopy::FromZeros;
 
-use super::HostTables;
+use super::HostView;
 use crate::{
     cases::world::Half,
     host::{
@@ -24,7 +24,7 @@ use crate::{
 
 macro_rules! family_tables {
     ($family:ty, $version:ident, $flows:ident, $exceptions:ident, $no_service:ident, $no_reverse:ident, $fragments:ident) => {
-        impl FamilyTables<$family> for HostTables {
+        impl<const PROBES: bool> FamilyTables<$family> for HostView<'_, PROBES> {
             type Exception = HostException;
             type Flow = HostFlow<<$family as Family>::Address>;
 

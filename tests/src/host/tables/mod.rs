@@ -6,15 +6,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    ops::Deref,
 };
 
 use lb_common::{
     abi::{
         Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, DEFAULT_BACKENDS,
-        Device, FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited,
-        Limits, Load, MAX_DEVICES, MAX_SERVICES, MAX_TABLES, NextHop, OWN_WORDS, OldTable, PortKey,
-        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Seed, Service, Slot,
-        SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded, VlanKey,
+        Device, FIRST_PROBE_PORT, FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address,
+        Ipv6Address, Limited, Limits, Load, MAX_DEVICES, MAX_SERVICES, MAX_TABLES, NextHop,
+        OWN_WORDS, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
+        Reverse, Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded,
+        VlanKey,
     },
     datapath::{self, Egress, Outcome, Prefixes, Tables, Tagged},
 };
@@ -26,6 +28,7 @@ use super::{
 };
 use crate::cases::{
     case::Ends,
+    places::PROBE,
     ring::Counts,
     world::{HERTZ, World},
 };
@@ -115,6 +118,11 @@ impl HostTables {
         self.redirected.set(None);
     }
 
+    /// Whether the packet comes from the device of probes.
+    pub(super) fn probes(&self) -> bool {
+        self.ifindex == PROBE.ifindex
+    }
+
     /// Lets time pass.
     pub fn advance(&mut self, seconds: u32) {
         self.now = self.now.wrapping_add(seconds * HERTZ);
@@ -180,7 +188,18 @@ impl HostTables {
     }
 }
 
-impl Prefixes for HostTables {
+/// The tables, as packets from the wire or the agent's probes see them.
+pub(super) struct HostView<'a, const PROBES: bool>(pub(super) &'a HostTables);
+
+impl<const PROBES: bool> Deref for HostView<'_, PROBES> {
+    type Target = HostTables;
+
+    fn deref(&self) -> &HostTables {
+        self.0
+    }
+}
+
+impl<const PROBES: bool> Prefixes for HostView<'_, PROBES> {
     fn listening(&self, key: &PrefixKey) -> Option<u32> {
         longest(&self.world.listening, key)
     }
@@ -195,7 +214,19 @@ impl Prefixes for HostTables {
     }
 }
 
-impl Tables for HostTables {
+impl<const PROBES: bool> Tables for HostView<'_, PROBES> {
+    const PROBES: bool = PROBES;
+
+    fn has_probes(&self) -> bool {
+        self.world.constants.probes
+    }
+
+    fn probed(&self, port: [u8; 2]) -> BackendRef {
+        let index = u16::from_be_bytes(port).wrapping_sub(FIRST_PROBE_PORT);
+        let word = self.world.probed.get(&u32::from(index)).copied();
+        BackendRef::from_word(word.unwrap_or_default())
+    }
+
     fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
         datapath::refusal(self, source, destination, admission)
     }
@@ -281,7 +312,7 @@ impl Tables for HostTables {
     }
 
     fn asks_older(&self) -> bool {
-        self.world.constants.asks_older
+        !PROBES && self.world.constants.asks_older
     }
 
     fn has_vlans(&self) -> bool {

@@ -127,6 +127,7 @@ async fn it_is_killed_at_its_timeout_with_all_that_it_started() {
     let prepared = Arc::new(prober.prepare(&probe));
     let progress = Arc::<Progress>::default();
     let place = Target {
+        service: None,
         ip: target().ip(),
         port: None,
     };

@@ -26,7 +26,11 @@ async fn many_at_once_get_their_own_answers_or_all_lack_the_permission() {
     // Every address of 127.0.0.0/8 answers.
     let addresses = (1..=200).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, 1, n)));
     let runs = addresses.map(|ip| {
-        let target = Target { ip, port: None };
+        let target = Target {
+            ip,
+            port: None,
+            service: None,
+        };
         let run = prober.run(Arc::clone(&prepared), target, Arc::default());
         tokio::spawn(async move { (ip, timeout(LONG, run).await) })
     });

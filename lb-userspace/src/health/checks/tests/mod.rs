@@ -1,6 +1,7 @@
 //! Every kind of check against small servers on loopback: what passes, and each way to fail by its
 //! name.
 
+mod clients;
 mod dns;
 mod exec;
 mod grpc;
@@ -40,6 +41,7 @@ async fn run_within(limit: Duration, probe: &Probe, address: SocketAddr) -> Outc
     let prepared = Arc::new(prober.prepare(probe));
     let progress = Arc::<Progress>::default();
     let target = Target {
+        service: None,
         ip: address.ip(),
         port: Some(address.port()),
     };
