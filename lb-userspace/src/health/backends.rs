@@ -490,7 +490,10 @@ impl Why<'_> {
         let down = self.down.unwrap_or("a check is down");
         let held = format_duration(rounded(self.held.unwrap_or_default()));
         match event {
-            Event::Up => format!("is up: {}", self.up.unwrap_or("its checks are up")),
+            Event::Up => format!(
+                "is up: {}",
+                self.up.unwrap_or("nothing speaks against it any more")
+            ),
             Event::Down => format!("is down: {down}"),
             Event::Flapping(times) => {
                 format!("is down, {times} times lately, and held down for {held} at least: {down}")

@@ -1,6 +1,6 @@
-//! Decides what one backend at one address is, from the checks of it and what its clients' connections say: up if all of them are, held down
-//! for a while if it keeps going down, and with which weight: less than its own while it starts
-//! slowly, or as its agent wants it. Statuses and `now` in; events and the next deadline out.
+//! Decides what one backend at one address is, from the checks of it and what its clients' connections say: up if
+//! nothing speaks against it, held down for a while if it keeps going down, and with which weight: less than its own
+//! while it starts slowly, or as its agent wants it. Statuses and `now` in; events and the next deadline out.
 //!
 //! Slow start goes in steps: each one moves slots, so there are few of them.
 
