@@ -76,7 +76,11 @@ impl Health {
         ids: &Ids,
         count: impl Fn(u32) -> Result<Handshakes, kernel::Error>,
     ) -> anyhow::Result<()> {
-        let passive = |&&(pool, _, _): &&BackendId| config.pools[pool].health.passive;
+        // Pools that the configuration has no more come after its own.
+        let passive = |&&(pool, _, _): &&BackendId| {
+            let pool = config.pools.get(pool);
+            pool.is_some_and(|pool| pool.health.passive)
+        };
         let judged = ids.backends.iter().filter(|(id, _)| passive(id));
         let backends = judged.map(|(&(pool, n, family), &entry)| {
             let pool = &config.pools[pool];

@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command};
 
+use lb_common::abi::LAYOUT;
 use serde_json::Value;
 use sluice_tests::{
     addresses::{BACKENDS, Dual},
@@ -32,6 +33,11 @@ pub(super) fn sets(site: &Site) -> Vec<String> {
     let mut names = names(&site.pin());
     names.retain(|name| name != "links");
     names
+}
+
+/// The name of the set that this build made as the so-manieth.
+pub(super) fn set(number: u32) -> String {
+    format!("{LAYOUT}-{number}")
 }
 
 fn operations(sluice: &Sluice) -> Vec<String> {
@@ -132,7 +138,7 @@ fn a_start_with_another_configuration_writes_what_differs() {
         (status["unsettled"].as_array()?.len() == 2).then_some(())
     });
     site.assert_answered("tunnel", 20);
-    assert_eq!(sets(&site), ["8-1"]);
+    assert_eq!(sets(&site), [set(1)]);
 }
 
 #[test]
@@ -144,13 +150,13 @@ fn tables_that_nothing_is_known_of_are_replaced_while_packets_go_on() {
     site.restart(&balancing);
     let log = site.sluice.log();
     assert!(log.contains("can't be gone on with"), "{log}");
-    assert_eq!(sets(&site), ["8-2"]);
+    assert_eq!(sets(&site), [set(2)]);
     site.assert_answered("tunnel", 20);
     // Those that were made are known.
     site.sluice.kill().unwrap();
     site.restart(&balancing);
     assert_writes_nothing(&site.sluice);
-    assert_eq!(sets(&site), ["8-2"]);
+    assert_eq!(sets(&site), [set(2)]);
 }
 
 #[test]
@@ -158,13 +164,16 @@ fn a_map_that_is_another_than_it_should_be_is_not_used() {
     let balancing = tunnel("1h", &[100; 3]);
     let mut site = Site::start("pins-misfit", &balancing, |_| {});
     site.sluice.stop().unwrap();
-    let maps = site.pin().join("8-1/maps");
+    let maps = site.pin().join(set(1)).join("maps");
     fs::remove_file(maps.join("BACKENDS")).unwrap();
     fs::rename(maps.join("LOADS"), maps.join("BACKENDS")).unwrap();
     site.restart(&balancing);
     let log = site.sluice.log();
-    assert!(log.contains("8-1/maps/BACKENDS is of kind"), "{log}");
-    assert_eq!(sets(&site), ["8-2"]);
+    assert!(
+        log.contains(&format!("{}/maps/BACKENDS is of kind", set(1))),
+        "{log}"
+    );
+    assert_eq!(sets(&site), [set(2)]);
     site.assert_answered("tunnel", 20);
 }
 
@@ -173,12 +182,12 @@ fn what_was_left_half_made_is_cleared_away() {
     let balancing = tunnel("1h", &[100; 3]);
     let mut site = Site::start("pins-half", &balancing, |_| {});
     site.sluice.kill().unwrap();
-    fs::create_dir_all(site.pin().join("8-2/maps")).unwrap();
-    fs::create_dir_all(site.pin().join("8-1/programs/7")).unwrap();
+    fs::create_dir_all(site.pin().join(set(2)).join("maps")).unwrap();
+    fs::create_dir_all(site.pin().join(set(1)).join("programs/7")).unwrap();
     site.restart(&balancing);
     assert_writes_nothing(&site.sluice);
-    assert_eq!(sets(&site), ["8-1"]);
-    assert_eq!(names(&site.pin().join("8-1/programs")), ["8"]);
+    assert_eq!(sets(&site), [set(1)]);
+    assert_eq!(names(&site.pin().join(set(1)).join("programs")), ["8"]);
 }
 
 /// The same with the pool in `nat` mode, which leads to other servers.
@@ -203,10 +212,10 @@ fn a_reload_that_needs_another_program_puts_it_in_place() {
             .contains("another program runs over the same tables")
     );
     site.assert_answered("web", 10);
-    assert_eq!(names(&site.pin().join("8-1/programs")), ["2"]);
+    assert_eq!(names(&site.pin().join(set(1)).join("programs")), ["2"]);
     // And back: the program that knows of more stays.
     site.reload(&tunnel("1h", &[100; 3]), generation(3));
-    assert_eq!(names(&site.pin().join("8-1/programs")), ["2"]);
+    assert_eq!(names(&site.pin().join(set(1)).join("programs")), ["2"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ use sluice_tests::{
 use super::{binary, surroundings};
 
 /// How long the agent may take for anything that it is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The network, its servers, and the agent in the gateway.
 pub(super) struct Site {
