@@ -376,8 +376,8 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "replies of a range known by one port alone",
         "datapath/service.rs",
-        "ServiceKey::reverse(key.source, ANY_PORT, key.protocol)",
-        "ServiceKey::reverse(key.source, key.source_port, key.protocol)",
+        "ServiceKey::reverse(key.source, ANY_PORT, key.protocol);\n        if let Some(reverse) = probe::<F, T>(tables, &from) {\n            return Ok(reverse)",
+        "ServiceKey::reverse(key.source, key.source_port, key.protocol);\n        if let Some(reverse) = probe::<F, T>(tables, &from) {\n            return Ok(reverse)",
     ),
     fault(
         "a range found by the client's port",
