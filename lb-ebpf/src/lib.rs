@@ -103,7 +103,7 @@ fn go_on<const PROBES: bool>(
         Handled::Older => datapath::leave_unasked(tables),
         Handled::Aside(question) => {
             tables::ask(question);
-            tables::go_on(ctx, question.program());
+            tables::go_on(ctx, question.program(tables));
             datapath::leave_unanswered(&mut packet, tables, question)
         }
     };

@@ -16,10 +16,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// How long a process may take to stop before it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take to stop before it is killed: the kernel ends no verification half-way.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long its start may take, at the end of which it may refuse: the kernel verifies several programs.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A running process.
 pub struct Process {

@@ -27,7 +27,7 @@ const STATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 
 /// How long the agent may take for anything that it is waited for, each answer included: in a guest it is fifteen
 /// times slower than here.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The main file of the configuration, in the agent's folder.
 const FILE: &str = "sluice.toml";

@@ -77,12 +77,16 @@ impl Question {
         }
     }
 
-    /// Number of the program that begins with it.
+    /// Number of the program that begins with it. Messages about flows of both families are one's of its own.
     #[inline(always)]
-    pub fn program(self) -> u32 {
+    pub fn program<T: Tables>(self, tables: &T) -> u32 {
         match self {
-            Self::Icmp => ERRORS,
-            Self::TooBig { .. } | Self::TtlExpired | Self::NoBackend | Self::BackendGone => ASIDE,
+            Self::Icmp if tables.has_crossing() => ERRORS,
+            Self::Icmp
+            | Self::TooBig { .. }
+            | Self::TtlExpired
+            | Self::NoBackend
+            | Self::BackendGone => ASIDE,
         }
     }
 

@@ -56,7 +56,8 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if target.kind() == ServiceKind::Source && !ours() {
         return Err(PassReason::NoFlow.into());
     }
-    if target.crosses() && !F::ACROSS && !is_unmapped::<F, T>(tables, target, &scratch.key) {
+    let crosses = !F::ACROSS && tables.has_crossing() && target.crosses();
+    if crosses && !is_unmapped::<F, T>(tables, target, &scratch.key) {
         // What the program for these could not read comes here, and may be malformed.
         if !P::PLAIN {
             parse::sound::<F, P>(packet, facts)?;
@@ -95,7 +96,7 @@ fn find<F: Family, P: Packet, T: FamilyTables<F>>(
     if tables.asks_older() && scratch.opens != 0 && !flags.opens() {
         return Err(Stop::Older);
     }
-    if target.crosses() && !F::ACROSS {
+    if crosses {
         // What was recorded before is no more: it begins anew as flows do now.
         return Err(Stop::Crossing);
     }

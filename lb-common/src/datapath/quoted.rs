@@ -101,7 +101,8 @@ fn by_flow<F: Icmp, P: Packet, T: FamilyTables<F>>(
     scratch: &mut Scratch<F::Address>,
 ) -> Result<Egress, Stop> {
     let service = service::find::<F, T>(tables, &scratch.key).map_err(|_| PassReason::Icmp)?;
-    if service.crosses() && !flow::is_unmapped::<F, T>(tables, service, &scratch.key) {
+    let crosses = tables.has_crossing() && service.crosses();
+    if crosses && !flow::is_unmapped::<F, T>(tables, service, &scratch.key) {
         // Had it been about one of their flows, it would not have come here.
         return Err(PassReason::Icmp.into());
     }

@@ -101,6 +101,9 @@ pub trait Tables: Prefixes {
     /// Whether flows that are not recorded may be so in tables before these, whose program is to be asked.
     fn asks_older(&self) -> bool;
 
+    /// Whether flows of any service may have ends of both families.
+    fn has_crossing(&self) -> bool;
+
     /// Whether any of the agent's devices is a VLAN's.
     fn has_vlans(&self) -> bool;
 

@@ -54,6 +54,9 @@ pub(super) static ASKS_OLDER: Global<u8> = Global::new(0);
 /// Whether backends' answers to probes may come in.
 #[unsafe(no_mangle)]
 pub(super) static HAS_PROBES: Global<u8> = Global::new(1);
+/// Whether flows of any service may have ends of both families.
+#[unsafe(no_mangle)]
+pub(super) static HAS_CROSSING: Global<u8> = Global::new(1);
 /// Whether any of our devices is a VLAN's.
 #[unsafe(no_mangle)]
 pub(super) static HAS_VLANS: Global<u8> = Global::new(1);

@@ -287,6 +287,11 @@ impl<const PROBES: bool> Tables for KernelTables<'_, PROBES> {
     }
 
     #[inline(always)]
+    fn has_crossing(&self) -> bool {
+        HAS_CROSSING.load() != 0
+    }
+
+    #[inline(always)]
     fn has_vlans(&self) -> bool {
         HAS_VLANS.load() != 0
     }

@@ -283,7 +283,7 @@ impl Agent {
         let health = Health::start(&prepared.config, overriding.said(), state, clients)?;
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
-        let features = prepare::features_of(&prepared.in_tables, &prepared.links);
+        let features = prepare::features_of(&prepared.in_tables, &prepared.ids, &prepared.links);
         let folder = prepared.config.agent.state.join("slots");
         let runner = slots::Runner::new(folder, slots);
         let configured = Configured {

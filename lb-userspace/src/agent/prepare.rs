@@ -138,7 +138,7 @@ pub(super) async fn prepare(path: &Path) -> anyhow::Result<Prepared> {
             rate: config.agent.exception_rate,
         },
         replies: config.agent.replies,
-        features: features.or(features_of(&in_tables, &links)),
+        features: features.or(features_of(&in_tables, &ids, &links)),
         debug: config.agent.debug,
     };
     Ok(Prepared {
@@ -169,11 +169,12 @@ fn other_ports(free: SourcePorts, are: SourcePorts) -> Option<String> {
 }
 
 /// What the program has to know of.
-pub(super) fn features_of(config: &Config, links: &BTreeMap<String, Link>) -> Features {
+pub(super) fn features_of(config: &Config, ids: &Ids, links: &BTreeMap<String, Link>) -> Features {
     Features {
         nat: has_nat(config),
         nat_ranges: has_nat_ranges(config),
         prefixes: has_prefixes(config),
+        crossing: ids.has_crossing(),
         vlans: links.values().any(|link| link.vlan.is_some()),
         probes: config.has_probes(),
     }

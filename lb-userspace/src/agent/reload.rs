@@ -167,7 +167,7 @@ impl Agent {
             bail!("{key} differs: that needs a restart of the agent");
         }
         Self::attach(plane, &links)?;
-        let features = prepare::features_of(&in_tables, &links);
+        let features = prepare::features_of(&in_tables, &ids, &links);
         let made = self.probes.make(&checked.config);
         if let Err(error) =
             made.and_then(|()| self.have_program_for(plane, &checked.config, features))

@@ -1,6 +1,6 @@
 //! The kernel's side: the packet program, its maps, and the devices that it runs on.
 //!
-//! - `program` loads it, `attachments` says where it runs, `pins` what outlives the agent; `plane` is all of
+//! - `program` loads it, `constants` says what it is told then; `attachments` says where it runs, `pins` what outlives the agent; `plane` is all of
 //!   this together;
 //! - `tables` writes its maps, behind the trait [`KernelTables`]; [`FakeTables`] is the same
 //!   without a kernel; `read` has what is in them;
@@ -12,6 +12,7 @@
 //!   which types go over the line.
 
 mod attachments;
+mod constants;
 mod counters;
 mod elements;
 mod error;
@@ -30,17 +31,18 @@ mod tables;
 mod wire;
 
 pub use attachments::{Attachment, Mode};
+pub use constants::{Constants, Features, Sizes};
 pub use counters::CounterReader;
 pub use error::Error;
 pub use exceptions::{ExceptionKey, ExceptionTables};
 pub use fake::FakeTables;
 pub use flows::{FlowTables, SweptFlows};
 pub use older::{Carried, OlderTables};
-pub use pins::{Identity, Pins, Sizes, TableSet};
+pub use pins::{Identity, Pins, TableSet};
 pub use plane::{DataPlane, detach, new_tables};
 pub use probed::ProbedPorts;
 pub use program::{
-    Constants, Features, OBJECT, Program, check_number, link_probe_programs, link_programs,
+    OBJECT, Program, check_number, link_crossing_programs, link_probe_programs, link_programs,
 };
 pub use read::{read, slots};
 pub use rings::{ProgramLog, WantedNeighbours};

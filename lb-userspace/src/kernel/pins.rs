@@ -8,7 +8,8 @@
 //!     identity                 which set it is; pinned once all of it is there
 //!     maps/BACKENDS            what the programs of a set share
 //!     slots/65537-0            slot tables, by size and index
-//!     programs/1/              a program, and what it goes on to by tail call
+//!     programs/1/              a program, what it goes on to by tail call, and its ring buffers
+//!       loaded                 what it was loaded from; pinned once all of it is there
 //!     older                    a link to the set that this one takes the place of, until it has all flows of that
 //! ```
 //!
@@ -22,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{Array, Map, MapData, MapInfo};
+use aya::maps::{Array, Map, MapData, MapError, MapInfo};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use lb_common::abi::{LAYOUT, TableId, TableSize};
 use nix::{
@@ -30,10 +31,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{
-    error::Error,
-    program::{SIZED, shared_maps},
-};
+use super::{constants::Sizes, error::Error, program::shared_maps};
 
 /// Where attachments are pinned. It is there in every folder of an agent.
 const LINKS: &str = "links";
@@ -43,6 +41,12 @@ const OLDER: &str = "older";
 
 /// What the program that packets meet first is pinned as.
 pub(super) const PROGRAM: &str = "sluice";
+
+/// Which set a folder is.
+const IDENTITY: &str = "identity";
+
+/// What a program was loaded from.
+const LOADED: &str = "loaded";
 
 /// An agent's folder, held.
 #[derive(Debug)]
@@ -67,17 +71,6 @@ pub struct Identity {
     pub instance: u64,
     /// The last record of its numbers that the tables may be ahead of.
     pub sequence: u64,
-}
-
-/// What a set's sizes are that a configuration says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Entries of each family's flow table.
-    pub flows: u32,
-    /// Entries of the table of backends.
-    pub backends: u32,
-    /// Entries of each family's table of exceptions.
-    pub exceptions: u32,
 }
 
 impl Pins {
@@ -266,6 +259,23 @@ impl TableSet {
         Ok(folder)
     }
 
+    /// Says that all of a program is pinned in its folder, and what it was loaded from.
+    pub(super) fn complete_program(folder: &Path, loaded: [u64; 2]) -> Result<(), Error> {
+        pin_words(folder, LOADED, loaded)
+    }
+
+    /// The folder of the program that was loaded from this, if there is one.
+    pub(super) fn program_loaded_from(&self, loaded: [u64; 2]) -> Result<Option<PathBuf>, Error> {
+        for name in names(&self.programs())? {
+            let folder = self.programs().join(name);
+            let path = folder.join(LOADED);
+            if path.exists() && pinned_words(&path)? == loaded {
+                return Ok(Some(folder));
+            }
+        }
+        Ok(None)
+    }
+
     /// The program that runs over it, or has to be asked while another set takes its place: the oldest that is
     /// pinned, since one that is put in its place is pinned before.
     pub fn program(&self) -> Result<PathBuf, Error> {
@@ -308,54 +318,31 @@ impl TableSet {
 
     /// Says that the set is whole, and which it is.
     pub fn complete(&self, identity: Identity) -> Result<(), Error> {
-        let definition = aya_obj::Map::new_from_params(
-            BPF_MAP_TYPE_ARRAY as u32,
-            size_of::<u32>() as u32,
-            size_of::<u64>() as u32,
-            2,
-            0,
-        );
-        let failed = |error| Error::Map {
-            map: "identity",
-            error,
-        };
-        let map = MapData::create(definition, "identity", None).map_err(failed)?;
-        let path = self.folder.join("identity");
-        let mut array = words(map)?;
-        array.set(0, identity.instance, 0).map_err(failed)?;
-        array.set(1, identity.sequence, 0).map_err(failed)?;
-        let pinned = array.pin(&path);
-        pinned.map_err(|error| pinning(&path, error))
+        let words = [identity.instance, identity.sequence];
+        pin_words(&self.folder, IDENTITY, words)
     }
 
     /// Says how far what is known of it has come.
     pub fn advance(&self, sequence: u64) -> Result<(), Error> {
-        let path = self.folder.join("identity");
-        let failed = |error| Error::Map {
-            map: "identity",
-            error,
-        };
-        let mut array = words(MapData::from_pin(path).map_err(failed)?)?;
+        let path = self.folder.join(IDENTITY);
+        let failed = |error| pinning(&path, error);
+        let mut array = words(MapData::from_pin(&path).map_err(failed)?).map_err(failed)?;
         array.set(1, sequence, 0).map_err(failed)
     }
 
     fn is_whole(&self) -> bool {
-        self.folder.join("identity").exists()
+        self.folder.join(IDENTITY).exists()
     }
 
     /// Which set it is.
     pub fn identity(&self) -> Result<Identity, Error> {
-        let path = self.folder.join("identity");
-        let failed = |error| pinning(&path, error);
-        let array = words(MapData::from_pin(&path).map_err(failed)?)?;
-        Ok(Identity {
-            instance: array.get(&0, 0).map_err(failed)?,
-            sequence: array.get(&1, 0).map_err(failed)?,
-        })
+        let [instance, sequence] = pinned_words(&self.folder.join(IDENTITY))?;
+        Ok(Identity { instance, sequence })
     }
 
     /// Whether its maps are what programs of this build work on, but for the sizes that a configuration says.
     pub fn check(&self) -> Result<(), Error> {
+        let sized = self.sizes()?.of_maps().map(|(name, _)| name);
         for (name, map) in shared_maps()? {
             let path = self.map(&name);
             let info = MapInfo::from_pin(&path);
@@ -368,7 +355,7 @@ impl TableSet {
                 map.value_size(),
                 map.max_entries(),
             ];
-            if SIZED.contains(&name.as_str()) {
+            if sized.contains(&name.as_str()) {
                 wanted[3] = is[3];
             }
             if is != wanted {
@@ -407,18 +394,42 @@ impl TableSet {
 
     /// Its identity first: what is left of it is none.
     fn remove(&self) -> Result<(), Error> {
-        unpin(&self.folder.join("identity"))?;
+        unpin(&self.folder.join(IDENTITY))?;
         remove_all(&self.folder)
     }
 }
 
+/// Pins two words in a folder, all at once.
+fn pin_words(folder: &Path, name: &str, values: [u64; 2]) -> Result<(), Error> {
+    let definition = aya_obj::Map::new_from_params(
+        BPF_MAP_TYPE_ARRAY as u32,
+        size_of::<u32>() as u32,
+        size_of::<u64>() as u32,
+        2,
+        0,
+    );
+    let path = folder.join(name);
+    let failed = |error| pinning(&path, error);
+    let mut array =
+        words(MapData::create(definition, name, None).map_err(failed)?).map_err(failed)?;
+    for (index, value) in (0..).zip(values) {
+        array.set(index, value, 0).map_err(failed)?;
+    }
+    let pinned = array.pin(&path);
+    pinned.map_err(|error| pinning(&path, error))
+}
+
+/// The two words that are pinned there.
+fn pinned_words(path: &Path) -> Result<[u64; 2], Error> {
+    let failed = |error| pinning(path, error);
+    let array = words(MapData::from_pin(path).map_err(failed)?).map_err(failed)?;
+    let word = |index| array.get(&index, 0).map_err(failed);
+    Ok([word(0)?, word(1)?])
+}
+
 /// An array of words.
-fn words(map: MapData) -> Result<Array<MapData, u64>, Error> {
-    let array = Map::from_map_data(map).and_then(Array::try_from);
-    array.map_err(|error| Error::Map {
-        map: "identity",
-        error,
-    })
+fn words(map: MapData) -> Result<Array<MapData, u64>, MapError> {
+    Map::from_map_data(map).and_then(Array::try_from)
 }
 
 /// That something at a path in the folder did not work.

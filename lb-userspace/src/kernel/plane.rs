@@ -11,9 +11,10 @@
 
 use super::{
     attachments::{Attachment, Attachments, ProbeAttachment},
+    constants::Constants,
     error::Error,
     pins::{Identity, Pins, TableSet},
-    program::{Constants, Program},
+    program::Program,
     tables::MapTables,
 };
 

@@ -1,4 +1,4 @@
-//! Loading the packet program, and what it is loaded with: alone, or over tables that outlive it.
+//! Loading the packet program: alone, or over tables that outlive it, where it may be there already.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,11 @@ use aya::{
 use aya_log::EbpfLogger;
 use aya_obj::{EbpfSectionKind, Object, programs::XdpAttachType};
 use lb_common::abi::{
-    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, OLDER, PACKET, PROBE_CROSSING, RecordLimits, ReplyLimits,
-    Seed, SourcePorts, TAGGED, UNCOMMON,
+    ASIDE, CROSSING, ERRORS, MAX_IFINDEX, OLDER, PACKET, PROBE_CROSSING, TAGGED, UNCOMMON,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
+    constants::{Constants, Features, Globals},
     counters::CounterReader,
     error::Error,
     exceptions::ExceptionTables,
@@ -33,73 +32,20 @@ use super::{
 /// The packet program, as this binary carries it: an ELF object.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
 
-/// What is fixed when the program is loaded: the verifier removes what they rule out.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Constants {
-    /// Key of the flow hash.
-    pub seed: Seed,
-    /// The service table's salt.
-    pub salt: u64,
-    /// The ports that our flows use at source addresses.
-    pub ports: SourcePorts,
-    /// Entries of each family's flow table.
-    pub flows: u32,
-    /// Backends that there is room for, index 0 included.
-    pub backends: u32,
-    /// Exceptions that may be recorded.
-    pub limits: RecordLimits,
-    /// Frames that may be made here.
-    pub replies: ReplyLimits,
-    /// What there is at all.
-    pub features: Features,
-    /// Whether every packet's outcome is logged.
-    pub debug: bool,
-}
-
-/// What costs nothing where there is none of it. A program that knows of more than there is does the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Features {
-    /// Whether any service is in `nat` mode.
-    pub nat: bool,
-    /// Whether any service in `nat` mode listens on more than single ports.
-    pub nat_ranges: bool,
-    /// Whether any service listens on a whole prefix.
-    pub prefixes: bool,
-    /// Whether any of our devices is a VLAN device.
-    pub vlans: bool,
-    /// Whether any check goes through a service.
-    #[serde(default)]
-    pub probes: bool,
-}
-
-impl Features {
-    /// What there is of either.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            nat: self.nat || other.nat,
-            nat_ranges: self.nat_ranges || other.nat_ranges,
-            prefixes: self.prefixes || other.prefixes,
-            vlans: self.vlans || other.vlans,
-            probes: self.probes || other.probes,
-        }
-    }
-}
-
-impl Constants {
-    /// Entries of each family's table of young flows.
-    fn young(&self) -> u32 {
-        (self.flows / 4).max(1024)
-    }
-
-    /// Entries of each family's table of clients that keep to a backend.
-    fn affinities(&self) -> u32 {
-        (self.flows / 4).max(1024)
-    }
-}
-
 /// Where a program's number leads to.
 const PROGRAMS: &str = "PROGRAMS";
+
+/// What the program asks of the agent.
+const WANTED: &str = "WANTED";
+
+/// The program's own debug lines.
+const LOG: &str = "AYA_LOGS";
+
+/// What the program that probes meet is called, and pinned as.
+const PROBE: &str = "probe";
+
+/// The program that tells the time.
+const CLOCK: &str = "clock";
 
 /// The maps that no other program shares: what it needs for a packet at hand, and what it tells this process.
 const OF_ONE_PROGRAM: [&str; 9] = [
@@ -110,49 +56,43 @@ const OF_ONE_PROGRAM: [&str; 9] = [
     "ASKED",
     "WINDOW",
     "FIB",
-    "WANTED",
-    "AYA_LOGS",
+    WANTED,
+    LOG,
 ];
 
-/// The maps whose sizes a configuration says.
-pub(super) const SIZED: [&str; 16] = [
-    "BACKENDS",
-    "LOADS",
-    "ACTIVE",
-    "BACKEND_COUNTERS",
-    "HANDSHAKES",
-    "NEXT_HOPS",
-    "REVERSES_V4",
-    "REVERSES_V6",
-    "EXCEPTIONS_V4",
-    "EXCEPTIONS_V6",
-    "FLOWS_V4",
-    "FLOWS_V6",
-    "YOUNG_V4",
-    "YOUNG_V6",
-    "AFFINITIES_V4",
-    "AFFINITIES_V6",
-];
+/// Those of them that are pinned beside the program. The kernel empties the first when neither a process nor a pin
+/// holds it; by the others an agent that goes on with the program hears of it.
+const PINNED_BESIDE: [&str; 3] = [PROGRAMS, WANTED, LOG];
 
 /// The loaded program.
 pub struct Program {
     ebpf: Ebpf,
     hertz: u32,
+    /// The programs that packets and probes meet, if they were there before: else they are in `ebpf`.
+    entries: Option<Entries>,
     /// Whether the program of probes is loaded.
     probes: bool,
     /// The tables that it works on, if they outlive it, and where it is pinned itself.
     pinned: Option<(TableSet, PathBuf)>,
 }
 
+/// What frames meet first.
+struct Entries {
+    packets: Xdp,
+    probes: Option<Xdp>,
+}
+
 impl Program {
     /// Loads the object that this binary carries, with tables of its own that are empty.
     pub fn load(constants: &Constants) -> Result<Self, Error> {
         let hertz = measured_hertz(constants)?;
-        let mut ebpf = load(constants, hertz, None, Flows::Here)?;
+        let globals = Globals::new(constants, hertz, false);
+        let mut ebpf = load(constants, &globals, &[])?;
         load_programs(&mut ebpf, constants.features)?;
         Ok(Self {
             ebpf,
             hertz,
+            entries: None,
             probes: constants.features.probes,
             pinned: None,
         })
@@ -160,6 +100,8 @@ impl Program {
 
     /// The same with tables that outlive it: those of a set, or new ones in it. `hertz` are the jiffies in a
     /// second, if they are known. Of flows that these tables do not know, it asks the program of `older`.
+    ///
+    /// Where the set has the same program already, that is it: the verifier, which takes seconds, has taken it.
     pub(super) fn load_over(
         set: &TableSet,
         constants: &Constants,
@@ -167,18 +109,34 @@ impl Program {
         older: Option<&TableSet>,
     ) -> Result<Self, Error> {
         let hertz = hertz.map_or_else(|| measured_hertz(constants), Ok)?;
-        let flows = older.map_or(Flows::Here, |_| Flows::InOlderToo);
-        let mut ebpf = load(constants, hertz, Some(set), flows)?;
-        load_programs(&mut ebpf, constants.features)?;
-        if let Some(older) = older {
-            ask(&mut ebpf, &older.program()?)?;
-        }
-        let folder = set.new_program()?;
-        pin(&mut ebpf, &folder)?;
+        let globals = Globals::new(constants, hertz, older.is_some());
+        let there = match older {
+            None => set.program_loaded_from(globals.fingerprint())?,
+            Some(_) => None,
+        };
+        let probes = constants.features.probes;
+        let folder = there.clone().map_or_else(|| set.new_program(), Ok)?;
+        let mut ebpf = load(constants, &globals, &pins_over(set, Some(&folder))?)?;
+        let entries = match there {
+            Some(folder) => {
+                program(&mut ebpf, CLOCK)?.load()?;
+                Some(Entries::pinned(&folder, probes)?)
+            }
+            None => {
+                load_programs(&mut ebpf, constants.features)?;
+                if let Some(older) = older {
+                    ask(&mut ebpf, &older.program()?)?;
+                }
+                pin(&mut ebpf, &folder, probes)?;
+                TableSet::complete_program(&folder, globals.fingerprint())?;
+                None
+            }
+        };
         Ok(Self {
             ebpf,
             hertz,
-            probes: constants.features.probes,
+            entries,
+            probes,
             pinned: Some((set.clone(), folder)),
         })
     }
@@ -186,7 +144,8 @@ impl Program {
     /// The tables of a new set, before there is a program.
     pub(super) fn tables_alone(set: &TableSet, constants: &Constants) -> Result<MapTables, Error> {
         let hertz = measured_hertz(constants)?;
-        let mut ebpf = load(constants, hertz, Some(set), Flows::Here)?;
+        let globals = Globals::new(constants, hertz, false);
+        let mut ebpf = load(constants, &globals, &pins_over(set, None)?)?;
         MapTables::take(&mut ebpf, Some(set.clone()))
     }
 
@@ -197,14 +156,18 @@ impl Program {
 
     /// The program that packets meet first.
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, Error> {
-        program(&mut self.ebpf, "sluice")
+        match &mut self.entries {
+            Some(there) => Ok(&mut there.packets),
+            None => program(&mut self.ebpf, PROGRAM),
+        }
     }
 
     /// The program that probes meet, if it was loaded for such.
     pub(super) fn probe_xdp(&mut self) -> Result<Option<&mut Xdp>, Error> {
-        match self.probes {
-            true => program(&mut self.ebpf, "probe").map(Some),
-            false => Ok(None),
+        match &mut self.entries {
+            Some(there) => Ok(there.probes.as_mut()),
+            None if self.probes => program(&mut self.ebpf, PROBE).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -237,7 +200,7 @@ impl Program {
 
     /// The kernel's counter now, jiffies, as the program stamps entries with.
     pub fn jiffies(&mut self) -> Result<u32, Error> {
-        Ok(read_clock(program(&mut self.ebpf, "clock")?)?.1)
+        Ok(read_clock(program(&mut self.ebpf, CLOCK)?)?.1)
     }
 
     /// Jiffies in a second.
@@ -247,13 +210,13 @@ impl Program {
 
     /// Takes the program's requests for neighbours out. They can be taken once.
     pub fn take_wanted(&mut self) -> Result<WantedNeighbours, Error> {
-        let ring: RingBuf<MapData> = take(&mut self.ebpf, "WANTED")?;
+        let ring: RingBuf<MapData> = take(&mut self.ebpf, WANTED)?;
         WantedNeighbours::new(ring)
     }
 
     /// Takes the program's log out, which goes to the `log` crate. It can be taken once.
     pub fn take_log(&mut self) -> Result<ProgramLog, Error> {
-        let log = EbpfLogger::init(&mut self.ebpf).map_err(|_| Error::Missing("AYA_LOGS"))?;
+        let log = EbpfLogger::init(&mut self.ebpf).map_err(|_| Error::Missing(LOG))?;
         ProgramLog::new(log)
     }
 
@@ -262,18 +225,21 @@ impl Program {
         &self,
         options: TestRunOptions<'_>,
     ) -> Result<aya::programs::TestRunResult, Error> {
-        let program = self
-            .ebpf
-            .program("sluice")
-            .ok_or(Error::Missing("sluice"))?;
-        let xdp: &Xdp = program.try_into()?;
-        Ok(xdp.test_run(options)?)
+        Ok(self.packets()?.test_run(options)?)
     }
 
     /// Instructions that the verifier walked in the packet program, where the kernel says so.
     pub fn verified_instructions(&self) -> Option<u32> {
-        let xdp: &Xdp = self.ebpf.program("sluice")?.try_into().ok()?;
-        xdp.info().ok()?.verified_instruction_count()
+        let info = self.packets().ok()?.info().ok()?;
+        info.verified_instruction_count()
+    }
+
+    fn packets(&self) -> Result<&Xdp, Error> {
+        if let Some(there) = &self.entries {
+            return Ok(&there.packets);
+        }
+        let program = self.ebpf.program(PROGRAM);
+        Ok(program.ok_or(Error::Missing(PROGRAM))?.try_into()?)
     }
 }
 
@@ -290,90 +256,24 @@ pub fn check_number(name: &str, ifindex: u32) -> Result<(), Error> {
     })
 }
 
-/// Where flows are recorded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Flows {
-    /// In the program's own tables.
-    Here,
-    /// In those before, too.
-    InOlderToo,
-}
-
+/// Has the object's maps be there, and its programs ready to be loaded. `pins` are the paths of maps that are pinned,
+/// or will be.
 fn load(
     constants: &Constants,
-    hertz: u32,
-    set: Option<&TableSet>,
-    flows: Flows,
+    globals: &Globals,
+    pins: &[(String, PathBuf)],
 ) -> Result<Ebpf, Error> {
-    let Features {
-        nat,
-        nat_ranges,
-        prefixes,
-        vlans,
-        probes,
-    } = constants.features;
-    let asks_older = flows == Flows::InOlderToo;
-    let switches = [
-        nat,
-        nat_ranges,
-        prefixes,
-        vlans,
-        probes,
-        asks_older,
-        constants.debug,
-    ]
-    .map(u8::from);
-    let [nat, nat_ranges, prefixes, vlans, probes, asks_older, debug] = &switches;
-    let shared = set.map(|_| shared_maps()).transpose()?.unwrap_or_default();
     let mut loader = EbpfLoader::new();
-    for ((name, _), set) in shared.iter().zip(std::iter::repeat(set).flatten()) {
-        loader.map_pin_path(name, set.map(name));
+    for (name, path) in pins {
+        loader.map_pin_path(name, path);
     }
-    Ok(loader
-        .override_global("SEED_0", &constants.seed.k0, true)
-        .override_global("SEED_1", &constants.seed.k1, true)
-        .override_global("SERVICE_SALT", &constants.salt, true)
-        .override_global("HERTZ", &hertz, true)
-        .override_global("FIRST_PORT", &constants.ports.first, true)
-        .override_global("PORT_COUNT", &constants.ports.count, true)
-        .override_global("EXCEPTION_CAPACITY", &constants.limits.capacity, true)
-        .override_global("EXCEPTION_RATE", &constants.limits.rate, true)
-        .override_global("ERROR_RATE", &constants.replies.errors, true)
-        .override_global(
-            "ERROR_RATE_PER_SOURCE",
-            &constants.replies.errors_per_source,
-            true,
-        )
-        .override_global("RESET_RATE", &constants.replies.resets, true)
-        .override_global(
-            "RESET_RATE_PER_SOURCE",
-            &constants.replies.resets_per_source,
-            true,
-        )
-        .override_global("HAS_NAT", nat, true)
-        .override_global("HAS_NAT_RANGES", nat_ranges, true)
-        .override_global("HAS_PREFIXES", prefixes, true)
-        .override_global("HAS_VLANS", vlans, true)
-        .override_global("HAS_PROBES", probes, true)
-        .override_global("ASKS_OLDER", asks_older, true)
-        .override_global("DEBUG", debug, true)
-        .map_max_entries("BACKENDS", constants.backends)
-        .map_max_entries("LOADS", constants.backends)
-        .map_max_entries("ACTIVE", constants.backends)
-        .map_max_entries("BACKEND_COUNTERS", constants.backends)
-        .map_max_entries("HANDSHAKES", constants.backends)
-        .map_max_entries("NEXT_HOPS", constants.backends)
-        .map_max_entries("REVERSES_V4", constants.backends)
-        .map_max_entries("REVERSES_V6", constants.backends)
-        .map_max_entries("EXCEPTIONS_V4", constants.limits.capacity)
-        .map_max_entries("EXCEPTIONS_V6", constants.limits.capacity)
-        .map_max_entries("FLOWS_V4", constants.flows)
-        .map_max_entries("FLOWS_V6", constants.flows)
-        .map_max_entries("YOUNG_V4", constants.young())
-        .map_max_entries("YOUNG_V6", constants.young())
-        .map_max_entries("AFFINITIES_V4", constants.affinities())
-        .map_max_entries("AFFINITIES_V6", constants.affinities())
-        .load(OBJECT)?)
+    for (name, bytes) in globals.iter() {
+        loader.override_global(name, bytes, true);
+    }
+    for (name, entries) in constants.sizes().of_maps() {
+        loader.map_max_entries(name, entries);
+    }
+    Ok(loader.load(OBJECT)?)
 }
 
 /// The maps that the programs of a set share, by name.
@@ -386,23 +286,54 @@ pub(super) fn shared_maps() -> Result<BTreeMap<String, aya_obj::Map>, Error> {
     Ok(maps.filter(|(name, _)| is_shared(name)).collect())
 }
 
-/// Has what a program goes on to by tail call outlive this process: the kernel empties that map when neither a
-/// process nor a pin holds it. And the program itself, for a build of another layout to ask about flows.
-fn pin(ebpf: &mut Ebpf, folder: &Path) -> Result<(), Error> {
-    let path = folder.join(PROGRAMS);
-    let map = ebpf.map(PROGRAMS).ok_or(Error::Missing(PROGRAMS))?;
-    map.pin(&path).map_err(|error| pinning(&path, error))?;
-    let path = folder.join(PROGRAM);
-    let pinned = program(ebpf, "sluice")?.pin(&path);
-    pinned.map_err(|error| pinning(&path, error))
+/// Where maps are pinned: those of a set, and those beside a program in its folder.
+fn pins_over(set: &TableSet, program: Option<&Path>) -> Result<Vec<(String, PathBuf)>, Error> {
+    let shared = shared_maps()?.into_keys();
+    let shared = shared.map(|name| (set.map(&name), name));
+    let beside = program.into_iter().flat_map(|folder| {
+        let path = |name: &str| (folder.join(name), name.to_owned());
+        PINNED_BESIDE.map(path)
+    });
+    let pins = shared.chain(beside);
+    Ok(pins.map(|(path, name)| (name, path)).collect())
+}
+
+/// Has what frames meet first outlive this process: for the next agent, and for a build of another layout to ask
+/// about flows.
+fn pin(ebpf: &mut Ebpf, folder: &Path, probes: bool) -> Result<(), Error> {
+    let names = [PROGRAM].into_iter().chain(probes.then_some(PROBE));
+    for name in names {
+        let path = folder.join(name);
+        let pinned = program(ebpf, name)?.pin(&path);
+        pinned.map_err(|error| pinning(&path, error))?;
+    }
+    Ok(())
+}
+
+impl Entries {
+    /// Those that are pinned in a program's folder.
+    fn pinned(folder: &Path, probes: bool) -> Result<Self, Error> {
+        let entry = |name| {
+            let path = folder.join(name);
+            let xdp = Xdp::from_pin(&path, XdpAttachType::Interface);
+            xdp.map_err(|error| pinning(&path, error))
+        };
+        Ok(Self {
+            packets: entry(PROGRAM)?,
+            probes: probes.then(|| entry(PROBE)).transpose()?,
+        })
+    }
 }
 
 /// Loads all programs, but for those of what there is none of.
 fn load_programs(ebpf: &mut Ebpf, features: Features) -> Result<(), Error> {
-    program(ebpf, "clock")?.load()?;
+    program(ebpf, CLOCK)?.load()?;
+    if features.crossing {
+        link_crossing_programs(ebpf)?;
+    }
     link_programs(ebpf)?;
     match features.probes {
-        true => link_probe_programs(ebpf),
+        true => link_probe_programs(ebpf, features.crossing),
         false => Ok(()),
     }
 }
@@ -418,22 +349,29 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Er
 /// them for as long as this process or a pin holds the map, which the kernel empties then
 /// (`prog_array_map_clear`, kernel/bpf/arraymap.c).
 pub fn link_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
-    for (name, number) in [
+    let programs = [
         ("uncommon", UNCOMMON),
         ("aside", ASIDE),
-        ("crossing", CROSSING),
-        ("errors", ERRORS),
         ("tagged", TAGGED),
         ("sluice", PACKET),
-    ] {
-        link(ebpf, name, number)?;
-    }
-    Ok(())
+    ];
+    programs
+        .into_iter()
+        .try_for_each(|(name, number)| link(ebpf, name, number))
 }
 
-/// Loads the program that probes meet and the one that it alone goes on to, after [`link_programs`].
-pub fn link_probe_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
-    link(ebpf, "probe_crossing", PROBE_CROSSING)?;
+/// Loads those that go on with flows whose ends may be of both families.
+pub fn link_crossing_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    link(ebpf, "crossing", CROSSING)?;
+    link(ebpf, "errors", ERRORS)
+}
+
+/// Loads the program that probes meet, after [`link_programs`], and the one that it alone goes on to where flows
+/// are `crossing`.
+pub fn link_probe_programs(ebpf: &mut Ebpf, crossing: bool) -> Result<(), Error> {
+    if crossing {
+        link(ebpf, "probe_crossing", PROBE_CROSSING)?;
+    }
     Ok(program(ebpf, "probe")?.load()?)
 }
 
@@ -470,7 +408,8 @@ fn measured_hertz(constants: &Constants) -> Result<u32, Error> {
         backends: 1024,
         ..*constants
     };
-    measure_hertz(&mut load(&constants, 1, None, Flows::Here)?)
+    let globals = Globals::new(&constants, 1, false);
+    measure_hertz(&mut load(&constants, &globals, &[])?)
 }
 
 /// Jiffies in a second, from two readings of the kernel's counter: once more if something kept
@@ -478,7 +417,7 @@ fn measured_hertz(constants: &Constants) -> Result<u32, Error> {
 fn measure_hertz(ebpf: &mut Ebpf) -> Result<u32, Error> {
     const KNOWN: [u32; 4] = [100, 250, 300, 1000];
     const ATTEMPTS: usize = 5;
-    let clock = program(ebpf, "clock")?;
+    let clock = program(ebpf, CLOCK)?;
     clock.load()?;
     let mut measured = 0.0;
     for _ in 0..ATTEMPTS {

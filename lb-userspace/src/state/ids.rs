@@ -168,6 +168,11 @@ impl Ids {
         Registry::default().assign(config).map(|(_, ids)| ids)
     }
 
+    /// Whether flows of any pool may have ends of both families.
+    pub fn has_crossing(&self) -> bool {
+        !self.crossing.is_empty()
+    }
+
     /// Whether flows are looked up without mapped addresses that cross families.
     pub fn looks_for_unmapped(&self) -> bool {
         self.unmapped

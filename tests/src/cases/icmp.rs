@@ -325,6 +325,11 @@ fn echo(flavour: Flavour) -> Vec<Case> {
         answers(with("echo, a long one"), &long),
         answers(with("echo, the last hop"), &request.clone().hops(1)),
         answers(with("echo, another interface"), &back),
+        answers(
+            with("echo, and no flow has ends of both families")
+                .world(|world| world.constants.crossing = false),
+            &request,
+        ),
         passes(row(flavour, pool, "echo, not for us"), &request),
         passes(
             with("echo, from a group of stations"),

@@ -109,6 +109,8 @@ pub struct Constants {
     pub nat_ranges: bool,
     /// Whether a service listens on a whole prefix.
     pub prefixes: bool,
+    /// Whether flows of a service may have ends of both families.
+    pub crossing: bool,
     /// Whether a device is a VLAN's.
     pub vlans: bool,
     /// Whether backends' answers to probes may come in.
@@ -207,6 +209,7 @@ impl World {
             nat: true,
             nat_ranges: true,
             prefixes: true,
+            crossing: true,
             vlans: true,
             probes: true,
             asks_older: false,

@@ -14,7 +14,9 @@ use lb_common::abi::{
     Affinity, Exception, FlowTable, Fragmented, HopWord, Ipv4Address, Ipv6Address, OldTable,
     PortKey, PrefixKey, Service, Slot, TableId, TableSize, VlanKey,
 };
-use lb_userspace::kernel::{OBJECT, Wire, link_probe_programs, link_programs};
+use lb_userspace::kernel::{
+    OBJECT, Wire, link_crossing_programs, link_probe_programs, link_programs,
+};
 use sluice_tests::cases::{
     places::PROBE,
     world::{Constants, HERTZ, World},
@@ -53,6 +55,7 @@ impl Program {
             nat,
             nat_ranges,
             prefixes,
+            crossing,
             vlans,
             probes,
             asks_older,
@@ -71,6 +74,7 @@ impl Program {
             .override_global("RESET_RATE_PER_SOURCE", &replies.resets_per_source, true)
             .override_global("HAS_NAT_RANGES", &u8::from(nat_ranges), true)
             .override_global("HAS_PREFIXES", &u8::from(prefixes), true)
+            .override_global("HAS_CROSSING", &u8::from(crossing), true)
             .override_global("HAS_VLANS", &u8::from(vlans), true)
             .override_global("HAS_PROBES", &u8::from(probes), true)
             .override_global("ASKS_OLDER", &u8::from(asks_older), true)
@@ -86,6 +90,9 @@ impl Program {
             .map_max_entries("AFFINITIES_V6", 1024)
             .load(OBJECT)
             .expect("the packet program");
+        if crossing {
+            link_crossing_programs(&mut ebpf).expect("programs that the verifier takes");
+        }
         link_programs(&mut ebpf).expect("programs that the verifier takes");
         let mut world = World::without_services();
         world.constants = constants;
@@ -107,7 +114,7 @@ impl Program {
     /// Loads the programs of probes, unless they are: that takes a while, and few rows have such.
     fn load_probes(&mut self) {
         if !std::mem::replace(&mut self.probes, true) {
-            let loaded = link_probe_programs(&mut self.ebpf);
+            let loaded = link_probe_programs(&mut self.ebpf, true);
             loaded.expect("programs of probes that the verifier takes");
         }
     }

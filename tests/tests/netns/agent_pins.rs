@@ -187,7 +187,25 @@ fn what_was_left_half_made_is_cleared_away() {
     site.restart(&balancing);
     assert_writes_nothing(&site.sluice);
     assert_eq!(sets(&site), [set(1)]);
-    assert_eq!(names(&site.pin().join(set(1)).join("programs")), ["8"]);
+    assert_eq!(names(&site.pin().join(set(1)).join("programs")), ["1"]);
+}
+
+/// And hears of it what agents before heard.
+#[test]
+fn a_start_goes_on_with_the_program_that_runs() {
+    let balancing = tunnel("1h", &[100; 3]);
+    let mut site = Site::start("pins-same", &balancing, |_| {});
+    site.write_agent("debug", "true", &balancing);
+    assert_eq!(site.say(&["reload"]).0, Some(0));
+    let programs = |site: &Site| names(&site.pin().join(set(1)).join("programs"));
+    assert_eq!(programs(&site), ["2"], "one that logs");
+    site.sluice.kill().unwrap();
+    site.restart_as_written(&binary());
+    assert_eq!(programs(&site), ["2"]);
+    site.assert_answered("tunnel", 10);
+    site.sluice
+        .wait_until_logged("packet from interface")
+        .unwrap();
 }
 
 /// The same with the pool in `nat` mode, which leads to other servers.

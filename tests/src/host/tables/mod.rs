@@ -315,6 +315,10 @@ impl<const PROBES: bool> Tables for HostView<'_, PROBES> {
         !PROBES && self.world.constants.asks_older
     }
 
+    fn has_crossing(&self) -> bool {
+        self.world.constants.crossing
+    }
+
     fn has_vlans(&self) -> bool {
         self.world.constants.vlans
     }
