@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::Tags,
-    net::{self, Header, Packet, Trim},
+    net::{self, Delta, Header, Packet, Trim},
 };
 
 /// A received frame, by the bounds that the kernel gave.
@@ -71,6 +71,15 @@ extern "C" fn put_tags(ctx: *mut xdp_md, tags: u64) -> u32 {
     ))
 }
 
+/// What a part of a frame adds to a checksum, or more than 16 bits can say; likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum(ctx: *mut xdp_md, at: u32, length: u32) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let sum = net::sum(&XdpPacket::new(&ctx), at as usize, length as usize);
+    sum.map_or(u32::MAX, |sum| sum.folded().into())
+}
+
 impl Packet for XdpPacket<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -115,6 +124,12 @@ impl Trim for XdpPacket<'_> {
     #[inline(always)]
     fn strip(&mut self, bytes: usize) -> bool {
         self.move_start(bytes as i32)
+    }
+
+    #[inline(always)]
+    fn sum(&self, at: usize, length: usize) -> Option<Delta> {
+        let sum = sum(self.ctx.as_ptr().cast(), at as u32, length as u32);
+        u16::try_from(sum).ok().map(Delta::from_folded)
     }
 
     #[inline(always)]

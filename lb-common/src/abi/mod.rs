@@ -47,8 +47,8 @@ pub use range::{
     PortData, PortKey, PrefixData, PrefixKey, listening_scope, own_scope, port_blocks, server_scope,
 };
 pub use service::{
-    Admission, MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler, Service,
-    ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position,
+    Admission, Choosing, MAPPED_SOURCE, Reverse, SERVICE_POSITIONS, SERVICE_PROBES, Scheduler,
+    Service, ServiceKey, ServiceKind, ServiceSpec, ServiceTraits, SourcePorts, mapped_position,
     numbered_position,
 };
 pub use slot::{Miss, Phase, Slot, TABLE_SIZES, TableId, TableSize};

@@ -150,6 +150,31 @@ pub enum Scheduler {
     LeastConnections = 2,
 }
 
+/// Where a tracked service's backends are found, and how one of them is chosen; as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choosing(pub u64);
+
+impl Choosing {
+    /// The slot table.
+    #[inline(always)]
+    pub fn table(self) -> TableId {
+        TableId {
+            size: TableSize::from_class((self.0 >> u32::BITS) as u8 & 15),
+            index: self.0 as u32,
+        }
+    }
+
+    /// The scheduler.
+    #[inline(always)]
+    pub fn scheduler(self) -> Scheduler {
+        match (self.0 >> u32::BITS) as u8 >> 4 {
+            1 => Scheduler::RoundRobin,
+            2 => Scheduler::LeastConnections,
+            _ => Scheduler::Hash,
+        }
+    }
+}
+
 /// What a service's entry is made from, beside its key.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceSpec {
@@ -417,10 +442,14 @@ impl<A: Address> Service<A> {
     /// The slot table of its backends.
     #[inline(always)]
     pub fn table(&self) -> TableId {
-        TableId {
-            size: TableSize::from_class(self.size_and_scheduler & 15),
-            index: u32::from_ne_bytes(self.table),
-        }
+        self.choosing().table()
+    }
+
+    /// How a backend is chosen for a new flow of a tracked service.
+    #[inline(always)]
+    pub fn choosing(&self) -> Choosing {
+        let index = u32::from_ne_bytes(self.table);
+        Choosing(u64::from(index) | u64::from(self.size_and_scheduler) << u32::BITS)
     }
 
     /// The group of an address's mark.
@@ -493,11 +522,7 @@ impl<A: Address> Service<A> {
     /// How it chooses a new flow's backend, if it is tracked.
     #[inline(always)]
     pub fn scheduler(&self) -> Scheduler {
-        match self.size_and_scheduler >> 4 {
-            1 => Scheduler::RoundRobin,
-            2 => Scheduler::LeastConnections,
-            _ => Scheduler::Hash,
-        }
+        self.choosing().scheduler()
     }
 
     /// The hash that chooses the slot of a flow.

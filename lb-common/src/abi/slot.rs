@@ -104,6 +104,18 @@ impl Slot {
         )
     }
 
+    /// Its word.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The slot of a word.
+    #[inline(always)]
+    pub const fn of_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// Index of the backend that new flows get, 0 for none.
     #[inline(always)]
     pub const fn current(self) -> u32 {

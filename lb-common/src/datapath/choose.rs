@@ -3,7 +3,7 @@
 
 use crate::{
     abi::{
-        Address, Affinity, Backend, BackendRef, Fate, FlowHash, FlowKey, Scheduler, Service,
+        Affinity, Backend, BackendRef, Choosing, Fate, FlowHash, FlowKey, Scheduler, Service,
         ServiceTraits,
     },
     net::Family,
@@ -13,7 +13,7 @@ use super::{
     decide,
     outcome::{DropReason, Stop},
     probe,
-    tables::{Choice, FamilyTables, Scratch, Tables},
+    tables::{FamilyTables, Scratch, Tables},
 };
 
 /// Slots that are looked at until one has a backend with room; with `least-connections`, two of them.
@@ -36,7 +36,7 @@ pub(super) fn choose<F: Family, T: FamilyTables<F>>(
     let kept = affine.then(|| kept::<F, T>(tables, service.id(), &client));
     let chosen = match kept.flatten() {
         Some(kept) => kept,
-        None => scheduled::<F, T>(tables, scratch, service)?,
+        None => scheduled::<F, T>(tables, &scratch.key, service)?,
     };
     if affine {
         tables.set_affinity(&client, Affinity::new(chosen, tables.now()));
@@ -49,83 +49,130 @@ pub(super) fn choose<F: Family, T: FamilyTables<F>>(
 #[inline(always)]
 fn scheduled<F: Family, T: FamilyTables<F>>(
     tables: &T,
-    scratch: &mut Scratch<F::Address>,
+    key: &FlowKey<F::Address>,
     service: &Service<F::Address>,
 ) -> Result<BackendRef, Stop> {
-    scratch.choice = Choice {
-        hash: service.hash(&scratch.key, tables.seed()).0,
-        index: 0,
-        none: NONE,
-    };
-    for n in 0..TRIES {
-        if is_last(tables, service, &mut scratch.choice, n) {
+    let hash = service.hash(key, tables.seed());
+    let mut search = Search::default();
+    for _ in 0..TRIES {
+        search = tables.look(service.choosing(), service.id(), hash, search);
+        if search.is_over() {
             break;
         }
     }
-    let Choice { index, none, .. } = scratch.choice;
+    let index = search.index();
     if index == 0 {
-        return Err(match none {
-            NONE => DropReason::NoBackend,
-            FULL => DropReason::MaxFlows,
-            _ => DropReason::Inconsistent,
-        }
-        .into());
+        return Err(search.none().into());
     }
     let backend = decide::backend(tables, index)?;
     Ok(BackendRef::new(index, backend.generation()))
 }
 
-/// No backend lives.
-const NONE: u32 = 0;
-/// Those that live have as many flows as they may have.
-const FULL: u32 = 1;
-/// The tables contradict each other.
-const INCONSISTENT: u32 = 2;
+/// How far the search for a new flow's backend has come; as one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Search(pub u64);
 
-/// Looks at the `n`-th slot: the next one in turn, or one out of the flow's hash. The first backend
+impl Search {
+    const LOOKED_SHIFT: u32 = u32::BITS;
+    /// A backend that lives has as many flows as it may have.
+    const FULL: u64 = 1 << 61;
+    /// The tables contradict each other.
+    const INCONSISTENT: u64 = 1 << 62;
+    /// No more slots are to be looked at.
+    const OVER: u64 = 1 << 63;
+
+    /// Index of the backend that it has found; 0: none.
+    #[inline(always)]
+    fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// How many slots it has looked at.
+    #[inline(always)]
+    fn looked(self) -> u32 {
+        (self.0 >> Self::LOOKED_SHIFT) as u32 & 0xff
+    }
+
+    #[inline(always)]
+    fn is_over(self) -> bool {
+        self.0 & Self::OVER != 0
+    }
+
+    /// Why it has found none.
+    #[inline(always)]
+    fn none(self) -> DropReason {
+        if self.0 & Self::INCONSISTENT != 0 {
+            DropReason::Inconsistent
+        } else if self.0 & Self::FULL != 0 {
+            DropReason::MaxFlows
+        } else {
+            DropReason::NoBackend
+        }
+    }
+
+    /// It has looked at one more.
+    #[inline(always)]
+    fn on(self) -> Self {
+        Self(self.0 + (1 << Self::LOOKED_SHIFT))
+    }
+
+    #[inline(always)]
+    fn with(self, flags: u64) -> Self {
+        Self(self.0 | flags)
+    }
+
+    #[inline(always)]
+    fn found(self, index: u32) -> Self {
+        Self(self.0 >> u32::BITS << u32::BITS | u64::from(index))
+    }
+}
+
+/// Looks at one slot more: the next one in turn, or one out of the flow's hash. The first backend
 /// that takes flows is chosen, or, with `least-connections`, the less loaded of the first two such
-/// (Mitzenmacher, The Power of Two Choices, 2001). A function of its own whose result lies in memory:
-/// so the verifier forgets how it came about, and walks each `n` once.
-#[inline(never)]
-fn is_last<A: Address, T: Tables>(
+/// (Mitzenmacher, The Power of Two Choices, 2001).
+#[inline(always)]
+pub fn look<T: Tables>(
     tables: &T,
-    service: &Service<A>,
-    choice: &mut Choice,
-    n: u32,
-) -> bool {
-    let (table, hash) = (service.table(), FlowHash(choice.hash));
+    choosing: Choosing,
+    service: u32,
+    hash: FlowHash,
+    search: Search,
+) -> Search {
+    let (table, scheduler) = (choosing.table(), choosing.scheduler());
     let slots = table.size.slots();
-    let position = match service.scheduler() {
-        Scheduler::RoundRobin => tables.turn(service.id()) % slots,
-        Scheduler::Hash | Scheduler::LeastConnections if n == 0 => hash.below(slots),
-        Scheduler::Hash | Scheduler::LeastConnections => hash.candidate(n).below(slots),
+    let position = match scheduler {
+        Scheduler::RoundRobin => tables.turn(service) % slots,
+        Scheduler::Hash | Scheduler::LeastConnections if search.looked() == 0 => hash.below(slots),
+        Scheduler::Hash | Scheduler::LeastConnections => {
+            hash.candidate(search.looked()).below(slots)
+        }
     };
+    let search = search.on();
     let Some(slot) = tables.slot(table, position) else {
-        choice.none = INCONSISTENT;
-        return true;
+        return search.with(Search::INCONSISTENT | Search::OVER);
     };
     let index = slot.current();
     if index == 0 {
-        return true;
+        return search.with(Search::OVER);
     }
     let Some(backend) = tables.backend(index).filter(|b| b.forward().is_some()) else {
-        choice.none = INCONSISTENT;
-        return true;
+        return search.with(Search::INCONSISTENT | Search::OVER);
     };
-    if index == choice.index || !backend.is_alive() {
-        return false;
+    if index == search.index() || !backend.is_alive() {
+        return search;
     }
     if !has_room(tables, index) {
-        choice.none = FULL;
-        return false;
+        return search.with(Search::FULL);
     }
-    let first = choice.index == 0;
-    choice.index = if first {
-        index
-    } else {
-        less_loaded(tables, choice.index, index)
-    };
-    !first || service.scheduler() != Scheduler::LeastConnections
+    if search.index() != 0 {
+        let less = less_loaded(tables, search.index(), index);
+        return search.found(less).with(Search::OVER);
+    }
+    let search = search.found(index);
+    match scheduler {
+        Scheduler::LeastConnections => search,
+        Scheduler::Hash | Scheduler::RoundRobin => search.with(Search::OVER),
+    }
 }
 
 /// Whom the client keeps to, if it was seen within the service's time and its backend still takes

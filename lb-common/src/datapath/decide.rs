@@ -19,7 +19,7 @@ use super::{
     rewrite::{self, Towards, Tunnel},
     server_id, steer,
     tables::{FamilyTables, Tables},
-    unsettled,
+    unsettled::Unsettled,
 };
 
 /// A packet of a service whose packets go on as they are, or within others, or whose answers need no
@@ -130,7 +130,8 @@ fn hashed<F: Family, P: Packet, T: FamilyTables<F>>(
     }
     let quic = traits.has(ServiceTraits::QUIC);
     let sighting = parse::sighting::<F, P>(packet, parsed.facts, quic, tables.now());
-    unsettled::owner::<F, T>(tables, &parsed.key, service, slot, &sighting)
+    let packet = Unsettled::new(service, slot, sighting);
+    tables.owner(&parsed.key, packet).index()
 }
 
 /// The slot that flows of this hash have.

@@ -21,24 +21,24 @@ use super::tables::InsertError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It opens one: a SYN alone, a QUIC Initial.
-    Open,
+    Open = 0,
     /// It goes on.
-    Data,
+    Data = 1,
     /// A TCP segment with FIN or RST.
-    Close,
+    Close = 2,
     /// It only speaks of one: an ICMP error by the packet that it quotes, a later fragment.
-    Peek,
+    Peek = 3,
 }
 
 /// How a packet shows that it follows the one that opened its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// TCP: by its sequence number.
-    Sequence,
+    Sequence = 0,
     /// QUIC: it is of a kind that only who got an answer can send.
-    Handshake,
+    Handshake = 1,
     /// Not at all.
-    None,
+    None = 2,
 }
 
 /// What matters of a packet beside its key.

@@ -11,9 +11,7 @@
 
 use crate::{
     abi::{Address, Bucket, BucketKey, HopWord, Limited, NextHop},
-    net::{
-        Delta, Error, EthernetHeader, Icmp, IcmpHeader, IpHeader, Packet, Payload, TcpHeader, Trim,
-    },
+    net::{Error, EthernetHeader, Icmp, IcmpHeader, IpHeader, Packet, Payload, TcpHeader, Trim},
 };
 
 use super::{
@@ -70,7 +68,7 @@ pub(super) fn tell<F: Icmp, P: Trim, T: Tables>(
     }
     // Whole words, so that the sum needs no other.
     let length = quote.length.min(F::QUOTE) & !3;
-    let sum = sum::<F, P>(packet, quote.at, length)?;
+    let sum = packet.sum(quote.at, length)?;
     let start = F::TRANSPORT + IcmpHeader::LEN;
     let fits = packet.cut(quote.at + length)
         && if quote.at < start {
@@ -149,20 +147,6 @@ fn allowed<A: Address, T: Tables>(tables: &T, source: A, kind: Limited) -> bool 
     tables.with_source_bucket(&key, |bucket: &mut Bucket| bucket.take(one, now, hertz))
         == Some(true)
         && tables.with_bucket(kind, |bucket| bucket.take(all, now, hertz)) == Some(true)
-}
-
-/// What `length` bytes at `at` add to a checksum: a whole number of words, no more than a quote has.
-#[inline(always)]
-fn sum<F: Icmp, P: Packet>(packet: &P, at: usize, length: usize) -> Option<Delta> {
-    let mut sum = Delta::NONE;
-    for n in 0..F::QUOTE / 4 {
-        if n * 4 >= length {
-            break;
-        }
-        let [a, b, c, d] = *packet.header::<[u8; 4]>(at + n * 4)?;
-        sum = sum.field([0; 2], [a, b]).field([0; 2], [c, d]);
-    }
-    Some(sum)
 }
 
 /// Writes the Ethernet header.

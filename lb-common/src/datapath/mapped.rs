@@ -12,6 +12,7 @@ use crate::{
 use super::{
     flow,
     tables::{FamilyTables, InsertError, Leaving, Route, Scratch},
+    unsettled::{Owner, Unsettled},
 };
 
 impl<T> FamilyTables<Mapped> for T
@@ -84,6 +85,11 @@ where
     #[inline(always)]
     fn set_affinity(&self, key: &FlowKey<Ipv6Address>, to: Affinity) {
         FamilyTables::<Ipv6>::set_affinity(self, key, to);
+    }
+
+    #[inline(always)]
+    fn owner(&self, key: &FlowKey<Ipv6Address>, packet: Unsettled) -> Owner {
+        FamilyTables::<Ipv6>::owner(self, key, packet)
     }
 
     #[inline(always)]

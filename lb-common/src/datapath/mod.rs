@@ -51,6 +51,7 @@ mod unsettled;
 
 pub use admit::refusal;
 pub use aside::{Handled, Question, handle_aside, leave_unanswered};
+pub use choose::{Search, look};
 pub use crossing::{handle_crossing, leave_uncrossed};
 pub use open::{CANDIDATE_PORTS, CLOSING_SECONDS};
 pub use outcome::{AnswerReason, DropReason, Egress, Outcome, PassReason, Stop};
@@ -61,6 +62,7 @@ pub use tables::{
 };
 pub use tags::handle_tagged;
 pub use uncommon::handle_uncommon;
+pub use unsettled::{Owner, Unsettled, owner};
 
 use crate::{
     abi::{HopWord, ServiceKind},

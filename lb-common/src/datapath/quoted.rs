@@ -38,7 +38,7 @@ use super::{
     service,
     state::Segment,
     tables::{FamilyTables, HeldFlow, Leaving, Scratch, Tables},
-    unsettled,
+    unsettled::Unsettled,
 };
 
 pub use across::handle_errors;
@@ -338,9 +338,11 @@ fn determined<F: Family, T: FamilyTables<F>>(
         kind: Kind::Peek,
         proof,
         sequence: sequence.unwrap_or(0),
-        now: tables.now(),
+        // Nothing is written.
+        now: 0,
     };
-    unsettled::owner::<F, T>(tables, key, service, slot, &sighting)
+    let packet = Unsettled::new(service, slot, sighting);
+    FamilyTables::<F>::owner(tables, key, packet).index()
 }
 
 /// The way to the backend of a flow whose packets are steered there.

@@ -4,18 +4,20 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, KnownLayout};
 
 use crate::{
     abi::{
-        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Device, Exception,
-        FlowBucket, FlowBucketKey, FlowEntry, FlowKey, FlowState, FlowTable, FragmentBudget,
-        Fragmented, Handshake, HopWord, Limited, Limits, Load, NextHop, Occupancy, OldTable,
-        PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse, Rewrite,
-        Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Choosing, Device,
+        Exception, FlowBucket, FlowBucketKey, FlowEntry, FlowHash, FlowKey, FlowState, FlowTable,
+        FragmentBudget, Fragmented, Handshake, HopWord, Limited, Limits, Load, NextHop, Occupancy,
+        OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Reverse,
+        Rewrite, Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic,
     },
     net::Family,
 };
 
 use super::{
+    choose::Search,
     outcome::{DropReason, Outcome},
     state::Segment,
+    unsettled::{Owner, Unsettled},
 };
 
 /// What is known of prefixes.
@@ -43,6 +45,9 @@ pub trait Tables: Prefixes {
 
     /// What [`refusal`](super::refusal) says; asked for here, the kernel's verifier walks it once.
     fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32;
+
+    /// What [`look`](super::look) says; asked for here, the kernel's verifier walks it once.
+    fn look(&self, choosing: Choosing, service: u32, hash: FlowHash, search: Search) -> Search;
 
     /// Key of the flow hash.
     fn seed(&self) -> Seed;
@@ -255,6 +260,9 @@ pub trait FamilyTables<F: Family>: Tables {
     /// How full the exceptions are.
     fn exception_occupancy(&self) -> Occupancy;
 
+    /// What [`owner`](super::owner) says; asked for here, the kernel's verifier walks it once.
+    fn owner(&self, key: &FlowKey<F::Address>, packet: Unsettled) -> Owner;
+
     /// The exception of a flow.
     fn exception(&self, key: &FlowKey<F::Address>) -> Option<Self::Exception>;
 
@@ -364,20 +372,6 @@ pub struct Scratch<A> {
     pub(super) opens: u32,
     /// Whose its flow is to be.
     pub(super) chosen: u32,
-    /// How far the choice of its backend has come.
-    pub(super) choice: Choice,
-}
-
-/// How far the choice of a new flow's backend has come.
-#[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Choice {
-    /// What chooses.
-    pub(super) hash: u64,
-    /// Index of the backend that takes the flow; 0: none yet.
-    pub(super) index: u32,
-    /// Code of the reason for there being none.
-    pub(super) none: u32,
 }
 
 impl<A: Address> Scratch<A> {

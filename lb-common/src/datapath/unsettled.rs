@@ -11,31 +11,154 @@ use crate::{
 
 use super::{
     choose,
-    exceptions::{self, Answer, Choices, Exceptions, Kind, Sighting, WriteOrder},
+    exceptions::{self, Answer, Choices, Exceptions, Kind, Proof, Sighting, WriteOrder},
     outcome::{DropReason, Stop},
     tables::{FamilyTables, HeldException, InsertError, Tables},
 };
 
-/// Index of the backend of a packet whose slot is not settled; 0: none. A function of its own in
-/// the kernel, so that settled slots do not pay for its stack.
-#[inline(never)]
-pub(super) fn owner<F: Family, T: FamilyTables<F>>(
+/// A packet whose slot is not settled, beside the key of its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Its slot.
+    pub slot: Slot,
+    /// The table of that.
+    pub table: TableId,
+    /// The number of its service.
+    pub service: u32,
+    /// Whether a flow whose backend is gone is reset where the backend says nothing else.
+    pub resets: bool,
+    /// What matters of it.
+    pub sighting: Sighting,
+}
+
+impl Unsettled {
+    #[inline(always)]
+    pub(super) fn new<A: Address>(service: &Service<A>, slot: Slot, sighting: Sighting) -> Self {
+        Self {
+            slot,
+            table: service.table(),
+            service: service.id(),
+            resets: service.traits().has(ServiceTraits::RESETS),
+            sighting,
+        }
+    }
+
+    /// The same of a packet that only speaks of its flow.
+    #[inline(always)]
+    pub fn peeks(self) -> Self {
+        let sighting = Sighting {
+            kind: Kind::Peek,
+            ..self.sighting
+        };
+        Self { sighting, ..self }
+    }
+
+    /// All of it as numbers.
+    #[inline(always)]
+    pub fn numbers(self) -> [u64; 4] {
+        let Sighting {
+            kind,
+            proof,
+            sequence,
+            now,
+        } = self.sighting;
+        let how = kind as u64 | (proof as u64) << 2 | u64::from(self.resets) << 4;
+        let both = |low: u32, high: u64| u64::from(low) | high << u32::BITS;
+        [
+            self.slot.word(),
+            both(self.table.index, self.table.size as u64),
+            both(self.service, how),
+            both(sequence, now.into()),
+        ]
+    }
+
+    /// What [`Unsettled::numbers`] gave.
+    #[inline(always)]
+    pub fn of_numbers([slot, table, service, times]: [u64; 4]) -> Self {
+        let high = |word: u64| (word >> u32::BITS) as u32;
+        let how = high(service);
+        let sighting = Sighting {
+            kind: match how & 3 {
+                0 => Kind::Open,
+                1 => Kind::Data,
+                2 => Kind::Close,
+                _ => Kind::Peek,
+            },
+            proof: match how >> 2 & 3 {
+                0 => Proof::Sequence,
+                1 => Proof::Handshake,
+                _ => Proof::None,
+            },
+            sequence: times as u32,
+            now: high(times),
+        };
+        Self {
+            slot: Slot::of_word(slot),
+            table: TableId {
+                size: TableSize::from_class(high(table) as u8),
+                index: table as u32,
+            },
+            service: service as u32,
+            resets: how >> 4 != 0,
+            sighting,
+        }
+    }
+}
+
+/// Who gets a packet whose slot is not settled, or what becomes of it else; as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(pub u64);
+
+impl Owner {
+    /// The tables contradict each other.
+    pub const NOBODY: Self = Self(Self::INCONSISTENT);
+
+    const RESET: u64 = 1 << u32::BITS;
+    const ENDED: u64 = 2 << u32::BITS;
+    const OLDER: u64 = 3 << u32::BITS;
+    const INCONSISTENT: u64 = 4 << u32::BITS;
+
+    /// Index of the backend; 0: there is none.
+    #[inline(always)]
+    pub(super) fn index(self) -> Result<u32, Stop> {
+        match self.0 >> u32::BITS << u32::BITS {
+            0 => Ok(self.0 as u32),
+            Self::RESET => Err(DropReason::BackendGone.into()),
+            Self::ENDED => Err(Stop::Ended),
+            Self::OLDER => Err(Stop::Older),
+            _ => Err(DropReason::Inconsistent.into()),
+        }
+    }
+
+    #[inline(always)]
+    fn is(backend: BackendRef) -> Self {
+        Self(backend.index().into())
+    }
+}
+
+/// Who gets a packet whose slot is not settled.
+#[inline(always)]
+pub fn owner<F: Family, T: FamilyTables<F>>(
     tables: &T,
     key: &FlowKey<F::Address>,
-    service: &Service<F::Address>,
-    slot: Slot,
-    sighting: &Sighting,
-) -> Result<u32, Stop> {
+    packet: Unsettled,
+) -> Owner {
+    let Unsettled {
+        slot,
+        table,
+        service,
+        resets,
+        sighting,
+    } = packet;
     let choices = Choices {
         phase: slot.phase(),
         current: reference(tables, slot.current()),
-        miss: reference(tables, miss(tables, key, service, slot)),
-        resets: service.traits().has(ServiceTraits::RESETS),
+        miss: reference(tables, miss(tables, key, table, slot)),
+        resets,
     };
     if tables.asks_older() && tables.exception(key).is_none() {
-        return beside_older(tables, service.id(), choices, sighting);
+        return beside_older(tables, service, choices, sighting);
     }
-    let service = service.id();
     let now = sighting.now;
     let flow = Flow::<F, T> {
         tables,
@@ -43,57 +166,48 @@ pub(super) fn owner<F: Family, T: FamilyTables<F>>(
         service,
         now,
     };
-    match exceptions::decide(choices, *sighting, &flow) {
-        Answer::Backend(backend) => Ok(backend.index()),
-        Answer::Reset => Err(DropReason::BackendGone.into()),
-        Answer::Drop => Err(Stop::Ended),
+    match exceptions::decide(choices, sighting, &flow) {
+        Answer::Backend(backend) => Owner::is(backend),
+        Answer::Reset => Owner(Owner::RESET),
+        Answer::Drop => Owner(Owner::ENDED),
     }
 }
 
-/// Index of the backend of a packet of a flow that has no exception here, but may have one in the tables before
+/// Who gets a packet of a flow that has no exception here, but may have one in the tables before
 /// these. That is asked there, and of flows that open, none is recorded: they go where those go that have none.
 #[inline(always)]
 fn beside_older<T: Tables>(
     tables: &T,
     service: u32,
     choices: Choices,
-    sighting: &Sighting,
-) -> Result<u32, Stop> {
+    sighting: Sighting,
+) -> Owner {
     if sighting.kind != Kind::Open {
-        return Err(Stop::Older);
+        return Owner(Owner::OLDER);
     }
     match choices.phase {
         Phase::Moving => {
             tables.note_unrecorded(service, Recorded::Open, sighting.now);
-            Ok(choices.miss.index())
+            Owner::is(choices.miss)
         }
-        Phase::Mixed | Phase::Settled => Ok(choices.current.index()),
+        Phase::Mixed | Phase::Settled => Owner::is(choices.current),
     }
 }
 
 /// Whose the flows of a slot are that have no exception.
 #[inline(always)]
-fn miss<A: Address, T: Tables>(
-    tables: &T,
-    key: &FlowKey<A>,
-    service: &Service<A>,
-    slot: Slot,
-) -> u32 {
+fn miss<A: Address, T: Tables>(tables: &T, key: &FlowKey<A>, table: TableId, slot: Slot) -> u32 {
     match slot.miss() {
         Miss::Backend(index) => index,
-        Miss::OldTable => old_miss(tables, key, service).unwrap_or(0),
+        Miss::OldTable => old_miss(tables, key, table).unwrap_or(0),
     }
 }
 
 /// What the flow's slot in the table before this one says. That table is older than any that it
 /// could refer to: a second change waits until the first is over.
 #[inline(always)]
-fn old_miss<A: Address, T: Tables>(
-    tables: &T,
-    key: &FlowKey<A>,
-    service: &Service<A>,
-) -> Option<u32> {
-    let old = tables.old_table(service.table())?;
+fn old_miss<A: Address, T: Tables>(tables: &T, key: &FlowKey<A>, table: TableId) -> Option<u32> {
+    let old = tables.old_table(table)?;
     if old.present == 0 {
         return None;
     }

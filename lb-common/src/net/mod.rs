@@ -16,7 +16,7 @@ pub use ethernet::{EtherType, EthernetHeader, EthernetWords, OneTag, TaggedHeade
 pub use icmp::{Error, Icmp, IcmpHeader, Message, Said};
 pub use ip::{Family, IpHeader, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Payload, Unreadable};
 pub use mapped::{Mapped, Side};
-pub use packet::{AnyShape, Header, Layout, Packet, Piece, Trim, put_tags};
+pub use packet::{AnyShape, Header, Layout, Packet, Piece, Trim, put_tags, sum};
 pub use quic::{DestinationId, QuicHeader, QuicLongHeader, QuicPacket};
 pub use shape::find_segment_size;
 pub use transport::{Ports, TcpFlags, TcpHeader, Transport, UdpHeader};

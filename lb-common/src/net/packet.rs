@@ -9,8 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::abi::Tags;
 
 use super::{
+    checksum::Delta,
     ethernet::{EthernetWords, OneTag, TaggedHeader, TwoTags},
-    ip::Family,
+    icmp::Icmp as _,
+    ip::{Family, Ipv6},
 };
 
 /// A header: plain bytes of any alignment.
@@ -132,6 +134,30 @@ pub trait Trim: Packet {
     /// Cuts the frame off behind its first `length` bytes. `false`, and nothing is changed, if it has
     /// no more or that can't be.
     fn cut(&mut self, length: usize) -> bool;
+
+    /// What [`sum`] says; asked for here, the kernel's verifier walks it once.
+    fn sum(&self, at: usize, length: usize) -> Option<Delta>;
+}
+
+/// The last byte at which what is summed may start.
+const LAST_START: usize = 255;
+
+/// What `length` bytes at `at` add to a checksum: whole words, no more than an ICMP error quotes. `None` if the frame
+/// has not as many there.
+#[inline(always)]
+pub fn sum<P: Packet>(packet: &P, at: usize, length: usize) -> Option<Delta> {
+    if at > LAST_START {
+        return None;
+    }
+    let mut sum = Delta::NONE;
+    for n in 0..Ipv6::QUOTE / 4 {
+        if n * 4 >= length {
+            break;
+        }
+        let [a, b, c, d] = *packet.header::<[u8; 4]>(at + n * 4)?;
+        sum = sum.field([0; 2], [a, b]).field([0; 2], [c, d]);
+    }
+    Some(sum)
 }
 
 /// A received frame of any shape. What is written to it counts only once it is

@@ -11,7 +11,10 @@ use lb_common::{
         Address, Affinity, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget, Fragmented,
         HopWord, NeighbourWanted, Occupancy, Reverse, Rewrite, Service,
     },
-    datapath::{DropReason, FamilyTables, InsertError, Leaving, Route, Scratch},
+    datapath::{
+        self, DropReason, FamilyTables, InsertError, Leaving, Owner, Route, Scratch, Unsettled,
+        exceptions::Kind,
+    },
     net::{Family, Ipv4, Ipv6},
 };
 
@@ -21,10 +24,48 @@ use super::{
     KernelTables, by_ifindex,
     held::{KernelException, KernelFlow},
     maps::*,
+    without_packet,
 };
 
 macro_rules! family_tables {
-    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $occupancy:literal, $fragmented:ident, $fragment_sources:ident) => {
+    ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $owner:ident, $peek:ident, $occupancy:literal, $fragmented:ident, $fragment_sources:ident) => {
+        /// Who gets a packet whose slot is not settled. A global function to the kernel, whose verifier walks it
+        /// once for any memory of these sizes.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $owner(
+            key: *const FlowKey<<$family as Family>::Address>,
+            slot: u64,
+            table: u64,
+            service: u64,
+            times: u64,
+        ) -> u64 {
+            // SAFETY: the one caller passes a reference on; the verifier wants it asked whether it is one.
+            let Some(key) = (unsafe { key.as_ref() }) else {
+                return Owner::NOBODY.0;
+            };
+            let packet = Unsettled::of_numbers([slot, table, service, times]);
+            without_packet(|tables| datapath::owner::<$family, _>(tables, key, packet).0)
+        }
+
+        /// The same of a packet that only speaks of its flow: most of the stack is for what is recorded of others.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $peek(
+            key: *const FlowKey<<$family as Family>::Address>,
+            slot: u64,
+            table: u64,
+            service: u64,
+            times: u64,
+        ) -> u64 {
+            // SAFETY: as in the one for others.
+            let Some(key) = (unsafe { key.as_ref() }) else {
+                return Owner::NOBODY.0;
+            };
+            let packet = Unsettled::of_numbers([slot, table, service, times]).peeks();
+            without_packet(|tables| datapath::owner::<$family, _>(tables, key, packet).0)
+        }
+
         impl<const PROBES: bool> FamilyTables<$family> for KernelTables<'_, PROBES> {
             type Exception = KernelException;
             type Flow = KernelFlow<<$family as Family>::Address>;
@@ -120,6 +161,21 @@ macro_rules! family_tables {
             fn set_affinity(&self, key: &FlowKey<<$family as Family>::Address>, to: Affinity) {
                 // A table that takes nothing has clients spread like others.
                 let _ = $affinities.insert(key, &to, u64::from(BPF_ANY));
+            }
+
+            #[inline(always)]
+            fn owner(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                packet: Unsettled,
+            ) -> Owner {
+                let [slot, table, service, times] = packet.numbers();
+                Owner(match packet.sighting.kind {
+                    Kind::Peek => $peek(key, slot, table, service, times),
+                    Kind::Open | Kind::Data | Kind::Close => {
+                        $owner(key, slot, table, service, times)
+                    }
+                })
             }
 
             #[inline(always)]
@@ -219,6 +275,8 @@ family_tables!(
     AFFINITIES_V4,
     SCRATCH_V4,
     EXCEPTIONS_V4,
+    owner_v4,
+    peek_v4,
     0,
     FRAGMENTED_V4,
     FRAGMENT_SOURCES_V4
@@ -233,6 +291,8 @@ family_tables!(
     AFFINITIES_V6,
     SCRATCH_V6,
     EXCEPTIONS_V6,
+    owner_v6,
+    peek_v6,
     1,
     FRAGMENTED_V6,
     FRAGMENT_SOURCES_V6

@@ -9,13 +9,13 @@ mod maps;
 use aya_ebpf::{bindings::BPF_NOEXIST, btf_maps::lpm_trie::Key, programs::XdpContext};
 use lb_common::{
     abi::{
-        Address, Admission, Backend, BackendRef, Bucket, BucketKey, Device, FIRST_PROBE_PORT,
-        FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address, Ipv6Address, Limited, Limits,
-        Load, NextHop, OldTable, PortData, PortKey, PrefixData, PrefixKey, RecordBudget,
-        RecordLimits, Recorded, ReplyLimits, Seed, Slot, SourcePorts, TableId, TableSize, Tags,
-        Timeouts, Traffic, VlanKey,
+        Address, Admission, Backend, BackendRef, Bucket, BucketKey, Choosing, Device,
+        FIRST_PROBE_PORT, FlowBucket, FlowBucketKey, FlowHash, Handshake, HopWord, Ipv4Address,
+        Ipv6Address, Limited, Limits, Load, NextHop, OldTable, PortData, PortKey, PrefixData,
+        PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits, Seed, Slot, SourcePorts,
+        TableId, TableSize, Tags, Timeouts, Traffic, VlanKey,
     },
-    datapath::{self, Outcome, Prefixes, Question, Tables, Tagged},
+    datapath::{self, Outcome, Prefixes, Question, Search, Tables, Tagged},
 };
 
 use crate::helpers;
@@ -142,6 +142,22 @@ extern "C" fn refusal_v6(
     datapath::refusal(&KernelPrefixes, source, destination, Admission(admission))
 }
 
+/// What looking at one slot more comes to, likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look(choosing: u64, service: u32, hash: u64, search: u64) -> u64 {
+    without_packet(|tables| {
+        let (choosing, search) = (Choosing(choosing), Search(search));
+        datapath::look(tables, choosing, service, FlowHash(hash), search).0
+    })
+}
+
+/// Has the tables be asked for what has nothing to do with the packet at hand: the verifier refuses all else.
+#[inline(always)]
+fn without_packet<R>(ask: impl FnOnce(&PacketTables<'_>) -> R) -> R {
+    ask(&PacketTables::new(&XdpContext::new(core::ptr::null_mut())))
+}
+
 impl<const PROBES: bool> Tables for KernelTables<'_, PROBES> {
     const PROBES: bool = PROBES;
 
@@ -165,6 +181,11 @@ impl<const PROBES: bool> Tables for KernelTables<'_, PROBES> {
         } else {
             refusal_v6(low, high, to_low, to_high, admission.0)
         }
+    }
+
+    #[inline(always)]
+    fn look(&self, choosing: Choosing, service: u32, hash: FlowHash, search: Search) -> Search {
+        Search(look(choosing.0, service, hash.0, search.0))
     }
 
     #[inline(always)]

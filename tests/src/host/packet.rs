@@ -2,7 +2,7 @@
 
 use lb_common::{
     abi::Tags,
-    net::{Header, Packet, Trim, put_tags},
+    net::{Delta, Header, Packet, Trim, put_tags, sum},
 };
 
 /// A received frame on the host.
@@ -67,6 +67,10 @@ impl Trim for HostPacket {
         let fits = bytes + 14 <= self.len();
         self.start += if fits { bytes } else { 0 };
         fits
+    }
+
+    fn sum(&self, at: usize, length: usize) -> Option<Delta> {
+        sum(self, at, length)
     }
 
     fn cut(&mut self, length: usize) -> bool {

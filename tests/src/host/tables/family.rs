@@ -7,7 +7,9 @@ use lb_common::{
         Affinity, DEFAULT_BACKENDS, Exception, FlowEntry, FlowKey, FlowTable, FragmentBudget,
         Fragmented, MAX_SOURCES, Occupancy, Reverse, Rewrite, SERVICE_POSITIONS, Service,
     },
-    datapath::{DropReason, FamilyTables, InsertError, Leaving, Route, Scratch},
+    datapath::{
+        self, DropReason, FamilyTables, InsertError, Leaving, Owner, Route, Scratch, Unsettled,
+    },
     net::{Family, Ipv4, Ipv6},
 };
 use zerocopy::FromZeros;
@@ -91,6 +93,16 @@ macro_rules! family_tables {
 
             fn set_affinity(&self, key: &FlowKey<<$family as Family>::Address>, to: Affinity) {
                 self.affinities.borrow_mut().insert((*key).into(), to);
+            }
+
+            fn owner(
+                &self,
+                key: &FlowKey<<$family as Family>::Address>,
+                packet: Unsettled,
+            ) -> Owner {
+                // As it goes to a function of the kernel's.
+                let packet = Unsettled::of_numbers(packet.numbers());
+                datapath::owner::<$family, _>(self, key, packet)
             }
 
             fn exception_occupancy(&self) -> Occupancy {

@@ -11,14 +11,14 @@ use std::{
 
 use lb_common::{
     abi::{
-        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, DEFAULT_BACKENDS,
-        Device, FIRST_PROBE_PORT, FlowBucket, FlowBucketKey, Handshake, HopWord, Ipv4Address,
-        Ipv6Address, Limited, Limits, Load, MAX_DEVICES, MAX_SERVICES, MAX_TABLES, NextHop,
-        OWN_WORDS, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits, Recorded, ReplyLimits,
-        Reverse, Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts, Traffic, Unrecorded,
-        VlanKey,
+        Address, Admission, Affinity, Backend, BackendRef, Bucket, BucketKey, Choosing,
+        DEFAULT_BACKENDS, Device, FIRST_PROBE_PORT, FlowBucket, FlowBucketKey, FlowHash, Handshake,
+        HopWord, Ipv4Address, Ipv6Address, Limited, Limits, Load, MAX_DEVICES, MAX_SERVICES,
+        MAX_TABLES, NextHop, OWN_WORDS, OldTable, PortKey, PrefixKey, RecordBudget, RecordLimits,
+        Recorded, ReplyLimits, Reverse, Seed, Service, Slot, SourcePorts, TableId, Tags, Timeouts,
+        Traffic, Unrecorded, VlanKey,
     },
-    datapath::{self, Egress, Outcome, Prefixes, Tables, Tagged},
+    datapath::{self, Egress, Outcome, Prefixes, Search, Tables, Tagged},
 };
 
 use super::{
@@ -229,6 +229,10 @@ impl<const PROBES: bool> Tables for HostView<'_, PROBES> {
 
     fn refusal<A: Address>(&self, source: A, destination: A, admission: Admission) -> u32 {
         datapath::refusal(self, source, destination, admission)
+    }
+
+    fn look(&self, choosing: Choosing, service: u32, hash: FlowHash, search: Search) -> Search {
+        datapath::look(self, choosing, service, hash, search)
     }
 
     fn seed(&self) -> Seed {
