@@ -1,6 +1,6 @@
 //! A table's way into its log and back: the base that a log begins with, and the fold of a log
 //! into the same words. Live table and fold go the same way, so they come to the same words; only
-//! what a sweep settled may come back as MIXED.
+//! what a sweep settled may come back as MIXED, and what was watched as SETTLED.
 //!
 //! The reason: in every row of `machine`'s table SETTLED and MIXED lead to the same current owner
 //! and the same miss, and to MOVING in the same epoch. MOVING ends by a change or by an epoch's

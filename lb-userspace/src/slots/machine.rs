@@ -28,6 +28,7 @@ use super::{
     epochs::{Epoch, EpochStatus, Epochs, Waits},
     grace::{Grace, GraceMark},
     resize,
+    watch::unwatched,
 };
 
 /// A slot table as it became.
@@ -38,6 +39,8 @@ pub struct History {
     pub(super) old: Option<Vec<Slot>>,
     pub(super) epochs: Epochs,
     pub(super) grace: Grace,
+    /// MIXED slots whose flows are recorded nevertheless: see `watch`.
+    pub(super) watched: BTreeSet<u32>,
 }
 
 /// Who is to own each slot, by index; 0: nobody is available.
@@ -66,17 +69,19 @@ impl History {
             old: None,
             epochs: Epochs::default(),
             grace: Grace::default(),
+            watched: BTreeSet::new(),
         }
     }
 
     /// A table with these words, and those of the one that it replaces. Epochs that they name and that are
-    /// not known begin now.
+    /// not known begin now; nothing is watched.
     pub(super) fn left(
         slots: Vec<Slot>,
         old: Option<Vec<Slot>>,
         mut epochs: Epochs,
         now: Instant,
     ) -> Self {
+        let slots: Vec<Slot> = slots.into_iter().map(unwatched).collect();
         let named = slots.iter().chain(old.iter().flatten());
         epochs.know(
             named.filter(|slot| !slot.is_settled()).map(|s| s.epoch()),
@@ -89,12 +94,13 @@ impl History {
             old,
             epochs,
             grace,
+            watched: BTreeSet::new(),
         };
         history.finish(None);
         history
     }
 
-    /// The words, as the data plane should have them.
+    /// The words. The data plane should have [`History::words`].
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
@@ -135,6 +141,7 @@ impl History {
             if next != *slot {
                 changed.words = true;
                 self.grace.stored(n, next);
+                self.watched.remove(&(n as u32));
                 *slot = next;
             }
             if took {
@@ -186,12 +193,14 @@ impl History {
         self.grace.confirm(mark);
     }
 
-    /// Whether a slot is MIXED, and was so for all packets before the last confirmed grace period
-    /// ended.
+    /// Whether a slot is MIXED, not watched, and was so for all packets before the last confirmed grace
+    /// period ended.
     pub fn is_ripe(&self, slot: u32) -> bool {
         let n = slot as usize;
         let mixed = |slot: &Slot| slot.phase() == Phase::Mixed;
-        self.slots.get(n).is_some_and(mixed) && self.grace.is_over(n)
+        self.slots.get(n).is_some_and(mixed)
+            && self.grace.is_over(n)
+            && !self.watched.contains(&slot)
     }
 
     /// MIXED → SETTLED for slots that a sweep found free of exceptions, as far as they are still

@@ -307,6 +307,8 @@ fn take(history: &mut History, owners: &mut [u32], alive: [bool; 5], now: Instan
             is.phase() != Phase::Moving || alive[m as usize],
             "I3: {was:?} {is:?}"
         );
+        // Else the next agent would take it for a watched one.
+        assert_ne!((is.phase(), m), (Phase::Moving, is.current()), "{was:?}");
     }
     for (slot, owner) in history.slots().iter().zip(owners) {
         assert_eq!(slot.current(), *owner);

@@ -14,6 +14,7 @@
 //! - `machine`: one table's words: which word follows which; `resize`: a table in place of another;
 //! - `epochs`: when a change is over for flows that are not recorded, and what holds it up;
 //! - `grace`: which slots no packet in flight takes for moving any more;
+//! - `watch`: slots whose flows are recorded to be counted, while none moves;
 //! - `sweep`: which slots are settled, and which exceptions go; `judge`: the verdict on one;
 //! - `table`: a history together with what its owners are made from, which says what to log;
 //! - `log`: that as text; `fold`: a restarted agent makes the same words of it;
@@ -36,6 +37,7 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use epochs::{EpochStatus, HoldUp, OPEN_WAIT, Waits};
 pub use fold::{Absence, Error as FoldError};
@@ -48,6 +50,6 @@ pub use log::{
 };
 pub use machine::{Changed, History, Owners};
 pub use resize::Busy;
-pub use runner::{Runner, Shape, SlotOf, SweepContext, Swept, TableStatus, Wanted};
+pub use runner::{Runner, Shape, SlotOf, SweepContext, Swept, TableStatus, Wanted, Watch};
 pub use sweep::{Deletion, Rewrite, Sweep, Tally, sweep};
 pub use table::{Assign, Table};

@@ -56,6 +56,7 @@ impl History {
         }
         let alive = |index: u32| index != 0 && alive(index);
         self.old = Some(std::mem::take(&mut self.slots));
+        self.watched.clear();
         self.keep_old_alive(owners.old, &alive);
         let answers = self.old_answers(&alive);
         let slot = |&owner: &u32| match answers {

@@ -86,6 +86,13 @@ pub struct Runner {
     left: BTreeMap<TableId, Vec<Slot>>,
 }
 
+/// Slots that are watched, and their words since then.
+#[derive(Debug)]
+pub struct Watch {
+    slots: BTreeMap<TableId, BTreeSet<u32>>,
+    words: Vec<Option<Slot>>,
+}
+
 /// A table, its log, and what it was last asked for.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -187,16 +194,51 @@ impl Runner {
     pub fn slots(&self) -> BTreeMap<TableId, Vec<Slot>> {
         let tables = self.tables.iter().flat_map(|(id, kept)| {
             let history = kept.table.history();
-            let old = kept.wanted.old.zip(history.old());
-            [Some((*id, history.slots())), old].into_iter().flatten()
+            let old = kept.wanted.old.zip(history.old().map(<[Slot]>::to_vec));
+            [Some((*id, history.words())), old].into_iter().flatten()
         });
-        tables.map(|(id, slots)| (id, slots.to_vec())).collect()
+        tables.collect()
     }
 
     /// The owner of each slot of a table now, by index.
     pub fn owners(&self, table: TableId) -> Option<Vec<u32>> {
         let slots = self.tables.get(&table)?.table.history().slots();
         Some(slots.iter().map(|slot| slot.current()).collect())
+    }
+
+    /// Has every flow of these slots recorded as it is seen, until [`Runner::unwatch`]. None moves by that.
+    pub fn watch(&mut self, slots: BTreeMap<TableId, BTreeSet<u32>>, now: Instant) -> Watch {
+        for (id, slots) in &slots {
+            if let Some(kept) = self.tables.get_mut(id) {
+                kept.table.watch(slots.iter().copied(), now);
+            }
+        }
+        let words = self.words(&slots);
+        Watch { slots, words }
+    }
+
+    /// Ends all watches.
+    pub fn unwatch(&mut self) {
+        self.tables
+            .values_mut()
+            .for_each(|kept| kept.table.unwatch());
+    }
+
+    /// Whether the slots of a watch are what they were when it began.
+    pub fn holds(&self, watch: &Watch) -> bool {
+        self.words(&watch.slots) == watch.words
+    }
+
+    /// The words of these slots.
+    fn words(&self, slots: &BTreeMap<TableId, BTreeSet<u32>>) -> Vec<Option<Slot>> {
+        let tables = slots.iter().flat_map(|(id, slots)| {
+            let words = self
+                .tables
+                .get(id)
+                .map_or_else(Vec::new, |kept| kept.table.history().words());
+            slots.iter().map(move |&n| words.get(n as usize).copied())
+        });
+        tables.collect()
     }
 
     /// Which tables replace which.

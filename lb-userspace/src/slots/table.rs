@@ -78,6 +78,16 @@ impl<S: Clone + PartialEq> Table<S> {
         self.history.confirm_grace(mark);
     }
 
+    /// [`History::watch`]; nothing to log.
+    pub fn watch(&mut self, slots: impl IntoIterator<Item = u32>, now: Instant) {
+        self.history.watch(slots, now);
+    }
+
+    /// [`History::unwatch`]; nothing to log.
+    pub fn unwatch(&mut self) {
+        self.history.unwatch();
+    }
+
     /// [`History::settle`]; nothing to log.
     pub fn settle(&mut self, slots: &[u32]) {
         self.history.settle(slots);

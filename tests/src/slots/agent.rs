@@ -108,6 +108,22 @@ impl Agent {
         })
     }
 
+    /// The slot's flows are to be recorded, though none moves.
+    pub fn watch(&self, state: &State) -> Next {
+        self.next(state, 4 << 6, |history| {
+            history.watch([0], self.start);
+            false
+        })
+    }
+
+    /// They need not be any more.
+    pub fn unwatch(&self, state: &State) -> Next {
+        self.next(state, 5 << 6, |history| {
+            history.unwatch();
+            false
+        })
+    }
+
     /// What comes of the slot by a deed, which says whether the settle time begins anew.
     fn next(&self, state: &State, asked: u64, deed: impl FnOnce(&mut History) -> bool) -> Next {
         let question = state.words() | asked << 20;
@@ -181,6 +197,9 @@ impl Agent {
         };
         match (slot.phase(), slot.miss()) {
             (Phase::Settled, _) => {}
+            (Phase::Moving, Miss::Backend(previous)) if previous == current => {
+                history.watch([0], self.start);
+            }
             (Phase::Moving, Miss::Backend(_)) => own(current),
             (Phase::Moving, Miss::OldTable) => {
                 let owners = Owners {
@@ -197,14 +216,14 @@ impl Agent {
         }
         let grace = history.begin_grace();
         history.confirm_grace(grace);
-        let word = history.slots()[0];
+        let word = history.words()[0];
         assert_eq!((word.phase(), word.miss()), (slot.phase(), slot.miss()));
         history
     }
 }
 
 fn next(history: &History, anew: bool) -> Next {
-    let slot = history.slots()[0];
+    let slot = history.words()[0];
     let old = history.old().unwrap_or_default();
     let miss = |flow: usize| match old.get(flow).or(old.first()).map(|slot| slot.miss()) {
         Some(Miss::Backend(backend)) => backend,

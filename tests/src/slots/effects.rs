@@ -39,6 +39,14 @@ impl Setup {
                 become_next(&mut state, next);
             }
             Event::Mixed => self.mixed(agent, &mut state),
+            Event::Watched => {
+                let next = agent.watch(&state);
+                become_next(&mut state, next);
+            }
+            Event::Unwatched => {
+                let next = agent.unwatch(&state);
+                become_next(&mut state, next);
+            }
             Event::Settled => {
                 state.slot = Slot::settled(state.slot.current());
                 state.entries = [None; FLOWS];

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use lb_common::abi::{ExceptionState, Phase};
+use lb_common::abi::{ExceptionState, Miss, Phase};
 
 use super::{
     agent::Agent,
@@ -43,6 +43,10 @@ pub enum Event {
     Mixed,
     /// Mixed becomes settled.
     Settled,
+    /// The agent begins to have the slot's flows recorded, to count them.
+    Watched,
+    /// It has counted them.
+    Unwatched,
 }
 
 impl fmt::Display for Event {
@@ -62,6 +66,8 @@ impl fmt::Display for Event {
             Self::Resized(backend) => write!(f, "resized, owner:={backend}"),
             Self::Mixed => f.write_str("mixed"),
             Self::Settled => f.write_str("settled"),
+            Self::Watched => f.write_str("watched"),
+            Self::Unwatched => f.write_str("unwatched"),
         }
     }
 }
@@ -292,7 +298,8 @@ impl Setup {
         }
         let live = |flow: usize| state.flows[flow] != Flow::Absent;
         match state.slot.phase() {
-            Phase::Settled => {}
+            Phase::Settled => into.push(Event::Watched),
+            Phase::Moving if is_watched(state) => into.push(Event::Unwatched),
             Phase::Moving => {
                 let spoken = (0..FLOWS).all(|flow| !live(flow) || state.seen >> flow & 1 == 1);
                 if spoken || self.limit == Some(Limit::Silence) {
@@ -300,12 +307,18 @@ impl Setup {
                 }
             }
             Phase::Mixed => {
+                into.push(Event::Watched);
                 if self.fault == Some(Fault::SettlesEarly) || agent.sweep(state).settles {
                     into.push(Event::Settled);
                 }
             }
         }
     }
+}
+
+/// Whether the slot's flows are recorded though it does not move.
+fn is_watched(state: &State) -> bool {
+    state.slot.miss() == Miss::Backend(state.slot.current())
 }
 
 /// Whether a slot names someone dead.

@@ -5,7 +5,7 @@ use lb_common::abi::Phase;
 use sluice_tests::slots::{
     checker::{check, check_from, is_possible, play},
     events::{
-        Event::{self, Dies, Mixed, Owner, Refused, Resized, Sent, Settled},
+        Event::{self, Dies, Mixed, Owner, Refused, Resized, Sent, Settled, Unwatched, Watched},
         Setup,
     },
     faults::{Fault, Limit},
@@ -161,6 +161,23 @@ fn keeps_of(setup: &Setup, events: &[Event], owner: u32) {
         Ok(state) => assert_eq!(state.flows[0], Flow::Established(owner)),
         Err(broken) => panic!("{broken}"),
     }
+}
+
+#[test]
+fn flows_are_counted() {
+    let counted = [Sent(0, Open), Watched, Sent(0, Data)];
+    keeps(&counted, 1);
+    keeps(&[&counted[..], &[Unwatched, Sent(0, Data)]].concat(), 1);
+    keeps(
+        &[
+            &counted[..],
+            &[Owner(2), Sent(0, Data), Mixed, Sent(0, Data)],
+        ]
+        .concat(),
+        1,
+    );
+    let opened = [Watched, Sent(0, Open), Unwatched, Owner(2), Sent(0, Data)];
+    keeps(&opened, 1);
 }
 
 #[test]
