@@ -29,6 +29,7 @@ mod probes;
 mod record;
 mod reload;
 mod removals;
+mod sampling;
 mod steering;
 mod tending;
 mod view;
@@ -79,6 +80,7 @@ use prepare::Prepared;
 use probes::Probes;
 use record::Records;
 use removals::Removals;
+use sampling::Sampling;
 use steering::Answering;
 
 pub use steering::wanted as wanted_slots;
@@ -194,6 +196,7 @@ struct Agent {
     log: ProgramLog,
     kept: KeptConfigurations,
     removals: Removals,
+    sampling: Sampling,
     /// What the configuration's files said when they were last read.
     seen: Recorded,
     files: Files,
@@ -330,6 +333,7 @@ impl Agent {
             log: program.take_log()?,
             kept,
             removals: prepared.removals,
+            sampling: Sampling::default(),
             seen: prepared.recorded,
             files: Files::default(),
             unfinished: true,
@@ -390,6 +394,7 @@ impl Agent {
             tokio::spawn(control::serve(control, source, actions, until(stopped))),
         ];
         let result = self.work(plane, signals, requests).await;
+        self.stop_sample(plane);
         drop(stop);
         for server in servers {
             server.await.context("a server")?;
@@ -448,7 +453,8 @@ impl Agent {
                 // Log and view tell how it ended.
                 _ = hangup.recv() => drop(self.reload(plane).await),
                 () = self.files.changed() => self.files_changed(plane).await,
-                Some((action, asker)) = requests.recv() => asker.tell(self.act(plane, action).await),
+                Some((action, asker)) = requests.recv() => self.act(plane, action, asker).await,
+                () = self.sampling.is_over() => self.end_sample(plane),
                 _ = tick.tick() => {
                     let time = swept.is_none_or(|at| at.elapsed() >= steering::SWEEP);
                     if time {

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
-    control::{Action, Answer, Done, Planned, Refusal},
+    control::{Action, Answer, Asker, Planned, Refusal},
     kernel::{Constants, DataPlane, Features, Program},
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
@@ -26,6 +26,7 @@ use super::{
     files::Files,
     prepare::{self, Checked},
     removals::Removals,
+    sampling::Leaving,
     view::{self, Configured},
 };
 
@@ -41,25 +42,28 @@ struct Next {
     /// Our devices, by name.
     links: Links,
     changes: Changes,
+    /// Where its flows are that nothing records yet.
+    leaving: Vec<Leaving>,
 }
 
 type Links = BTreeMap<String, Link>;
 
 impl Agent {
-    /// Does what a client of the control socket asks for.
-    pub(super) async fn act(&mut self, plane: &mut DataPlane, action: Action) -> Done {
+    /// Does what a client of the control socket asks for, and tells it what came of that.
+    pub(super) async fn act(&mut self, plane: &mut DataPlane, action: Action, asker: Asker) {
         let ended = match action {
-            Action::Reload => self.reload(plane).await,
-            Action::Rollback => self.roll_back(plane).await,
-            Action::Plan(files) => self.plan(*files).await,
-            Action::Override(asked) => {
-                let overridden = self.take_override(plane, &asked).map(Answer::Overridden);
-                return overridden.map_err(|error| Refusal::from(&error));
+            Action::Reload => self.reload(plane).await.map(Answer::Planned),
+            Action::Rollback => self.roll_back(plane).await.map(Answer::Planned),
+            Action::Plan(files) => {
+                let planned = self.plan(*files).await;
+                planned.map(|(planned, _)| Answer::Planned(planned))
             }
+            Action::Sample(files, time) => {
+                return self.sample(plane, *files, time, asker).await;
+            }
+            Action::Override(asked) => self.take_override(plane, &asked).map(Answer::Overridden),
         };
-        ended
-            .map(Answer::Planned)
-            .map_err(|error| Refusal::from(&error))
+        asker.tell(ended.map_err(|error| Refusal::from(&error)));
     }
 
     /// Reads the configuration again; how that ends goes to the log and the view as well.
@@ -122,14 +126,19 @@ impl Agent {
         self.told(taken, "rollback")
     }
 
-    /// What a configuration would change.
-    async fn plan(&self, recorded: Recorded) -> anyhow::Result<Planned> {
+    /// What a configuration would change, and where the flows are that nothing records yet.
+    pub(super) async fn plan(&self, recorded: Recorded) -> anyhow::Result<(Planned, Vec<Leaving>)> {
         let checked = prepare::check(recorded.load()?, recorded).await?;
-        let Next { changes, said, .. } = self.next(&checked)?;
+        let Next {
+            changes,
+            said,
+            leaving,
+            ..
+        } = self.next(&checked)?;
         let mut warnings = checked.warnings;
         warnings.extend(said);
         warnings.extend(self.overriding.said().disagreements(&checked.config));
-        Ok(Planned { changes, warnings })
+        Ok((Planned { changes, warnings }, leaving))
     }
 
     /// Has log and view tell how it ended.
@@ -162,6 +171,7 @@ impl Agent {
             said: removed,
             links,
             changes,
+            ..
         } = self.next(&checked)?;
         if let Some(key) = changes.restart.first() {
             bail!("{key} differs: that needs a restart of the agent");
@@ -294,7 +304,8 @@ impl Agent {
         if self.probes.are_made() && differs.any(|difference| difference.key == PROBE_SOURCES) {
             changes.restart.push(format!("agent.{PROBE_SOURCES}"));
         }
-        changes.slots = self.slots_moved(&before, (&in_tables, &ids, &links));
+        let leaving;
+        (changes.slots, leaving) = self.slots_moved(&before, (&in_tables, &ids, &links));
         Ok(Next {
             registry,
             ids,
@@ -303,15 +314,17 @@ impl Agent {
             said,
             links,
             changes,
+            leaving,
         })
     }
 
-    /// The services of both configurations that have slots for their flows, where any of those move.
+    /// The services of both configurations that have slots for their flows, where any of those move; and of
+    /// those whose flows nothing records yet, which they leave.
     fn slots_moved(
         &self,
         before: &Configured,
         (config, ids, links): (&Config, &Ids, &Links),
-    ) -> Vec<SlotsMoved> {
+    ) -> (Vec<SlotsMoved>, Vec<Leaving>) {
         let hops = self.hops_of((&before.in_tables, config), links);
         let inputs = Inputs {
             config,
@@ -323,7 +336,7 @@ impl Agent {
         };
         let desired = state::desired(inputs, &mut self.owners.clone());
         let (tracked_before, tracked) = (before.config.tracked(), config.tracked());
-        let mut moved = Vec::new();
+        let (mut moved, mut leaving) = (Vec::new(), Vec::new());
         for (n, service) in config.services.iter().enumerate() {
             let mut services = before.config.services.iter().filter(|_| !service.removed);
             let Some(was) = services.position(|was| was.name == service.name) else {
@@ -336,34 +349,45 @@ impl Agent {
             for family in Family::ALL {
                 let old = lookup(&before.ids, &self.answering, (was, family));
                 let new = lookup(ids, &desired.answering, (n, family));
-                let (Some((old, old_prefix)), Some((new, prefix))) = (old, new) else {
+                let (Some((table, old_prefix)), Some((new, prefix))) = (old, new) else {
                     continue;
                 };
-                let Some((owners, wanted)) = self.runner.owners(old).zip(desired.owners.get(&new))
-                else {
+                let owners = self.runner.owners(table).zip(desired.owners.get(&new));
+                let Some((owners, wanted)) = owners else {
                     continue;
                 };
-                let old = Slots {
-                    owners: &owners,
+                let from = Slots {
+                    owners,
                     prefix: old_prefix,
                 };
-                let new = Slots {
-                    owners: wanted,
+                let to = Slots {
+                    owners: wanted.to_vec(),
                     prefix,
                 };
-                let (share, least) = changes::moved(&old, &new);
+                let (share, least) = changes::moved(&from, &to);
                 if share > 0.0 {
+                    if tracked_before[was].is_none() {
+                        leaving.push(Leaving {
+                            row: moved.len(),
+                            service: before.ids.services[was],
+                            family,
+                            table,
+                            from,
+                            to,
+                        });
+                    }
                     moved.push(SlotsMoved {
                         service: service.name.clone(),
                         family,
                         tracked: tracked_before[was].is_some() && tracked[n].is_some(),
                         share,
                         least,
+                        seen: None,
                     });
                 }
             }
         }
-        moved
+        (moved, leaving)
     }
 
     /// Next hops as they are now; addresses that nobody has asked for yet count as reachable.

@@ -149,16 +149,11 @@ impl Sweeper<'_> {
     /// The slot of a flow of a service.
     fn slot_of(&self, flows: &Flows, key: &ExceptionKey) -> Option<(TableId, u32)> {
         let [ipv4, ipv6] = flows.tables;
-        let (table, hash) = match key {
-            ExceptionKey::Ipv4(key) => {
-                let (table, prefix) = ipv4?;
-                (table, key.slot_hash(self.seed, prefix))
-            }
-            ExceptionKey::Ipv6(key) => {
-                let (table, prefix) = ipv6?;
-                (table, key.slot_hash(self.seed, prefix))
-            }
+        let (table, prefix) = match key.family() {
+            Family::Ipv4 => ipv4?,
+            Family::Ipv6 => ipv6?,
         };
+        let hash = key.slot_hash(self.seed, prefix);
         Some((table, hash.below(table.size.slots())))
     }
 }

@@ -65,6 +65,7 @@ impl Agent {
         let desired = state::desired(inputs, &mut self.owners);
         let wanted = steering::wanted(&configured.in_tables, &configured.ids, &desired);
         self.runner.change(wanted, steering::clock());
+        self.check_sample();
         (self.tables, self.answering) = (desired.tables, desired.answering);
         let operations = self.write(plane)?;
         info!(
@@ -83,7 +84,7 @@ impl Agent {
     }
 
     /// Writes the tables with the slots as they are now; returns how many operations that took.
-    fn write(&mut self, plane: &mut DataPlane) -> anyhow::Result<usize> {
+    pub(super) fn write(&mut self, plane: &mut DataPlane) -> anyhow::Result<usize> {
         let about = About {
             seed_fingerprint: &self.view.agent.seed_fingerprint,
             hertz: self.hertz,
@@ -96,17 +97,25 @@ impl Agent {
         Ok(self.reconciler.reconcile(&self.tables)?)
     }
 
+    /// Writes what is left to write, if anything is.
+    pub(super) fn finish(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        let is_left = self.unfinished || self.view.behind().is_some() || self.records.has_failed();
+        if is_left {
+            self.catch_up(plane)?;
+        }
+        Ok(())
+    }
+
     /// Moves the phases of slots on, and sweeps the exceptions if it is `time` to.
     pub(super) fn tend(&mut self, plane: &mut DataPlane, time: bool) -> anyhow::Result<()> {
-        let catches_up =
-            self.unfinished || self.view.behind().is_some() || self.records.has_failed();
-        if catches_up && self.catch_up(plane).is_err() {
+        if self.finish(plane).is_err() {
             return Ok(());
         }
         let exceptions = &self.exceptions;
         let now = Instant::now();
         let advanced = self.runner.advance(now, |id| exceptions.unrecorded(id))?;
         if advanced {
+            self.check_sample();
             let written = self.write(plane).map(drop);
             self.up_to_date(written)?;
         }
@@ -140,7 +149,7 @@ impl Agent {
         Ok(())
     }
 
-    fn sweep(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+    pub(super) fn sweep(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let configured = self.view.configured();
         let sweeper = Sweeper {
             config: &configured.in_tables,
@@ -249,7 +258,7 @@ impl Agent {
     }
 
     /// Has the view show the slots as they are now.
-    fn show_slots(&self) {
+    pub(super) fn show_slots(&self) {
         let configured = self.view.configured();
         let now = Instant::now();
         let tables = configured.ids.tables.iter();

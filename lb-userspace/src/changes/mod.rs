@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! keys   what an item says, key by key, as the file does
-//! slots  how much of each service moves, beside the least possible
+//! slots  how much of each service moves, beside the least possible, and which flows do
 //! ```
 
 mod keys;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Config;
 
-pub use slots::{Slots, SlotsMoved, moved};
+pub use slots::{Seen, Slots, SlotsMoved, goes, left, moved};
 
 /// What a configuration changes beside another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::{fmt::Write, process::ExitCode};
 use anyhow::{Result, anyhow};
 
 use super::{
+    figures::things,
     output::{Format, Look, print, print_json},
     table::{Column, Mood, Table, moody, plain},
 };
@@ -127,19 +128,27 @@ fn slots(moved: &[SlotsMoved], look: Look) -> String {
             plain(moved.family.to_string()),
             percent(moved.share),
             percent(moved.least),
-            match moved.tracked {
-                true => plain("none: recorded"),
-                false => moody(Mood::Poor, "unknown: no state"),
-            },
+            touched(moved).map_or_else(|| moody(Mood::Poor, "unknown: no state"), plain),
         ]);
     }
     table.text()
 }
 
+/// The flows that would be touched, if that is known.
+fn touched(moved: &SlotsMoved) -> Option<String> {
+    if moved.tracked {
+        return Some("none: recorded".into());
+    }
+    let seen = moved.seen?;
+    let least = if seen.at_least { "at least " } else { "" };
+    let flows = things(usize::try_from(seen.flows).unwrap_or(usize::MAX), "flow");
+    Some(format!("{least}{flows} seen in {} s", seen.seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::tests::assert_text, model::Family};
+    use crate::{changes::Seen, cli::tests::assert_text, model::Family};
 
     fn moved(family: Family, tracked: bool) -> SlotsMoved {
         SlotsMoved {
@@ -148,6 +157,18 @@ mod tests {
             tracked,
             share: 0.12518,
             least: 0.125,
+            seen: None,
+        }
+    }
+
+    fn counted(family: Family, flows: u64, at_least: bool) -> SlotsMoved {
+        SlotsMoved {
+            seen: Some(Seen {
+                flows,
+                seconds: 5,
+                at_least,
+            }),
+            ..moved(family, false)
         }
     }
 
@@ -174,7 +195,12 @@ mod tests {
                     differences: vec![Difference::of_value("weight", "100", "50")],
                 },
             )],
-            slots: vec![moved(Family::Ipv4, false), moved(Family::Ipv6, true)],
+            slots: vec![
+                moved(Family::Ipv4, false),
+                moved(Family::Ipv6, true),
+                counted(Family::Ipv4, 12, false),
+                counted(Family::Ipv6, 1, true),
+            ],
             restart: vec!["agent.flows".into()],
         };
         assert_text("changes", &text(&changes, Tense::Would, Look::PLAIN));

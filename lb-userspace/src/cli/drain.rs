@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    figures::{duration, things},
+    figures::{duration, things, whole_seconds},
     output::{Format, print, print_json},
     overridden::Target,
     select::backends,
@@ -144,11 +144,6 @@ fn added(a: Option<u64>, b: Option<u64>) -> Option<u64> {
         (None, None) => None,
         (a, b) => Some(a.unwrap_or(0) + b.unwrap_or(0)),
     }
-}
-
-/// No less than a time.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Pool and name of backends.

@@ -1,5 +1,7 @@
 //! Figures as people read them. JSON has them exactly.
 
+use std::time::Duration;
+
 /// A number of packets or flows: exact up to 99999, then rounded to three digits.
 pub(super) fn count(value: u64) -> String {
     if value < 100_000 {
@@ -44,6 +46,11 @@ pub(super) fn duration(seconds: u64) -> String {
         .map(|(n, unit)| format!("{n} {unit}"))
         .collect();
     shown.join(" ")
+}
+
+/// No less than a time.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// A number of things: `1 service`, `2 services`.

@@ -1,5 +1,7 @@
 //! What clients of the control socket may have the agent do. The agent does one thing at a time, so what is
-//! asked of it waits in a queue, and who asked waits for the answer.
+//! asked of it waits in a queue, and who asked waits for the answer, which may come when other things are done.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +21,8 @@ pub enum Action {
     Rollback,
     /// Says what a configuration would change.
     Plan(Box<Recorded>),
+    /// The same, once the flows that it would touch have been counted for so long.
+    Sample(Box<Recorded>, Duration),
     /// Changes what operators say of backends.
     Override(Asked),
 }

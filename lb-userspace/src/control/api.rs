@@ -4,11 +4,13 @@
 //! beside `error` where a request failed. A field may be added at any time; anything that an older
 //! client would misread makes a new [`API`].
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     changes::Changes,
-    config::{Diagnostic, Report},
+    config::{Diagnostic, Recorded, Report},
     model::Weight,
     overrides::Then,
     stats::{
@@ -182,6 +184,34 @@ pub struct Planned {
     pub warnings: Vec<String>,
 }
 
+/// The body for `/api/v1/plan`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanBody {
+    /// The files of the configuration.
+    #[serde(flatten)]
+    pub files: Recorded,
+    /// How long to count the flows that it would touch; absent: they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_seconds: Option<u64>,
+}
+
+/// How long flows may be counted, seconds.
+pub const SAMPLE_SECONDS: RangeInclusive<u64> = 1..=60;
+
+impl PlanBody {
+    /// How long to count flows, if they are to be counted.
+    pub(super) fn sample(&self) -> Result<Option<Duration>, String> {
+        match self.sample_seconds {
+            Some(seconds) if !SAMPLE_SECONDS.contains(&seconds) => Err(format!(
+                "flows are counted for {} to {} s, not for {seconds} s",
+                SAMPLE_SECONDS.start(),
+                SAMPLE_SECONDS.end()
+            )),
+            seconds => Ok(seconds.map(Duration::from_secs)),
+        }
+    }
+}
+
 /// Which backends: those of `target` (a pool, or `POOL/BACKEND`, or a backend's name that is unique) or those at an
 /// `address` (of a host, or with a port).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +269,7 @@ pub(super) enum Resource {
     Reload,
     /// Go back to the configuration before.
     Rollback,
-    /// Say what the files in the body, [`Recorded`](crate::config::Recorded), would change.
+    /// Say what a configuration would change: [`PlanBody`].
     Plan,
     /// Drain backends: [`DrainBody`].
     Drain,

@@ -19,14 +19,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::api::{
-    API, Any, DrainBody, Overridden, Planned, Pools, Resource, Services, Status, VERSION,
+    API, Any, DrainBody, Overridden, PlanBody, Planned, Pools, Resource, Services, Status, VERSION,
     VERSION_HEADER, WeightBody, Who,
 };
-use crate::config::{Diagnostic, Recorded};
+use crate::config::Diagnostic;
 
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the agent has something to do: a configuration of many backends takes it seconds.
+/// Where the agent has something to do: a configuration of many backends takes it seconds, and flows are counted
+/// for a minute.
 const PATIENCE_FOR_ACTIONS: Duration = Duration::from_secs(120);
 /// Bytes of a body. (A backend with its counters takes some 500.)
 const MOST_BODY: usize = 256 << 20;
@@ -143,8 +144,8 @@ impl Client {
     }
 
     /// What a configuration would change.
-    pub async fn plan(&self, recorded: &Recorded) -> Result<Planned, Error> {
-        self.post_json(Resource::Plan, recorded).await
+    pub async fn plan(&self, body: &PlanBody) -> Result<Planned, Error> {
+        self.post_json(Resource::Plan, body).await
     }
 
     /// Has the agent drain backends.

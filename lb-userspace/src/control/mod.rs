@@ -18,8 +18,8 @@ pub use actions::{
     Action, Actions, Answer, Asked, Asker, Done, Request, Requests, Unheard, channel,
 };
 pub use api::{
-    API, Body, DrainBody, Overridden, Planned, Pools, Refusal, Services, Status, Unsettled,
-    VERSION_HEADER, WeightBody, Who,
+    API, Body, DrainBody, Overridden, PlanBody, Planned, Pools, Refusal, SAMPLE_SECONDS, Services,
+    Status, Unsettled, VERSION_HEADER, WeightBody, Who,
 };
 pub use client::{Client, Error as ClientError};
 pub use server::serve;

@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     actions::{Action, Actions, Asked},
     api::{
-        self, Body, DrainBody, Pools, Refusal, Resource, Services, Status, VERSION, VERSION_HEADER,
-        WeightBody, Who,
+        self, Body, DrainBody, PlanBody, Pools, Refusal, Resource, Services, Status, VERSION,
+        VERSION_HEADER, WeightBody, Who,
     },
     socket::Socket,
 };
@@ -90,12 +90,13 @@ fn refused(methods: &'static str) -> Response<String> {
 }
 
 fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
-    match serde_json::from_slice(body) {
-        Ok(recorded) => done(Action::Plan(Box::new(recorded)), actions),
-        Err(error) => {
-            let error = format!("the body holds no files of a configuration: {error}");
-            json(StatusCode::BAD_REQUEST, Refusal::from(error))
-        }
+    let read = serde_json::from_slice::<PlanBody>(body);
+    let read = read.map_err(|error| format!("the body holds no files of a configuration: {error}"));
+    let asked = read.and_then(|read| Ok((read.sample()?, Box::new(read.files))));
+    match asked {
+        Ok((None, files)) => done(Action::Plan(files), actions),
+        Ok((Some(time), files)) => done(Action::Sample(files, time), actions),
+        Err(error) => json(StatusCode::BAD_REQUEST, Refusal::from(error)),
     }
 }
 
@@ -284,6 +285,36 @@ mod tests {
         let response = answer(&too_long, &Fixed(sample::healthy()), &actions);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert!(response.body().starts_with("{\"api\":1,\"error\":"));
+    }
+
+    #[test]
+    fn flows_are_counted_for_a_time_that_has_an_end() {
+        let (actions, mut requests) = actions::channel();
+        let agent = std::thread::spawn(move || {
+            let (action, asker) = requests.blocking_recv().unwrap();
+            asker.tell(Err("no".to_owned().into()));
+            action
+        });
+        let ask = |seconds: u64| {
+            let body = format!(
+                r#"{{"main":"/etc/x","texts":{{}},"matches":{{}},"sample_seconds":{seconds}}}"#
+            );
+            let plan = question("/api/v1/plan", Method::Post, &body);
+            answer(&plan, &Fixed(sample::healthy()), &actions)
+        };
+        for seconds in [0, 61] {
+            let response = ask(seconds);
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+            let error = format!("flows are counted for 1 to 60 s, not for {seconds} s");
+            assert!(response.body().contains(&error), "{}", response.body());
+        }
+        assert_eq!(ask(60).status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let action = agent.join().unwrap();
+        let time = Duration::from_secs(60);
+        assert!(
+            matches!(action, Action::Sample(_, asked) if asked == time),
+            "{action:?}"
+        );
     }
 
     #[test]

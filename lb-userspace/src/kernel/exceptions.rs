@@ -6,7 +6,8 @@ use aya::{
     maps::{Array, MapData},
 };
 use lb_common::abi::{
-    BackendRef, Exception, ExceptionState, FlowKey, Ipv4Address, Ipv6Address, Occupancy, Unrecorded,
+    BackendRef, Exception, ExceptionState, FlowHash, FlowKey, Ipv4Address, Ipv6Address, Occupancy,
+    Seed, Unrecorded,
 };
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     tables::take,
     wire::Wire,
 };
+use crate::model::Family;
 
 /// The key of an exception, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +25,24 @@ pub enum ExceptionKey {
     Ipv4(FlowKey<Ipv4Address>),
     /// IPv6's.
     Ipv6(FlowKey<Ipv6Address>),
+}
+
+impl ExceptionKey {
+    /// The hash that chooses the flow's slot.
+    pub fn slot_hash(&self, seed: Seed, prefix: u8) -> FlowHash {
+        match self {
+            Self::Ipv4(key) => key.slot_hash(seed, prefix),
+            Self::Ipv6(key) => key.slot_hash(seed, prefix),
+        }
+    }
+
+    /// Whose addresses the flow has.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Ipv4(_) => Family::Ipv4,
+            Self::Ipv6(_) => Family::Ipv6,
+        }
+    }
 }
 
 /// The maps of exceptions.

@@ -84,6 +84,7 @@ fn act(mut requests: Requests, config: &Path) {
                     warnings: vec![],
                 }))
             }
+            Action::Sample(_, time) => Err(format!("flows are not counted for {time:?}").into()),
             Action::Override(asked) => Err(format!("{asked:?}").into()),
         }
     };

@@ -177,6 +177,12 @@ fn a_plan_of_files_that_the_agent_has_never_seen() {
     let ended = plan(&next, &["--output", "json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_text("plan_json", &ended.stdout);
+    let ended = plan(GOOD, &["--sample", "1m"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("not counted for 60s"), "{ended:?}");
+    let ended = plan(GOOD, &["--sample", "0s"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("no more than 60 s"), "{ended:?}");
     let ended = plan(&GOOD.replace("pool = \"web\"", "pool = \"wbe\""), &[]);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("next.toml:8"), "{ended:?}");

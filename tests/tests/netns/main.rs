@@ -14,6 +14,7 @@ mod agent_nat;
 mod agent_older;
 mod agent_passive;
 mod agent_pins;
+mod agent_plan;
 mod agent_pools;
 mod agent_probes;
 mod agent_quic;

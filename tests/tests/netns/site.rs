@@ -188,7 +188,7 @@ impl Site {
     }
 
     /// Waits until the agent's status has something.
-    pub(super) fn wait_for<T>(&self, what: &str, found: impl Fn(&Value) -> Option<T>) -> T {
+    pub(super) fn wait_for<T>(&self, what: &str, mut found: impl FnMut(&Value) -> Option<T>) -> T {
         let look = || Ok(found(&self.sluice.ask("/api/v1/status")?));
         let found = wait::until(what, PATIENCE, look);
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.sluice.log()))
