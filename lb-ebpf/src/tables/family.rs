@@ -21,7 +21,7 @@ use lb_common::{
 use crate::helpers::{self, FibAnswer};
 
 use super::{
-    KernelTables, by_ifindex,
+    KernelTables, PacketTables, by_ifindex,
     held::{KernelException, KernelFlow},
     maps::*,
     without_packet,
@@ -30,7 +30,7 @@ use super::{
 macro_rules! family_tables {
     ($family:ty, $services:ident, $reverses:ident, $sources:ident, $flows:ident, $young:ident, $affinities:ident, $scratch:ident, $exceptions:ident, $owner:ident, $peek:ident, $occupancy:literal, $fragmented:ident, $fragment_sources:ident) => {
         /// Who gets a packet whose slot is not settled. A global function to the kernel, whose verifier walks it
-        /// once for any memory of these sizes.
+        /// once for any key and numbers.
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $owner(
@@ -40,12 +40,8 @@ macro_rules! family_tables {
             service: u64,
             times: u64,
         ) -> u64 {
-            // SAFETY: the one caller passes a reference on; the verifier wants it asked whether it is one.
-            let Some(key) = (unsafe { key.as_ref() }) else {
-                return Owner::NOBODY.0;
-            };
             let packet = Unsettled::of_numbers([slot, table, service, times]);
-            without_packet(|tables| datapath::owner::<$family, _>(tables, key, packet).0)
+            owner::<$family>(key, packet)
         }
 
         /// The same of a packet that only speaks of its flow: most of the stack is for what is recorded of others.
@@ -58,12 +54,8 @@ macro_rules! family_tables {
             service: u64,
             times: u64,
         ) -> u64 {
-            // SAFETY: as in the one for others.
-            let Some(key) = (unsafe { key.as_ref() }) else {
-                return Owner::NOBODY.0;
-            };
-            let packet = Unsettled::of_numbers([slot, table, service, times]).peeks();
-            without_packet(|tables| datapath::owner::<$family, _>(tables, key, packet).0)
+            let packet = Unsettled::of_numbers([slot, table, service, times]);
+            owner::<$family>(key, packet.peeks())
         }
 
         impl<const PROBES: bool> FamilyTables<$family> for KernelTables<'_, PROBES> {
@@ -297,6 +289,19 @@ family_tables!(
     FRAGMENTED_V6,
     FRAGMENT_SOURCES_V6
 );
+
+/// The answer of a function of the kernel's, to which the verifier has its caller's key be a pointer like any.
+#[inline(always)]
+fn owner<F: Family>(key: *const FlowKey<F::Address>, packet: Unsettled) -> u64
+where
+    for<'a> PacketTables<'a>: FamilyTables<F>,
+{
+    // SAFETY: its caller passes a reference on.
+    match unsafe { key.as_ref() } {
+        Some(key) => without_packet(|tables| datapath::owner::<F, _>(tables, key, packet).0),
+        None => Owner::NOBODY.0,
+    }
+}
 
 /// Counts an exception, on whichever CPU.
 #[inline(always)]

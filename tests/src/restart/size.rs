@@ -82,7 +82,7 @@ impl Size {
     /// How long a run takes, about, with set-up and clean-up.
     pub fn length(&self) -> Duration {
         const AROUND: Duration = Duration::from_secs(20);
-        const START: Duration = Duration::from_millis(2500);
+        const START: Duration = Duration::from_millis(1000);
         const RELOAD: Duration = Duration::from_millis(500);
         let starts = START * (self.kills + self.stops + 2 * self.upgrades);
         AROUND + self.calm + starts + RELOAD * (self.reloads + self.refusals)

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use sluice_tests::{
     addresses::{BACKENDS, Dual, Family, GATEWAY_BACK, SOURCE, TUNNEL, WEB},
@@ -91,7 +91,13 @@ fn health(site: &Site, (pool, backend): (&str, usize), family: Family) -> Result
         &named(&answer["pools"], pool)["backends"],
         &format!("backend{backend}"),
     );
-    Ok(backend["addresses"][family as usize]["health"].clone())
+    let is_of = |address: &&Value| {
+        let address = address["address"].as_str().unwrap_or_default();
+        (address.matches(':').count() > 1) == (family == Family::Ipv6)
+    };
+    let mut addresses = backend["addresses"].as_array().unwrap().iter();
+    let address = addresses.find(is_of).context("no such address")?;
+    Ok(address["health"].clone())
 }
 
 /// Waits until a backend's check through its service is up or down.
@@ -201,6 +207,49 @@ fn each_mode_finds_what_is_lost(site: &Site) {
         .ip(&format!("route del unreachable {}/32", SOURCE.v4))
         .unwrap();
     all_up(site);
+}
+
+/// A service of both families, each of whose two backends has an address of one.
+fn crossing() -> String {
+    let Dual { v4, v6 } = WEB;
+    let addresses = |Dual { v4, v6 }: Dual| format!("[\"{v4}\", \"{v6}\"]");
+    let [first, second, ..] = BACKENDS;
+    format!(
+        "probe_sources = {}\n\n\
+         [[service]]\nname = \"web\"\nlisten = [\"{v4}:{PORT}/tcp\", \"[{v6}]:{PORT}/tcp\"]\npool = \"web\"\n\n\
+         [[pool]]\nname = \"web\"\nforward = \"full-nat\"\nsource = {}\n\n\
+         [[pool.check]]\ntype = \"http\"\npath = \"/?number=1\"\nthrough = \"service\"\n\
+         interval = \"500ms\"\ntimeout = \"500ms\"\nfall = 2\nrise = 1\n\n\
+         [[pool.backend]]\nname = \"backend1\"\naddress = \"{}:{BACKEND_PORT}\"\n\n\
+         [[pool.backend]]\nname = \"backend2\"\naddress = \"[{}]:{BACKEND_PORT}\"\n",
+        addresses(PROBES),
+        addresses(SOURCE),
+        first.v4,
+        second.v6
+    )
+}
+
+#[test]
+fn probes_cross_to_the_family_of_a_backend() {
+    let site = Site::start("probes-crossing", &crossing(), prepare);
+    let backends = [(("web", 1), Family::Ipv4), (("web", 2), Family::Ipv6)];
+    let all_up = || {
+        for (backend, family) in backends {
+            wait_until(&site, backend, family, "up");
+        }
+    };
+    all_up();
+    let lengths = [32, 128];
+    for (n, length) in (0..).zip(lengths) {
+        let ((backend, family), (other, others)) = (backends[n], backends[1 - n]);
+        let way_back = format!("unreachable {}/{length}", SOURCE.of(family));
+        let host = &site.network().backends[n];
+        host.ip(&format!("route add {way_back}")).unwrap();
+        wait_until(&site, backend, family, "down");
+        assert_up(&site, other, others);
+        host.ip(&format!("route del {way_back}")).unwrap();
+        all_up();
+    }
 }
 
 /// Whether the gateway has the device.

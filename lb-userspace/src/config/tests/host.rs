@@ -56,6 +56,25 @@ fn what_keeps_it_from_running_can_be_an_error() {
 }
 
 #[test]
+fn probes_are_sent_from_no_address_of_this_host() {
+    let text = GOOD
+        .replace("[agent]", "[agent]\nprobe_sources = [\"198.18.1.250\"]")
+        .replace(
+            "weight = 50",
+            "[[pool.check]]\ntype = \"tcp\"\nthrough = \"service\"",
+        );
+    let loaded = load_text(&text).unwrap();
+    let said = |facts: &HostFacts| {
+        let found = host::check(&loaded.config, &loaded.places, facts, Severity::Error);
+        render(&found, Palette::Plain)
+    };
+    assert_eq!(said(&ready()), "");
+    let mut facts = ready();
+    facts.addresses.insert("198.18.1.250".parse().unwrap());
+    assert_snapshot("host_probe_sources", &said(&facts));
+}
+
+#[test]
 fn a_host_that_does_not_forward_loses_replies() {
     let mut facts = ready();
     facts.not_forwarding = [("eth0".to_owned(), Family::Ipv4)].into();
