@@ -21,6 +21,10 @@ pub(crate) fn build(workspace: &Workspace, commit: &str) -> Result<PathBuf> {
     );
     check_out(workspace, &tree, &hash)?;
     let target = folder.join("target");
+    // It has tools of its own, of its versions.
+    let mut setup = workspace.cargo();
+    setup.current_dir(&tree);
+    process::run(setup.args(["xtask", "setup", "--build-only"]))?;
     let mut cargo = workspace.cargo();
     cargo.current_dir(&tree);
     cargo.args([

@@ -2,7 +2,9 @@
 //! said, whether it heard of that or not.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -30,10 +32,12 @@ use super::{
 
 /// The service's settle time: short, so that slots go through all of their phases in a run.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Sizes of tables that are not the usual ones.
-const FLOWS: &str = "200000";
-const EXCEPTIONS: &str = "50000";
-const ROOM: &str = "70000";
+/// Sizes of tables that are not the usual ones. Builds of a while ago do not know the last.
+const SIZES: [(&str, &str); 3] = [
+    ("flows", "200000"),
+    ("exceptions", "50000"),
+    ("backends", "70000"),
+];
 /// How long a start may take, on a machine with other things to do: the kernel verifies several programs.
 const START: Duration = Duration::from_secs(60);
 /// How long the agent may take to take or refuse a configuration.
@@ -50,6 +54,15 @@ pub(super) struct Agent<'a> {
     pool: Pool,
 }
 
+/// Whether a build takes a configuration: one of before a key does not know it.
+fn takes(build: &Path, folder: &Path, text: &str) -> Result<bool> {
+    let file = folder.join("check.toml");
+    fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
+    let checked = Command::new(build).arg("check").arg(&file).output();
+    let checked = checked.with_context(|| format!("could not start {}", build.display()))?;
+    Ok(checked.status.success())
+}
+
 impl<'a> Agent<'a> {
     /// Starts the first one, of a pool with all backends but the last.
     pub(super) fn start(
@@ -61,12 +74,18 @@ impl<'a> Agent<'a> {
         let folder = stage.folder().to_owned();
         let pool = Pool::new(mode, BACKENDS - 1);
         reload::write(&folder, &pool)?;
-        let configured = Configuration::new(&folder, &stage.bpf());
-        let resized = Configuration::new(&folder, &stage.bpf());
-        let resized = resized.with("flows", FLOWS).with("exceptions", EXCEPTIONS);
-        let resized = resized.with("backends", ROOM);
-        let text = |configured| pool::main_file(mode, &["tcp", "udp"], SETTLE, configured);
-        let texts = [text(&configured), text(&resized)];
+        let text = |sizes: &[(&'static str, &str)]| {
+            let plain = Configuration::new(&folder, &stage.bpf());
+            let sized = sizes
+                .iter()
+                .fold(plain, |all, (key, size)| all.with(key, *size));
+            pool::main_file(mode, &["tcp", "udp"], SETTLE, &sized)
+        };
+        let mut resized = text(&SIZES);
+        if !takes(&programs.next, &folder, &resized)? {
+            resized = text(&SIZES[..2]);
+        }
+        let texts = [text(&[]), resized];
         let sluice = Sluice::start_with(&programs.sluice, gateway, &folder, &texts[0])?;
         let mut agent = Self {
             sluice,
