@@ -5,8 +5,9 @@ mod health;
 use std::{fmt::Display, time::Duration};
 
 use crate::model::{
-    Access, Agent, Backend, BackendAddress, Config, FlowRate, Gue, NewFlows, NoBackend, OnDown,
-    Pool, PoolIndex, ReplyLimits, Service, SourcePrefix, Timeouts, Tracking, Udp,
+    Access, Agent, Backend, BackendAddress, Checksum, Config, FlowRate, Gue, NewFlows, NoBackend,
+    OnDown, Pool, PoolIndex, ReplyLimits, Service, SourcePrefix, Timeouts, Tracking, Udp, Version,
+    Vrrp,
 };
 
 /// What a key says.
@@ -105,6 +106,12 @@ pub(super) fn backends(config: &Config) -> Items {
         pool.backends.iter().map(named)
     });
     backends.collect()
+}
+
+/// All addresses that move between hosts, by instance.
+pub(super) fn vrrp(config: &Config) -> Items {
+    let instances = config.vrrp.iter();
+    instances.map(|v| (v.name.clone(), instance(v))).collect()
 }
 
 fn service(config: &Config, service: &Service) -> Keys {
@@ -269,6 +276,52 @@ fn backend(backend: &Backend) -> Keys {
         ("priority", one(priority)),
         ("max_flows", option(*max_flows)),
         ("server_id", option(*server_id)),
+    ]
+}
+
+fn instance(instance: &Vrrp) -> Keys {
+    let Vrrp {
+        name: _,
+        interface,
+        vrid,
+        priority,
+        interval,
+        version,
+        addresses,
+        link_local,
+        preempt,
+        refresh,
+        unicast_peers,
+        checksum,
+        password,
+    } = instance;
+    vec![
+        ("interface", one(interface)),
+        ("vrid", one(vrid)),
+        ("priority", one(priority)),
+        ("interval", one(time(*interval))),
+        (
+            "version",
+            one(match version {
+                Version::V2 => 2,
+                Version::V3 => 3,
+            }),
+        ),
+        ("addresses", list(addresses)),
+        ("link_local", option(*link_local)),
+        ("preempt", one(preempt.is_some())),
+        ("preempt_delay", option(preempt.map(time))),
+        ("refresh", one(time(*refresh))),
+        ("unicast_peers", list(unicast_peers)),
+        (
+            "checksum",
+            one(match checksum {
+                Checksum::Packet => "packet",
+                Checksum::PseudoHeader => "pseudo-header",
+            }),
+        ),
+        // No secret: every host on the network hears it.
+        ("password", option(password.as_ref())),
     ]
 }
 

@@ -29,6 +29,9 @@ pub struct Changes {
     pub pools: Vec<Change>,
     /// Backends, by `pool/backend`.
     pub backends: Vec<Change>,
+    /// Addresses that move between hosts.
+    #[serde(default)]
+    pub vrrp: Vec<Change>,
     /// Slots of services that go to another backend.
     pub slots: Vec<SlotsMoved>,
     /// What differs and only counts from the agent's next start on.
@@ -125,6 +128,7 @@ impl Changes {
             services: changes(keys::services(before), keys::services(after)),
             pools: changes(keys::pools(before), keys::pools(after)),
             backends: changes(keys::backends(before), keys::backends(after)),
+            vrrp: changes(keys::vrrp(before), keys::vrrp(after)),
             slots: Vec::new(),
             restart: Vec::new(),
         }

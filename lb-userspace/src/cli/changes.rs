@@ -69,6 +69,7 @@ fn text(changes: &Changes, tense: Tense, look: Look) -> String {
         ("service", &changes.services),
         ("pool", &changes.pools),
         ("backend", &changes.backends),
+        ("vrrp", &changes.vrrp),
     ] {
         list.iter().for_each(|change| line(&mut text, what, change));
     }
@@ -195,6 +196,7 @@ mod tests {
                     differences: vec![Difference::of_value("weight", "100", "50")],
                 },
             )],
+            vrrp: vec![Change::new("gateway", Kind::Added)],
             slots: vec![
                 moved(Family::Ipv4, false),
                 moved(Family::Ipv6, true),

@@ -171,6 +171,29 @@ pub(super) fn asked(text: &str) -> Result<IpAddr, AddressError> {
     }
 }
 
+/// `198.18.0.10/24`: an address, and the length of its network's prefix; all of it, if none is named.
+pub(super) fn in_network(text: &str) -> Result<Network, AddressError> {
+    let Some((address, digits)) = text.split_once('/') else {
+        return unicast(text).map(|ip| (ip, whole(ip)));
+    };
+    let ip = unicast(address)?;
+    let bad = || AddressError::Length(digits.to_owned());
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let length = digits.parse().ok().filter(|_| plain);
+    let length = length.filter(|length| (1..=whole(ip)).contains(length));
+    Ok((ip, length.ok_or_else(bad)?))
+}
+
+/// An address of a host on one of our networks.
+pub(super) fn neighbour(text: &str) -> Result<IpAddr, AddressError> {
+    match unicast(text) {
+        Err(AddressError::Senseless(IpAddr::V6(ip), _)) if ip.is_unicast_link_local() => {
+            Ok(ip.into())
+        }
+        other => other,
+    }
+}
+
 /// An address, or a prefix; of clients, so any.
 pub(super) fn prefix(text: &str) -> Result<Network, AddressError> {
     match text.split_once('/') {

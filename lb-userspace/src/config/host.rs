@@ -66,6 +66,7 @@ pub fn check(
     severity: Severity,
 ) -> Vec<Diagnostic> {
     let mut found = interfaces(config, places, facts, severity);
+    found.extend(vrrp_interfaces(config, places, facts, severity));
     found.extend(vlans::check(config, places, facts, severity));
     found.extend(own_addresses(config, places, facts));
     found.extend(forwarding(config, places, facts));
@@ -83,23 +84,41 @@ fn interfaces(
     let names = config.agent.interfaces.iter().enumerate();
     let missing = names.filter(|(_, name)| !facts.interfaces.contains(*name));
     let diagnostics = missing.map(|(index, name)| {
-        let known: Vec<_> = facts
-            .interfaces
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let message = format!("this host has no interface `{name}`");
-        diagnostic(
-            severity,
-            Code::MissingInterface,
-            places,
-            Item::Interface(index),
-            message,
-        )
-        .expected(format!("one of {}", known.join(", ")))
-        .suggest(closest(name, facts.interfaces.iter().map(String::as_str)))
+        let item = Item::Interface(index);
+        missing_interface(name, item, places, facts, severity)
     });
     diagnostics.collect()
+}
+
+/// Adverts go nowhere without it.
+fn vrrp_interfaces(
+    config: &Config,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Vec<Diagnostic> {
+    let names = config.vrrp.iter().map(|vrrp| &vrrp.interface).enumerate();
+    let missing = names.filter(|(_, name)| !facts.interfaces.contains(*name));
+    let diagnostics = missing.map(|(index, name)| {
+        let item = Item::VrrpInterface(index);
+        missing_interface(name, item, places, facts, severity)
+    });
+    diagnostics.collect()
+}
+
+fn missing_interface(
+    name: &str,
+    item: Item,
+    places: &Places,
+    facts: &HostFacts,
+    severity: Severity,
+) -> Diagnostic {
+    let known = facts.interfaces.iter().map(|name| format!("`{name}`"));
+    let known: Vec<_> = known.collect();
+    let message = format!("this host has no interface `{name}`");
+    diagnostic(severity, Code::MissingInterface, places, item, message)
+        .expected(format!("one of {}", known.join(", ")))
+        .suggest(closest(name, facts.interfaces.iter().map(String::as_str)))
 }
 
 /// Replies that come back through this host find the clients by the kernel's routes, which it looks
@@ -165,7 +184,7 @@ fn in_sysctl(name: &str) -> String {
     name.replace('.', "/")
 }
 
-/// The addresses that packets must reach this host by: services' and sources'.
+/// The addresses that packets must reach this host by: services' and sources', but for those that move.
 fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagnostic> {
     let listens = config
         .services
@@ -184,10 +203,12 @@ fn own_addresses(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Dia
             (Item::Source { pool, index }, network)
         })
     });
+    let moving = config.vrrp.iter().flat_map(|vrrp| &vrrp.addresses);
+    let moving: BTreeSet<IpAddr> = moving.map(|address| address.ip).collect();
     // Of a prefix, the first address stands for all.
     let foreign = listens
         .chain(sources)
-        .filter(|(_, (ip, _))| !facts.owns(*ip));
+        .filter(|(_, (ip, _))| !facts.owns(*ip) && !moving.contains(ip));
     let diagnostics = foreign.map(|(item, (ip, length))| {
         let message = format!("packets to {ip} don't end on this host");
         let help = if length == whole(ip) {

@@ -37,6 +37,7 @@ mod suggest;
 mod tests;
 mod value;
 mod vlans;
+mod vrrp;
 
 use std::{fmt, io, path::Path};
 
@@ -95,6 +96,7 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
         include,
         agent,
         access,
+        vrrp,
         mut balancing,
     } = loading.parse(path, text);
     let included = include::expand(path, &include, files, &mut loading.findings);
@@ -110,12 +112,17 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
     check::check(
         agent.as_ref(),
         access.as_ref(),
+        &vrrp,
         &balancing,
         &mut loading.findings,
     );
 
-    let agent_and_config = agent
-        .and_then(|agent| Some((resolve::config(&agent, access.as_ref(), &balancing)?, agent)));
+    let agent_and_config = agent.and_then(|agent| {
+        Some((
+            resolve::config(&agent, access.as_ref(), &vrrp, &balancing)?,
+            agent,
+        ))
+    });
     let is_error = |found: &Finding| found.severity == Severity::Error;
     match &agent_and_config {
         Some((config, _)) if !loading.findings.iter().any(is_error) => {
@@ -131,7 +138,7 @@ pub fn load(path: &Path, files: &impl Files) -> Result<Loaded, Report> {
         .any(|found| found.severity == Severity::Error);
     match agent_and_config {
         Some((config, agent)) if !refused => {
-            let places = resolve::places(&agent, &balancing, &sources);
+            let places = resolve::places(&agent, &vrrp, &balancing, &sources);
             let is_note = |found: &Diagnostic| found.severity == Severity::Note;
             let (notes, warnings) = diagnostics.into_iter().partition(is_note);
             Ok(Loaded {

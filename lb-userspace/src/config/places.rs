@@ -12,6 +12,8 @@ pub enum Item {
     Interface(usize),
     /// An entry of `agent.probe_sources`.
     ProbeSource(usize),
+    /// The interface of an entry of `vrrp`.
+    VrrpInterface(usize),
     /// An entry of a service's `listen`.
     Listen {
         /// The service.
@@ -42,6 +44,7 @@ impl fmt::Display for Item {
         match self {
             Self::Interface(index) => write!(f, "agent.interfaces[{index}]"),
             Self::ProbeSource(index) => write!(f, "agent.probe_sources[{index}]"),
+            Self::VrrpInterface(index) => write!(f, "vrrp[{index}].interface"),
             Self::Listen { service, index } => write!(f, "service[{service}].listen[{index}]"),
             Self::Source { pool, index } => write!(f, "pool[{pool}].source[{index}]"),
             Self::Address {

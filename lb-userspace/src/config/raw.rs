@@ -1,9 +1,10 @@
 //! The tables of the files as they are written: every key that a configuration can have is named
-//! here, once; those about health in `health`. No value depends on another yet.
+//! here, once; those about health in `health`, those of addresses that move in `vrrp`. No value depends on another yet.
 //!
 //! A field that is `None` was reported already (or may be left out, where it says so).
 
 pub(super) mod health;
+pub(super) mod vrrp;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -34,6 +35,7 @@ pub(super) struct Main {
     pub agent: Option<Agent>,
     /// May be left out.
     pub access: Option<Access>,
+    pub vrrp: Vec<vrrp::Vrrp>,
     pub balancing: Balancing,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct Balancing {
 pub(super) struct Included(pub Balancing);
 
 pub(super) struct Agent {
+    /// May be empty.
     pub interfaces: List<Interface>,
     pub control: Option<SocketPath>,
     pub stats: Option<SocketAddr>,
@@ -168,6 +171,7 @@ impl Table for Main {
             include: fields.list("include"),
             agent: fields.required_table("agent"),
             access: fields.optional_table("access"),
+            vrrp: fields.tables("vrrp"),
             balancing: balancing(fields),
         }
     }
@@ -177,7 +181,7 @@ impl Table for Included {
     const HEADER: &'static str = "an included file";
 
     fn read(fields: &mut Fields<'_>) -> Self {
-        fields.refuse(&["agent", "access", "include"]);
+        fields.refuse(&["agent", "access", "include", "vrrp"]);
         Self(balancing(fields))
     }
 }
@@ -203,7 +207,7 @@ impl Table for Agent {
     fn read(fields: &mut Fields<'_>) -> Self {
         let stats = SocketAddr::from((Ipv4Addr::LOCALHOST, 9633));
         Self {
-            interfaces: fields.required_list("interfaces"),
+            interfaces: fields.present_list("interfaces"),
             control: fields.or("control", SocketPath(DEFAULT_CONTROL.into())),
             stats: fields.or("stats", stats),
             state: fields.or("state", AbsolutePath("/var/lib/sluice".into())),

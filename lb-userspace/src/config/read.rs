@@ -112,6 +112,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An array that must be there, and may be empty.
+    pub(super) fn present_list<T: Value>(&mut self, key: &'static str) -> List<T> {
+        match self.find(key) {
+            Some(value) => self.entries(key, value),
+            None => self.miss(key, T::EXPECTED).unwrap_or_else(List::broken),
+        }
+    }
+
     /// One value, or an array that must hold something.
     pub(super) fn one_or_more<T: Value>(&mut self, key: &'static str) -> List<T> {
         match self.find(key) {

@@ -2,6 +2,7 @@
 //! wrong was reported by `read` and `check`, and makes the result `None`.
 
 mod health;
+mod vrrp;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::model::{
 pub(super) fn config(
     agent: &raw::Agent,
     all: Option<&raw::Access>,
+    vrrp: &[raw::vrrp::Vrrp],
     balancing: &Balancing,
 ) -> Option<Config> {
     let pools = balancing
@@ -43,6 +45,7 @@ pub(super) fn config(
         access: all.and_then(access),
         services,
         pools,
+        vrrp: vrrp.iter().map(vrrp::vrrp).collect::<Option<_>>()?,
     })
 }
 
@@ -250,10 +253,19 @@ fn backend(backend: &raw::Backend) -> Option<Backend> {
 }
 
 /// Where the parts stand. The indices are those of [`config`], which keeps every order.
-pub(super) fn places(agent: &raw::Agent, balancing: &Balancing, sources: &Sources) -> Places {
+pub(super) fn places(
+    agent: &raw::Agent,
+    vrrp: &[raw::vrrp::Vrrp],
+    balancing: &Balancing,
+    sources: &Sources,
+) -> Places {
     let mut places: Vec<(Item, Place)> = Vec::new();
     note(&mut places, &agent.interfaces, Item::Interface);
     note(&mut places, &agent.probe_sources, Item::ProbeSource);
+    for (vrrp, written) in vrrp.iter().enumerate() {
+        let interface = written.interface.iter();
+        places.extend(interface.map(|at| (Item::VrrpInterface(vrrp), at.place)));
+    }
     for (service, written) in balancing.services.iter().enumerate() {
         note(&mut places, &written.listen, |index| Item::Listen {
             service,

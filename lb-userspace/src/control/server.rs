@@ -262,7 +262,7 @@ mod tests {
         agent.join().unwrap();
         let third = ask();
         let told = [&first, &second, &third].map(|r| (r.status().as_u16(), r.body().trim()));
-        let changes = r#"{"agent":[],"services":[{"name":"web","change":"added"}],"pools":[],"backends":[],"slots":[],"restart":[]}"#;
+        let changes = r#"{"agent":[],"services":[{"name":"web","change":"added"}],"pools":[],"backends":[],"vrrp":[],"slots":[],"restart":[]}"#;
         assert_eq!(
             told,
             [

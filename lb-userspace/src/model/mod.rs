@@ -11,6 +11,7 @@ mod pool;
 pub mod probe;
 mod service;
 mod tracked;
+mod vrrp;
 
 use std::{
     fmt,
@@ -32,6 +33,7 @@ pub use self::{
         default_settle,
     },
     tracked::{ReplyEnd, TrackedBecause, reply_ends},
+    vrrp::{Checksum, Version, VirtualAddress, Vrrp},
 };
 pub use lb_common::abi::{ReplyLimits, TableSize};
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Pools in the order of the files; names are unique.
     pub pools: Vec<Pool>,
+    /// Addresses that move between hosts, in the order of the file; names are unique.
+    pub vrrp: Vec<Vrrp>,
 }
 
 impl Config {
@@ -85,7 +89,7 @@ pub const DEFAULT_PIN: &str = "/sys/fs/bpf/sluice";
 /// `[agent]`: where the agent attaches, listens and keeps things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
-    /// Interfaces that the program attaches to, at least one, by name.
+    /// Interfaces that the program attaches to, by name; at least one where there are services.
     pub interfaces: Vec<String>,
     /// Path of the control socket.
     pub control: PathBuf,

@@ -130,6 +130,7 @@ pub(crate) fn config() -> Config {
                 vec![backend("a", 100, &["198.18.1.1"])],
             ),
         ],
+        vrrp: vec![],
     }
 }
 

@@ -11,13 +11,14 @@ mod reach;
 mod server_ids;
 mod through;
 mod tracking;
+mod vrrp;
 
 use std::{collections::HashMap, hash::Hash, ptr};
 
 pub(super) use self::{health::ports, through::services as through, tracking::check as tracking};
 use super::{
     diagnostic::{Code, Finding},
-    raw::{Access, Agent, Balancing, Pool, Service},
+    raw::{Access, Agent, Balancing, Pool, Service, vrrp::Vrrp},
     source::{At, Place},
     value::Name,
 };
@@ -26,6 +27,7 @@ use super::{
 pub(super) fn check(
     agent: Option<&Agent>,
     access: Option<&Access>,
+    vrrp: &[Vrrp],
     balancing: &Balancing,
     findings: &mut Vec<Finding>,
 ) {
@@ -38,6 +40,7 @@ pub(super) fn check(
     admission::check(access, balancing, findings);
     health::check(&uses, findings);
     through::check(agent, balancing, findings);
+    vrrp::check(agent, vrrp, balancing, findings);
 }
 
 /// A pool and the services that name it, as their fallback too: of two pools with one name, those

@@ -127,6 +127,7 @@ fn resolved() -> Config {
         access: None,
         services: vec![service],
         pools: vec![pool],
+        vrrp: vec![],
     }
 }
 
@@ -236,6 +237,9 @@ fn is_default(comment: &str) -> bool {
         "query",
         "command",
         "environment",
+        "preempt_delay",
+        "unicast_peers",
+        "password",
     ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
@@ -271,9 +275,10 @@ fn the_installed_example_has_every_key() {
 }
 
 /// What each table of a configuration begins with.
-const EVERY_TABLE: [&str; 16] = [
+const EVERY_TABLE: [&str; 17] = [
     "",
     "[agent]\n",
+    "[[vrrp]]\n",
     "[[service]]\n",
     "[[service]]\n[service.timeouts]\n",
     "[[pool]]\n",

@@ -8,6 +8,7 @@ mod includes;
 mod keys;
 mod mistakes;
 mod properties;
+mod vrrp;
 
 use std::{
     collections::BTreeMap,

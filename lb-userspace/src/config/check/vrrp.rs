@@ -1,0 +1,263 @@
+//! `[[vrrp]]`: what a version of the protocol can say, and what no two instances can have.
+
+use std::{collections::HashMap, time::Duration};
+
+use humantime::format_duration;
+
+use super::{keys::idle, repeated, taken};
+use crate::{
+    config::{
+        diagnostic::{Code, Finding},
+        raw::{Agent, Balancing, vrrp::Vrrp},
+        schema::Written,
+        source::{At, Place},
+        value::Interface,
+        vrrp::Vrid,
+    },
+    model::{Family, Version, VirtualAddress},
+    vrrp::machine::OWNER,
+};
+
+/// As many addresses of a family as an advert has room for, a link-local one aside: it counts them in one octet.
+const MOST: usize = 254;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn check(
+    agent: Option<&Agent>,
+    vrrp: &[Vrrp],
+    balancing: &Balancing,
+    findings: &mut Vec<Finding>,
+) {
+    interfaces(agent, vrrp, balancing, findings);
+    routers(vrrp, findings);
+    addresses(vrrp, findings);
+    for instance in vrrp {
+        version(instance, findings);
+        interval(instance, findings);
+        idle_keys(instance, findings);
+        owner(instance, findings);
+        peers(instance, findings);
+        count(instance, findings);
+    }
+}
+
+/// Only a host that balances nothing, and has addresses that move, needs no program on any interface.
+fn interfaces(
+    agent: Option<&Agent>,
+    vrrp: &[Vrrp],
+    balancing: &Balancing,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(list) = agent.map(|agent| &agent.interfaces) else {
+        return;
+    };
+    let empty = list.place.filter(|_| list.whole && list.items.is_empty());
+    let none_needed = balancing.services.is_empty() && !vrrp.is_empty();
+    if let Some(place) = empty.filter(|_| !none_needed) {
+        let message = "`interfaces` is empty";
+        let expected = <Interface as crate::config::schema::Value>::EXPECTED;
+        let finding = Finding::error(Code::EmptyList, place, message);
+        findings.push(finding.expected(format!("at least one entry: {expected}")));
+    }
+}
+
+/// No two instances on one interface have a number in common, nor a name.
+fn routers(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
+    for (again, first) in repeated(vrrp.iter().filter_map(|vrrp| vrrp.name.as_ref())) {
+        let message = format!("another instance is named `{}`", again.value.0);
+        let (code, expected) = (Code::DuplicateName, "a name of its own");
+        findings.push(taken(code, again.place, first, message, expected));
+    }
+    let mut routers: HashMap<(&str, u8, Family), Place> = HashMap::new();
+    for instance in vrrp {
+        let (Some(interface), Some(vrid)) = (&instance.interface, &instance.vrid) else {
+            continue;
+        };
+        let Vrid(number) = vrid.value;
+        let has = |family: &Family| instance.addresses_of(*family).next().is_some();
+        let mut families = Family::ALL.into_iter().filter(has);
+        let before = families.find_map(|family| {
+            let router = (interface.value.0.as_str(), number, family);
+            let first = *routers.entry(router).or_insert(vrid.place);
+            (first != vrid.place).then_some((family, first))
+        });
+        if let Some((family, first)) = before {
+            let name = &interface.value.0;
+            let message =
+                format!("another instance on {name} has the number {number} for {family}");
+            let (code, expected) = (Code::DuplicateName, "a number of its own on this interface");
+            findings.push(taken(code, vrid.place, first, message, expected));
+        }
+    }
+}
+
+/// Each address moves once.
+fn addresses(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
+    let mut seen = HashMap::new();
+    for address in vrrp.iter().flat_map(|vrrp| &vrrp.addresses.items) {
+        let first = *seen.entry(address.value.ip).or_insert(address.place);
+        if first != address.place {
+            let message = format!("{} is named twice", address.value.ip);
+            let (code, expected) = (Code::DuplicateAddress, "each address once");
+            findings.push(taken(code, address.place, first, message, expected));
+        }
+    }
+}
+
+/// Version 2 has no IPv6; version 3 no passwords (RFC 9568, section 9).
+fn version(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    match (instance.version(), &instance.version) {
+        (Some(Version::V2), Written::As(version)) => {
+            let mut ipv6 = instance.addresses_of(Family::Ipv6);
+            if let Some(address) = ipv6.next() {
+                let message = format!("{} in version 2, which has no IPv6", address.value.ip);
+                let finding = Finding::error(Code::KeyConflict, address.place, message)
+                    .expected("addresses of IPv4")
+                    .related(version.place, "the version");
+                findings.push(finding.help("an instance of its own, of version 3, for IPv6"));
+            }
+        }
+        (Some(Version::V3), _) => {
+            if let Some(password) = &instance.password {
+                let message = "a password in version 3, which has none";
+                let finding = Finding::error(Code::KeyConflict, password.place, message);
+                findings.push(finding.expected("`version = 2` beside it"));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What the wire can say: hundredths of a second in 12 bits, or seconds in 8.
+fn interval(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    let (Some(version), Some(interval)) = (instance.version(), instance.interval.value()) else {
+        return;
+    };
+    let (unit, most, expected) = match version {
+        Version::V2 => (SECOND, 255, "whole seconds in version 2, from 1s to 255s"),
+        Version::V3 => (
+            Duration::from_millis(10),
+            4095,
+            "a multiple of 10ms, from 10ms to 40s 950ms",
+        ),
+    };
+    let asked = interval.value;
+    let whole = asked.as_nanos().is_multiple_of(unit.as_nanos());
+    if !whole || asked < unit || asked > unit * most {
+        let message = format!("an advert every {} can't be", format_duration(asked));
+        let finding = Finding::error(Code::BadValue, interval.place, message);
+        findings.push(finding.expected(expected));
+    }
+}
+
+fn idle_keys(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    let is_off = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| !at.value);
+    if let Some(delay) = instance.preempt_delay.as_ref()
+        && is_off(&instance.preempt)
+    {
+        let why = "`preempt = false` never takes addresses";
+        findings.push(idle("preempt_delay", delay.place, why));
+    }
+    let lacks = |family| {
+        let whole = instance.addresses.whole;
+        whole && instance.addresses_of(family).next().is_none()
+    };
+    if let Some(address) = instance.link_local.as_ref()
+        && lacks(Family::Ipv6)
+    {
+        let why = "the instance has no address of IPv6";
+        findings.push(idle("link_local", address.place, why));
+    }
+    if let (Some(checksum), Some(version)) = (&instance.checksum, instance.version())
+        && (version == Version::V2 || lacks(Family::Ipv4))
+    {
+        let why = "it is about version 3 over IPv4";
+        findings.push(idle("checksum", checksum.place, why));
+    }
+}
+
+/// Whose own the addresses are has them whenever it can (RFC 9568, section 6.4.2).
+fn owner(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    let priority = instance.priority.as_ref();
+    let Some(priority) = priority.filter(|at| at.value.0 == OWNER) else {
+        return;
+    };
+    let preempt = instance.preempt.as_ref().filter(|preempt| !preempt.value);
+    let preempt = preempt.map(|at| ("preempt = false", at.place));
+    let delay = instance.preempt_delay.as_ref();
+    let delay = delay.map(|at| ("preempt_delay", at.place));
+    if let Some((key, place)) = preempt.or(delay) {
+        let message = format!("`{key}` beside the priority 255");
+        let finding = Finding::error(Code::KeyConflict, place, message)
+            .expected("a priority of 254 at most")
+            .related(
+                priority.place,
+                "whose own the addresses are takes them at once",
+            );
+        findings.push(finding);
+    }
+}
+
+/// Each family's adverts have somebody to go to.
+fn peers(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    let peers = &instance.unicast_peers;
+    for (again, first) in repeated(peers.items.iter()) {
+        let message = format!("{} is named twice", again.value.0);
+        let (code, expected) = (Code::DuplicateAddress, "each host once");
+        findings.push(taken(code, again.place, first, message, expected));
+    }
+    let Some(list) = peers.place.filter(|_| peers.whole) else {
+        return;
+    };
+    if peers.items.is_empty() {
+        let finding = Finding::error(Code::EmptyList, list, "`unicast_peers` is empty");
+        let expected = "at least one host; without the key adverts go to all on the network";
+        findings.push(finding.expected(expected));
+        return;
+    }
+    let own = instance.addresses.items.iter();
+    for peer in &peers.items {
+        let family = Family::of(peer.value.0);
+        let moves = own.clone().find(|own| own.value.ip == peer.value.0);
+        if let Some(address) = moves {
+            let message = format!("{} moves between hosts, and names none", peer.value.0);
+            let finding = Finding::error(Code::AddressConflict, peer.place, message)
+                .expected("an address that stays with the host");
+            findings.push(finding.related(address.place, "it moves"));
+        } else if instance.addresses.whole && instance.addresses_of(family).next().is_none() {
+            let message = format!("{} is of {family}, and no address is", peer.value.0);
+            let finding = Finding::error(Code::KeyConflict, peer.place, message);
+            findings.push(finding.expected("hosts of the families in `addresses`"));
+        }
+    }
+    for family in Family::ALL {
+        let mut hosts = peers.values().map(|peer| Family::of(peer.0));
+        if let Some(address) = instance.addresses_of(family).next()
+            && !hosts.any(|host| host == family)
+        {
+            let message = format!("no host of {family} in `unicast_peers`");
+            let finding = Finding::error(Code::KeyConflict, list, message)
+                .expected("hosts of each family in `addresses`")
+                .related(address.place, "its adverts would go to nobody");
+            findings.push(finding);
+        }
+    }
+}
+
+fn count(instance: &Vrrp, findings: &mut Vec<Finding>) {
+    for family in Family::ALL {
+        if let Some(address) = instance.addresses_of(family).nth(MOST) {
+            let message = format!("more than {MOST} addresses of {family}");
+            let finding = Finding::error(Code::TooLarge, address.place, message);
+            findings.push(finding.expected("fewer in one instance"));
+        }
+    }
+}
+
+impl Vrrp {
+    fn addresses_of(&self, family: Family) -> impl Iterator<Item = &At<VirtualAddress>> {
+        let all = self.addresses.items.iter();
+        all.filter(move |address| Family::of(address.value.ip) == family)
+    }
+}

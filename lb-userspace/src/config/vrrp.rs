@@ -1,0 +1,135 @@
+//! The kinds of value that the keys of `[[vrrp]]` take, each for itself.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{
+    address,
+    diagnostic::{Code, Quoted},
+    schema::Value,
+};
+use crate::model::{Checksum, Version, VirtualAddress};
+
+/// The number of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Vrid(pub u8);
+
+impl Value for Vrid {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 255";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(n @ 1..) => Ok(Self(n)),
+            _ => Err(format!("{number} is not the number of a virtual router")),
+        }
+    }
+}
+
+/// How much a host wants the addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostPriority(pub u8);
+
+impl Value for HostPriority {
+    type Form = i64;
+    const EXPECTED: &'static str =
+        "a whole number from 1 to 254, or 255 if the addresses are this host's own";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(n @ 1..) => Ok(Self(n)),
+            Ok(0) => Err("0 is what a host says that gives the addresses up".to_owned()),
+            Err(_) => Err(format!("{number} is not a priority")),
+        }
+    }
+}
+
+impl Value for Version {
+    type Form = i64;
+    const EXPECTED: &'static str = "2 or 3";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match number {
+            2 => Ok(Self::V2),
+            3 => Ok(Self::V3),
+            _ => Err(format!("{number} is not a version of VRRP")),
+        }
+    }
+}
+
+impl Value for Checksum {
+    type Form = String;
+    const EXPECTED: &'static str = "`pseudo-header` or `packet`";
+    const WORDS: &'static [&'static str] = &["pseudo-header", "packet"];
+
+    fn read(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "packet" => Ok(Self::Packet),
+            "pseudo-header" => Ok(Self::PseudoHeader),
+            _ => Err(format!("{} is nothing to sum up", Quoted(&text))),
+        }
+    }
+}
+
+impl Value for VirtualAddress {
+    type Form = String;
+    const EXPECTED: &'static str = "an address and the length of its network's prefix, such as \
+                                    \"198.18.0.10/24\" or \"fd00:18::10/64\"";
+    const CODE: Code = Code::BadAddress;
+
+    fn read(text: String) -> Result<Self, String> {
+        let read = address::in_network(&text);
+        let (ip, length) = read.map_err(|error| error.to_string())?;
+        Ok(Self { ip, length })
+    }
+}
+
+/// The link-local address of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LinkLocal(pub Ipv6Addr);
+
+impl Value for LinkLocal {
+    type Form = String;
+    const EXPECTED: &'static str = "a link-local address, such as \"fe80::51\"";
+    const CODE: Code = Code::BadAddress;
+
+    fn read(text: String) -> Result<Self, String> {
+        let address = text.parse::<Ipv6Addr>();
+        match address {
+            Ok(address) if address.is_unicast_link_local() => Ok(Self(address)),
+            _ => Err(format!("{} is not a link-local address", Quoted(&text))),
+        }
+    }
+}
+
+/// Another host of the network, or of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer(pub IpAddr);
+
+impl Value for Peer {
+    type Form = String;
+    const EXPECTED: &'static str = "a host's address, such as \"198.18.0.3\" or \"fe80::3\"";
+    const CODE: Code = Code::BadAddress;
+
+    fn read(text: String) -> Result<Self, String> {
+        let peer = address::neighbour(&text);
+        peer.map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// What old peers want to hear.
+#[derive(Clone, Debug)]
+pub(super) struct Password(pub String);
+
+impl Value for Password {
+    type Form = String;
+    const EXPECTED: &'static str = "1 to 8 characters of ASCII";
+
+    fn read(text: String) -> Result<Self, String> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        match text.len() {
+            1..=8 if plain => Ok(Self(text)),
+            1..=8 => Err("a password with a character that is not plain".to_owned()),
+            n => Err(format!("a password of {n} bytes")),
+        }
+    }
+}

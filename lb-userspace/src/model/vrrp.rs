@@ -1,0 +1,106 @@
+//! `[[vrrp]]`: addresses that move between hosts, and how the hosts agree on who has them.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use super::Family;
+pub use crate::vrrp::packet::{Checksum, Version};
+
+/// Addresses that move between the hosts of a network, as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vrrp {
+    /// Its name, unique on this host.
+    pub name: String,
+    /// The interface of the network.
+    pub interface: String,
+    /// The number that all hosts know it by on that network, 1 to 255.
+    pub vrid: u8,
+    /// This host's priority, 1 to 255: the highest has the addresses.
+    pub priority: u8,
+    /// How often the one that has the addresses says so.
+    pub interval: Duration,
+    /// The version of the protocol.
+    pub version: Version,
+    /// The addresses, in the order that adverts name them.
+    pub addresses: Vec<VirtualAddress>,
+    /// The link-local address that comes with those of IPv6, if there are any.
+    pub link_local: Option<Ipv6Addr>,
+    /// After which time the addresses are taken from a host of lower priority; `None`: never.
+    pub preempt: Option<Duration>,
+    /// How often neighbours are told where the addresses are.
+    pub refresh: Duration,
+    /// The other hosts, if adverts are sent to each of them; to all on the network otherwise.
+    pub unicast_peers: Vec<IpAddr>,
+    /// What the checksums of adverts that are sent are about, in version 3 over IPv4.
+    pub checksum: Checksum,
+    /// Version 2: what old peers want to hear, in plain text.
+    pub password: Option<String>,
+}
+
+/// An address that moves, and the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VirtualAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// Bits of the prefix.
+    pub length: u8,
+}
+
+impl Vrrp {
+    /// The families of its addresses.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        let has = |family: &Family| self.in_family(*family).next().is_some();
+        Family::ALL.into_iter().filter(has)
+    }
+
+    /// Its addresses of a family, a link-local one first.
+    pub fn in_family(&self, family: Family) -> impl Iterator<Item = VirtualAddress> {
+        let link_local = self.link_local.map(|ip| VirtualAddress {
+            ip: ip.into(),
+            length: 64,
+        });
+        let all = link_local.into_iter().chain(self.addresses.iter().copied());
+        all.filter(move |address| Family::of(address.ip) == family)
+    }
+
+    /// The other hosts of a family.
+    pub fn peers(&self, family: Family) -> impl Iterator<Item = IpAddr> {
+        let peers = self.unicast_peers.iter().copied();
+        peers.filter(move |peer| Family::of(*peer) == family)
+    }
+
+    /// The link-local address of a number, where none is named: what the virtual router's MAC address gives (RFC 9568,
+    /// section 7.3; RFC 4291, appendix A).
+    pub fn default_link_local(vrid: u8) -> Ipv6Addr {
+        Ipv6Addr::new(
+            0xfe80,
+            0,
+            0,
+            0,
+            0x0200,
+            0x5eff,
+            0xfe00,
+            0x0200 | u16::from(vrid),
+        )
+    }
+}
+
+impl fmt::Display for VirtualAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_local_address_is_the_macs() {
+        let expected: Ipv6Addr = "fe80::200:5eff:fe00:233".parse().unwrap();
+        assert_eq!(Vrrp::default_link_local(51), expected);
+    }
+}
