@@ -12,6 +12,8 @@
 //! - Who hears a router of lower priority takes over from it if it preempts, by no longer counting what it says. With a
 //!   delay it counts it for that long.
 //! - One that resigned does not preempt who took over from it, for as long as that one lasts.
+//! - Two routers of one instance, one of each family, are told to follow each other (`Join`, `Leave`): one joins only if it
+//!   does not hear a better master, from whom it would have to step back again.
 //! - Events that came before a deadline are to be handed in before it: who was stopped for a while has to hear first who
 //!   took over meanwhile.
 //!
@@ -54,7 +56,7 @@ pub struct Settings {
 }
 
 /// What a router is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// It can't take part.
     Fault,
@@ -84,6 +86,10 @@ pub enum Event {
     Settings(Settings),
     /// It is to give the addresses up.
     Resign,
+    /// The other router of its instance has taken its addresses.
+    Join,
+    /// The other router of its instance has given way to a better one.
+    Leave,
     /// The deadline has come.
     Deadline,
 }
@@ -133,6 +139,55 @@ pub enum Reason {
     /// It was told to resign.
     #[error("resigned")]
     Resigned,
+    /// The instance's router of the other family has done so.
+    #[error("other family")]
+    OtherFamily,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fault, Self::Backup, Self::Master];
+
+    /// Its name in metrics and views: stable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Backup => "backup",
+            Self::Master => "master",
+        }
+    }
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Able,
+        Self::Unable,
+        Self::Owner,
+        Self::Silence,
+        Self::Resignation,
+        Self::Preemption,
+        Self::HigherPriority,
+        Self::HigherAddress,
+        Self::Resigned,
+        Self::OtherFamily,
+    ];
+
+    /// Its name in metrics and views: stable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Able => "able",
+            Self::Unable => "unable",
+            Self::Owner => "owner",
+            Self::Silence => "silence",
+            Self::Resignation => "resignation",
+            Self::Preemption => "preemption",
+            Self::HigherPriority => "higher_priority",
+            Self::HigherAddress => "higher_address",
+            Self::Resigned => "resigned",
+            Self::OtherFamily => "other_family",
+        }
+    }
 }
 
 /// One virtual router of one family.
@@ -162,6 +217,8 @@ struct Waiting {
     interval: Duration,
     /// Since when a master of lower priority is heard.
     above: Option<Instant>,
+    /// Whether a master is heard to whom it would have to give way.
+    below: bool,
 }
 
 impl Router {
@@ -201,11 +258,13 @@ impl Router {
             (Event::Heard { .. }, State::Fault) => vec![],
             (
                 Event::Heard {
-                    priority, interval, ..
+                    from,
+                    priority,
+                    interval,
                 },
                 State::Backup(waiting),
             ) => {
-                self.backup_hears(waiting, priority, interval, now);
+                self.backup_hears(waiting, (priority, from), interval, now);
                 vec![]
             }
             (
@@ -217,7 +276,14 @@ impl Router {
                 State::Master { .. },
             ) => self.master_hears(from, priority, interval, now),
             (Event::Settings(settings), state) => self.settings(settings, state, now),
-            (Event::Resign, State::Master { .. }) => self.resign(now),
+            (Event::Resign, State::Master { .. }) => {
+                self.yields = true;
+                self.give_up(Reason::Resigned, now)
+            }
+            (Event::Leave, State::Master { .. }) => self.give_up(Reason::OtherFamily, now),
+            (Event::Join, State::Backup(waiting)) if !waiting.below => {
+                self.take(Reason::OtherFamily, now)
+            }
             (Event::Deadline, State::Backup(waiting)) if waiting.until <= now => {
                 self.take(waiting.reason, now)
             }
@@ -225,8 +291,12 @@ impl Router {
                 self.goes_on(advert, announce, now)
             }
             (Event::Able, State::Backup(_) | State::Master { .. })
-            | (Event::Unable | Event::Deadline | Event::Resign, State::Fault)
-            | (Event::Deadline | Event::Resign, State::Backup(_)) => vec![],
+            | (
+                Event::Unable | Event::Deadline | Event::Resign | Event::Join | Event::Leave,
+                State::Fault,
+            )
+            | (Event::Deadline | Event::Resign | Event::Join | Event::Leave, State::Backup(_))
+            | (Event::Join, State::Master { .. }) => vec![],
         }
     }
 
@@ -253,13 +323,14 @@ impl Router {
     fn backup_hears(
         &mut self,
         mut waiting: Waiting,
-        priority: u8,
+        (priority, from): (u8, IpAddr),
         interval: Duration,
         now: Instant,
     ) {
         if priority == RESIGNS {
             waiting.until = now + skew(self.settings.version, self.settings.priority, interval);
             waiting.reason = Reason::Resignation;
+            waiting.below = false;
             self.state = State::Backup(waiting);
             return;
         }
@@ -269,14 +340,25 @@ impl Router {
             if waiting.reason == Reason::Silence {
                 waiting.reason = Reason::Preemption;
             }
-            waiting.above = since;
+            (waiting.above, waiting.below) = (since, false);
             self.state = State::Backup(waiting);
             return;
         }
+        let is_better = self.better(priority, from).is_some();
         self.wait(interval, now);
         if let State::Backup(waiting) = &mut self.state {
-            waiting.above = since;
+            (waiting.above, waiting.below) = (since, is_better);
         }
+    }
+
+    /// Why a master has to give way to another router, if it has to.
+    fn better(&self, priority: u8, from: IpAddr) -> Option<Reason> {
+        let own = &self.settings;
+        if priority > own.priority {
+            return Some(Reason::HigherPriority);
+        }
+        let is_equal = priority == own.priority;
+        (is_equal && from > own.address).then_some(Reason::HigherAddress)
     }
 
     /// Whether a master of lower priority, heard since then, is taken over from.
@@ -297,16 +379,14 @@ impl Router {
         interval: Duration,
         now: Instant,
     ) -> Vec<Action> {
-        let own = &self.settings;
-        let reason = match priority {
-            _ if priority > own.priority => Reason::HigherPriority,
-            _ if priority == own.priority && from > own.address => Reason::HigherAddress,
-            _ => {
-                self.advertised(now);
-                return vec![Action::Send(self.settings.priority)];
-            }
+        let Some(reason) = self.better(priority, from) else {
+            self.advertised(now);
+            return vec![Action::Send(self.settings.priority)];
         };
         self.wait(interval, now);
+        if let State::Backup(waiting) = &mut self.state {
+            waiting.below = true;
+        }
         vec![
             Action::RemoveAddresses,
             Action::Changed(Role::Backup, reason),
@@ -314,13 +394,12 @@ impl Router {
     }
 
     /// Gives the addresses up, to whoever wants them.
-    fn resign(&mut self, now: Instant) -> Vec<Action> {
-        self.yields = true;
+    fn give_up(&mut self, reason: Reason, now: Instant) -> Vec<Action> {
         self.wait(self.settings.interval, now);
         vec![
             Action::RemoveAddresses,
             Action::Send(RESIGNS),
-            Action::Changed(Role::Backup, Reason::Resigned),
+            Action::Changed(Role::Backup, reason),
         ]
     }
 
@@ -395,6 +474,7 @@ impl Router {
             reason: Reason::Silence,
             interval,
             above: None,
+            below: false,
         });
     }
 }

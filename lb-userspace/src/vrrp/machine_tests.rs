@@ -10,7 +10,7 @@ use super::{
 
 /// `state`, `event` -> what is done; what it is, and when it wants to be called. The router has the priority 100, an interval of
 /// a second and the address 198.18.0.2; it preempts at once where nothing else is said. The state `waits` is a backup that
-/// does so after ten seconds, `stays` one that never does, `owner` a router of priority 255.
+/// does so after ten seconds, `stays` one that never does, `under` one that hears a better master, `owner` a router of priority 255.
 const TABLE: &str = "
 fault   able                 -> changed backup able;                              backup 3.609375s
 owner   able                 -> send 255, add, announce, changed master owner;    master 1s
@@ -19,6 +19,8 @@ fault   heard 200 .3         -> ;                                               
 fault   heard 0 .3           -> ;                                                 fault
 fault   resign               -> ;                                                 fault
 fault   deadline             -> ;                                                 fault
+fault   join                 -> ;                                                 fault
+fault   leave                -> ;                                                 fault
 fault   priority 50          -> ;                                                 fault
 
 backup  able                 -> ;                                                 backup 3.609375s
@@ -32,6 +34,9 @@ waits   heard 99 .3          -> ;                                               
 backup  heard 0 .3           -> ;                                                 backup 609.375ms after
 backup  resign               -> ;                                                 backup 3.609375s
 backup  deadline             -> ;                                                 backup 3.609375s
+backup  join                 -> send 100, add, announce, changed master other family; master 1s after
+under   join                 -> ;                                                 backup 3.609375s
+backup  leave                -> ;                                                 backup 3.609375s
 backup  priority 200         -> ;                                                 backup 3.21875s
 backup  priority 255         -> send 255, add, announce, changed master owner;    master 1s after
 
@@ -48,6 +53,8 @@ master  heard 100 .1         -> send 100;                                       
 master  heard 99 .3          -> send 100;                                         master 1s after
 master  heard 0 .3           -> send 100;                                         master 1s after
 master  resign               -> remove, send 0, changed backup resigned;          backup 3.609375s after
+master  join                 -> ;                                                 master 1s
+master  leave                -> remove, send 0, changed backup other family;      backup 3.609375s after
 master  priority 50          -> send 50;                                          master 1s after
 due     deadline             -> send 100;                                         master 1s after
 ";
@@ -83,6 +90,8 @@ fn event(text: &str) -> Event {
         "unable" => Event::Unable,
         "resign" => Event::Resign,
         "deadline" => Event::Deadline,
+        "join" => Event::Join,
+        "leave" => Event::Leave,
         "heard" => heard(&words[1..]),
         "priority" => Event::Settings(settings(words[1].parse().unwrap(), Some(Duration::ZERO))),
         word => panic!("no event {word}"),
@@ -102,6 +111,10 @@ fn router(state: &str, start: Instant) -> (Router, Instant) {
     match state {
         "fault" | "owner" => {}
         "backup" | "stays" | "waits" => drop(router.on(Event::Able, start)),
+        "under" => {
+            router.on(Event::Able, start);
+            router.on(heard(&["100", ".3"]), start);
+        }
         "silence" => {
             router.on(Event::Able, start);
             now = router.deadline().unwrap();
@@ -138,17 +151,9 @@ fn told(actions: &[Action]) -> String {
         Action::AddAddresses => "add".to_owned(),
         Action::RemoveAddresses => "remove".to_owned(),
         Action::Announce => "announce".to_owned(),
-        Action::Changed(role, reason) => format!("changed {} {reason}", name(*role)),
+        Action::Changed(role, reason) => format!("changed {} {reason}", role.name()),
     });
     told.collect::<Vec<_>>().join(", ")
-}
-
-fn name(role: Role) -> &'static str {
-    match role {
-        Role::Fault => "fault",
-        Role::Backup => "backup",
-        Role::Master => "master",
-    }
 }
 
 #[test]
@@ -162,7 +167,7 @@ fn every_cell_of_the_state_tables() {
         let actions = router.on(event(happens), now);
         assert_eq!(told(&actions), does.trim(), "{line}");
         let words: Vec<&str> = is.split_whitespace().collect();
-        assert_eq!(name(router.role()), words[0], "{line}");
+        assert_eq!(router.role().name(), words[0], "{line}");
         let from = match words.get(2) {
             Some(_) => now,
             None if state == "owner" => now,

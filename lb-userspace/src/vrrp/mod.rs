@@ -1,17 +1,21 @@
 //! Floating IPs: virtual routers by VRRP, beside keepalived and like it.
 //!
 //! ```text
-//!  adverts ──► packet ──► machine ──► adverts, addresses, announcements, roles
-//!                           ▲  │
-//!                  `now` ───┘  └──► the next deadline
+//!  packets ──► packet ──► instance, machine ──► adverts, addresses, announcements, roles
+//!                           ▲      │
+//!                  `now` ───┘      └──► the next deadline
 //! ```
 //!
 //! - `packet`: adverts on the wire, and why one is none. Wire units are nowhere else;
 //! - `timing`: how long routers wait for each other;
-//! - `machine`: one virtual router: backup or master.
+//! - `machine`: one virtual router: backup or master;
+//! - `instance`: the virtual routers of an instance, one of each family, and which packets are for them.
 //!
 //! All of it is pure: who sends, listens and has addresses is not here.
 
+pub mod instance;
+#[cfg(test)]
+mod instance_tests;
 #[cfg(test)]
 mod lan_tests;
 pub mod machine;
