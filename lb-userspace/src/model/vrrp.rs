@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Family;
 pub use crate::vrrp::packet::{Checksum, Version};
 
@@ -41,7 +43,7 @@ pub struct Vrrp {
 }
 
 /// An address that moves, and the length of its network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct VirtualAddress {
     /// The address.
     pub ip: IpAddr,

@@ -58,6 +58,9 @@ pub enum Error {
     /// The thread of probes could not be started.
     #[error("cannot start the thread of probes: {0}")]
     Thread(#[source] io::Error),
+    /// Frames can't be sent.
+    #[error("cannot open a packet socket: {0} (it needs CAP_NET_RAW)")]
+    PacketSocket(#[source] io::Error),
     /// A device name that no device can have.
     #[error("{0:?} is no interface name: 1 to 15 bytes, without NUL")]
     DeviceName(String),
@@ -89,6 +92,7 @@ impl Error {
             Self::Open(source)
             | Self::Namespace(source)
             | Self::Thread(source)
+            | Self::PacketSocket(source)
             | Self::Refused { source, .. }
             | Self::Sysctl { source, .. }
             | Self::Ethtool { source, .. } => source.raw_os_error(),

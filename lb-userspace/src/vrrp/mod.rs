@@ -9,10 +9,16 @@
 //! - `packet`: adverts on the wire, and why one is none. Wire units are nowhere else;
 //! - `timing`: how long routers wait for each other;
 //! - `machine`: one virtual router: backup or master;
-//! - `instance`: the virtual routers of an instance, one of each family, and which packets are for them.
+//! - `instance`: the virtual routers of an instance, one of each family, and which packets are for them;
+//! - `host`: whether this host can take part, and from which of its addresses;
+//! - `announce`: the frames that tell neighbours where an address is;
+//! - `runner`: sends, listens, takes addresses and gives them up;
+//! - `snapshot`: what instances are, for views and metrics.
 //!
-//! All of it is pure: who sends, listens and has addresses is not here.
+//! All but `runner` is pure.
 
+mod announce;
+mod host;
 pub mod instance;
 #[cfg(test)]
 mod instance_tests;
@@ -24,4 +30,10 @@ mod machine_tests;
 pub mod packet;
 #[cfg(test)]
 mod packet_tests;
+mod runner;
+mod snapshot;
 mod timing;
+
+pub use machine::Role;
+pub use runner::{Routers, Views, clear};
+pub use snapshot::{FamilyView, InstanceView, PeerView, TransitionView};

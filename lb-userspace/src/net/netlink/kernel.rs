@@ -15,7 +15,8 @@ use rtnetlink::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Netlink, decode, encode, probe};
+use super::{Netlink, decode, encode, floating, probe};
+use crate::model::VirtualAddress;
 use crate::net::{
     error::Error,
     facts::{Event, InterfaceAddress, Link, Match, Neighbour, Neighbourhood, Route},
@@ -106,6 +107,25 @@ impl Kernel {
     pub(in crate::net) async fn put(&self, message: Message, what: &str) -> Result<(), Error> {
         let flags = NLM_F_ACK | NLM_F_CREATE;
         self.ask(message, flags, what.to_owned()).await.map(drop)
+    }
+
+    /// Removes something.
+    pub(in crate::net) async fn remove(&self, message: Message, what: &str) -> Result<(), Error> {
+        self.ask(message, NLM_F_ACK, what.to_owned())
+            .await
+            .map(drop)
+    }
+
+    /// The addresses of this host that bear our mark.
+    pub(in crate::net) async fn marked_addresses(
+        &self,
+    ) -> Result<Vec<(IfIndex, VirtualAddress)>, Error> {
+        let answers = self.dump(encode::addresses(), "addresses").await?;
+        let marked = |answer: &Message| match answer {
+            Message::NewAddress(message) => floating::marked(message),
+            _ => None,
+        };
+        Ok(answers.iter().filter_map(marked).collect())
     }
 
     /// The number of a device.

@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+pub(super) mod floating;
 mod kernel;
 pub(super) mod probe;
 

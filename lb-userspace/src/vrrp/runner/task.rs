@@ -1,0 +1,397 @@
+//! The task of one instance.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    future::pending,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+use tracing::{info, warn};
+
+use super::{Shared, Views};
+use crate::{
+    model::{Family, VirtualAddress, Vrrp},
+    net::{AdvertSocket, Devices, IfIndex, Line, Packet, forwards_ipv6},
+    unix_time::unix_now,
+    vrrp::{
+        announce::{Forwards, announcement},
+        host::{Fault, Way, way},
+        instance::{Instance, Notice, Step},
+        machine::{Action, Reason, Role},
+        packet::{HOP_LIMIT, PROTOCOL, Received},
+        snapshot::InstanceView,
+    },
+};
+
+/// The groups that adverts go to (RFC 9568, sections 5.1.1.2 and 5.1.2.2).
+const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+const GROUP_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
+
+/// How soon what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How seldom the same is said in the log.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// Packets that are heard before it is looked whether something is due.
+const AT_ONCE: u32 = 64;
+
+/// How often each frame is sent when neighbours are told: one may be lost.
+const BURST: usize = 3;
+
+/// What a task is told. That there will be nothing more ends it.
+pub(super) enum Command {
+    /// To go by another configuration of the same identity.
+    Configure(Box<Vrrp>),
+}
+
+/// An instance, and what it works with.
+pub(super) struct Task {
+    instance: Instance,
+    shared: Shared,
+    commands: mpsc::Receiver<Command>,
+    devices: watch::Receiver<Devices>,
+    views: Views,
+    /// How it takes part, if it does.
+    way: Option<Way>,
+    /// Why not.
+    fault: Option<Fault>,
+    lines: BTreeMap<Family, AdvertSocket>,
+    /// Addresses that it has put there.
+    held: BTreeSet<(IfIndex, VirtualAddress)>,
+    /// How many packets it heard, modulo [`AT_ONCE`].
+    heard: u32,
+    /// When it tries again what failed.
+    again: Option<Instant>,
+    /// Since when its families are what they are, in seconds since 1970.
+    since: BTreeMap<Family, u64>,
+    errors: BTreeMap<&'static str, u64>,
+    /// When what was said last.
+    said: BTreeMap<String, Instant>,
+}
+
+/// Why a task wakes.
+enum Wake {
+    Told(Option<Command>),
+    Heard(io::Result<Packet>),
+    Look,
+    Due,
+}
+
+impl Task {
+    pub(super) fn new(
+        config: Vrrp,
+        shared: Shared,
+        commands: mpsc::Receiver<Command>,
+        views: Views,
+    ) -> Self {
+        Self {
+            devices: shared.watch.devices(),
+            instance: Instance::new(config),
+            shared,
+            commands,
+            views,
+            way: None,
+            fault: None,
+            lines: BTreeMap::new(),
+            held: BTreeSet::new(),
+            heard: 0,
+            again: None,
+            since: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            said: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.look().await;
+        loop {
+            self.publish();
+            match self.wake().await {
+                Wake::Told(Some(Command::Configure(config))) => {
+                    let steps = self.instance.configure(*config, Instant::now());
+                    self.carry_out(steps).await;
+                    // Peers may be known by another of our addresses.
+                    self.look().await;
+                }
+                Wake::Told(None) => break,
+                Wake::Heard(Ok(packet)) => self.hear(&packet).await,
+                Wake::Heard(Err(error)) => self.socket_failed("receive", &error).await,
+                Wake::Look => self.look().await,
+                Wake::Due => {
+                    let steps = self.instance.due(Instant::now());
+                    self.carry_out(steps).await;
+                }
+            }
+        }
+        let steps = self.instance.resign(Instant::now());
+        self.carry_out(steps).await;
+    }
+
+    /// What came before a deadline comes before it: who was stopped for a while has to hear who took over meanwhile.
+    async fn wake(&mut self) -> Wake {
+        let deadline = self.instance.deadline();
+        let again = self.again;
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Wake::Told(command),
+            heard = receive(self.lines.get(&Family::Ipv4)) => Wake::Heard(heard),
+            heard = receive(self.lines.get(&Family::Ipv6)) => Wake::Heard(heard),
+            Ok(()) = self.devices.changed() => Wake::Look,
+            () = until(deadline) => Wake::Due,
+            () = until(again) => Wake::Look,
+        }
+    }
+
+    async fn hear(&mut self, packet: &Packet) {
+        let received = Received {
+            source: packet.source,
+            destination: packet.destination,
+            hop_limit: packet.hop_limit,
+            payload: &packet.payload,
+        };
+        let now = Instant::now();
+        let mut steps = self.instance.received(&received, now);
+        // Packets without end must not keep a master from what is due.
+        self.heard = (self.heard + 1) % AT_ONCE;
+        if self.heard == 0 {
+            steps.extend(self.instance.due(now));
+        }
+        self.carry_out(steps).await;
+    }
+
+    /// Looks whether it can take part, and how.
+    async fn look(&mut self) {
+        self.again = None;
+        let config = self.instance.config();
+        let device = self
+            .devices
+            .borrow_and_update()
+            .get(&config.interface)
+            .cloned();
+        let way = match way(config, device.as_ref()) {
+            Ok(way) => way,
+            Err(fault) => return self.unable(fault).await,
+        };
+        if self.way.as_ref() == Some(&way) {
+            return;
+        }
+        // What another device had went with it.
+        if self
+            .way
+            .as_ref()
+            .is_some_and(|before| before.device != way.device)
+        {
+            self.unable(Fault::NoInterface).await;
+        }
+        match self.open(&way) {
+            Ok(lines) => {
+                let sources = way.sources.clone();
+                (self.lines, self.way, self.fault) = (lines, Some(way), None);
+                let steps = self.instance.able(&sources, Instant::now());
+                self.carry_out(steps).await;
+            }
+            Err(error) => self.socket_failed("open", &error).await,
+        }
+    }
+
+    /// It can't take part: what it can still send goes out first.
+    async fn unable(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        let steps = self.instance.unable(Instant::now());
+        self.carry_out(steps).await;
+        self.lines.clear();
+        self.way = None;
+    }
+
+    /// Opens sockets anew, a while after they failed.
+    async fn socket_failed(&mut self, what: &'static str, error: &io::Error) {
+        self.failed(what, error);
+        self.unable(Fault::Socket).await;
+        self.again = Some(Instant::now() + AGAIN);
+    }
+
+    fn open(&self, way: &Way) -> io::Result<BTreeMap<Family, AdvertSocket>> {
+        let config = self.instance.config();
+        let is_unicast = !config.unicast_peers.is_empty();
+        let lines = way.sources.iter().map(|(family, source)| {
+            let line = Line {
+                device: (&config.interface, way.device),
+                source: *source,
+                protocol: PROTOCOL,
+                group: (!is_unicast).then_some(group(*family)),
+                hop_limit: HOP_LIMIT,
+            };
+            Ok((*family, AdvertSocket::open(&line)?))
+        });
+        lines.collect()
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Do(family, Action::Send(priority)) => self.send(family, priority),
+                Step::Do(family, Action::AddAddresses) => self.take(family).await,
+                Step::Do(family, Action::RemoveAddresses) => self.give_up(family, |_| false).await,
+                Step::Do(family, Action::Announce) => self.announce(family),
+                Step::Do(family, Action::Changed(role, reason)) => {
+                    self.changed(family, role, reason);
+                }
+                Step::Say(family, from, notice) => self.say(family, from, notice),
+            }
+        }
+    }
+
+    fn send(&mut self, family: Family, priority: u8) {
+        let config = self.instance.config();
+        let Some((line, source)) = self.line(family) else {
+            return;
+        };
+        let advert = self.instance.advert(family, priority);
+        let mut hosts: Vec<IpAddr> = config.peers(family).collect();
+        if hosts.is_empty() {
+            hosts.push(group(family));
+        }
+        let sent = hosts.into_iter().map(|host| {
+            let packet = advert.write(source, host, config.checksum);
+            line.send(&packet, host)
+        });
+        let failed: Vec<io::Error> = sent.filter_map(Result::err).collect();
+        for error in failed {
+            self.failed("send", &error);
+        }
+    }
+
+    fn line(&self, family: Family) -> Option<(&AdvertSocket, IpAddr)> {
+        let way = self.way.as_ref()?;
+        let source = way.sources.get(&family)?;
+        Some((self.lines.get(&family)?, *source))
+    }
+
+    /// Takes the family's addresses, and gives up those that are its no more.
+    async fn take(&mut self, family: Family) {
+        let Some(Way { device, .. }) = self.way else {
+            return;
+        };
+        let wanted: BTreeSet<VirtualAddress> = self.instance.config().in_family(family).collect();
+        self.give_up(family, |address| wanted.contains(&address))
+            .await;
+        for address in wanted {
+            match self.shared.addresses.take(device, address).await {
+                Ok(true) => drop(self.held.insert((device, address))),
+                // This host's own, which stay.
+                Ok(false) => {}
+                Err(error) => self.failed("address", &error),
+            }
+        }
+    }
+
+    /// Gives up the family's addresses that it has put there, but for some.
+    async fn give_up(&mut self, family: Family, stays: impl Fn(VirtualAddress) -> bool) {
+        let goes = |(_, address): &&(IfIndex, VirtualAddress)| {
+            Family::of(address.ip) == family && !stays(*address)
+        };
+        let going: Vec<_> = self.held.iter().filter(goes).copied().collect();
+        for (device, address) in going {
+            match self.shared.addresses.give_up(device, address).await {
+                Ok(()) => drop(self.held.remove(&(device, address))),
+                Err(error) => self.failed("address", &error),
+            }
+        }
+    }
+
+    fn announce(&mut self, family: Family) {
+        let Some(Way { device, mac, .. }) = self.way else {
+            return;
+        };
+        let config = self.instance.config();
+        let forwards = match forwards_ipv6(&config.interface) {
+            true => Forwards::Yes,
+            false => Forwards::No,
+        };
+        let addresses: Vec<_> = config.in_family(family).collect();
+        for _ in 0..BURST {
+            for address in &addresses {
+                let frame = announcement(address.ip, mac, forwards);
+                if let Err(error) = self.shared.frames.send(device, &frame) {
+                    self.failed("announce", &error);
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, family: Family, role: Role, reason: Reason) {
+        self.since.insert(family, unix_now());
+        let name = &self.instance.config().name;
+        match (role, self.fault) {
+            (Role::Fault, Some(fault)) => info!("vrrp {name}: {family} is in fault: {fault}"),
+            (role, _) => info!("vrrp {name}: {family} is {}: {reason}", role.name()),
+        }
+    }
+
+    fn say(&mut self, family: Family, from: Option<IpAddr>, notice: Notice) {
+        let from = from.map(|from| format!(" ({from})")).unwrap_or_default();
+        let text = format!("{family}{from}: {notice}");
+        match notice {
+            Notice::Checksum(_) => self.told(&text, |name| info!("vrrp {name}: {text}")),
+            Notice::Own
+            | Notice::TwoMasters
+            | Notice::OtherInterval
+            | Notice::OtherAddresses
+            | Notice::Refused(_) => self.told(&text, |name| warn!("vrrp {name}: {text}")),
+        }
+    }
+
+    fn failed(&mut self, what: &'static str, error: &dyn Display) {
+        *self.errors.entry(what).or_default() += 1;
+        self.told(what, |name| warn!("vrrp {name}: {what}: {error}"));
+    }
+
+    /// Says something, unless it was said a while ago. What others may make us say has an end.
+    fn told(&mut self, what: &str, say: impl FnOnce(&str)) {
+        let now = Instant::now();
+        self.said
+            .retain(|_, at| now.saturating_duration_since(*at) < SELDOM);
+        if self.said.len() < MOST && !self.said.contains_key(what) {
+            self.said.insert(what.to_owned(), now);
+            say(&self.instance.config().name);
+        }
+    }
+
+    fn publish(&self) {
+        let fault = self.fault.map(|fault| fault.to_string());
+        let view = InstanceView::of(&self.instance, &self.since, fault, &self.errors);
+        self.views.tell(view);
+    }
+}
+
+/// As many different things are said in a minute.
+const MOST: usize = 16;
+
+fn group(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => GROUP,
+        Family::Ipv6 => GROUP_IPV6,
+    }
+}
+
+async fn receive(line: Option<&AdvertSocket>) -> io::Result<Packet> {
+    match line {
+        Some(line) => line.receive().await,
+        None => pending().await,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => pending().await,
+    }
+}
