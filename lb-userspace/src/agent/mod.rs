@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Start: everything that can fail is tried before the program is attached; a start that fails leaves what
-//! there was before it, but for offloads that were turned off, if it came that far. What an agent before it left
+//! there was before it, but for offloads that were turned off and addresses that a killed agent left behind, if it came
+//! that far. What an agent before it left
 //! in the kernel is gone on with (`inherited`), by what is known of it (`record`), or new tables take its place
 //! (`older`). Stop: the data plane goes on
 //! as it is, whether the agent is told to stop or killed. SIGHUP and the control socket: the
@@ -18,6 +19,7 @@
 //! everything as it is. Here are its start, its stop and the loop that hears what happens.
 
 mod files;
+mod floating;
 mod health;
 mod inherited;
 mod interfaces;
@@ -60,7 +62,7 @@ use crate::{
         Constants, DataPlane, ExceptionTables, Features, FlowTables, MapTables, ProgramLog,
         WantedNeighbours,
     },
-    model::Config,
+    model::{Config, VirtualAddress},
     net::{IfIndex, LinkChanges, Resolver, Snapshot as NextHops},
     plan::Tables,
     reconcile::Reconciler,
@@ -68,6 +70,7 @@ use crate::{
     state::{self, Link, Registry, Ways},
     stats::{self, AgentView, Source},
     unix_time::unix_now,
+    vrrp::Routers,
 };
 
 use files::Files;
@@ -145,6 +148,8 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
             Err(error)
         }
     };
+    // Before all else: another host waits for the addresses.
+    agent.routers.stop().await;
     agent.health.stop().await;
     // The kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
@@ -185,6 +190,10 @@ struct Agent {
     ways: Ways,
     health: Health,
     probes: Probes,
+    /// What moves addresses between hosts.
+    routers: Routers,
+    /// The addresses that it has moved since its start.
+    floats: BTreeSet<VirtualAddress>,
     overriding: Overriding,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
@@ -284,6 +293,7 @@ impl Agent {
         let clients = Arc::default();
         let probes = Probes::new(Arc::clone(&clients), program.take_probed_ports()?);
         let health = Health::start(&prepared.config, overriding.said(), state, clients)?;
+        let routers = Routers::new();
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.in_tables, &prepared.ids, &prepared.links);
@@ -303,6 +313,7 @@ impl Agent {
             started: Instant::now(),
             counters: program.take_counters()?,
             health: health.snapshots(),
+            vrrp: routers.views(),
             now: Mutex::new(Now::first(
                 overriding.said().clone(),
                 prepared.removals.views(),
@@ -323,6 +334,8 @@ impl Agent {
             ways,
             health,
             probes,
+            routers,
+            floats: BTreeSet::new(),
             overriding,
             addresses: resolver.addresses(),
             link_changes: resolver.link_changes(),
@@ -349,6 +362,7 @@ impl Agent {
     /// Writes the tables and has the program run over them. Over tables that there were it runs before they are
     /// written: they may come to hold what the one before does not know; and what may fail is tried before.
     async fn begin(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
+        self.give_up_what_was_left().await;
         self.probes.make(&self.view.configured().config)?;
         if self.records.is_complete() {
             Self::hand_over(plane)?;
@@ -382,6 +396,7 @@ impl Agent {
         self.keep(&self.seen);
         self.removes(self.removals.clone());
         self.follow_files();
+        self.float().await?;
         let (stop, stopped) = watch::channel(());
         let (actions, requests) = control::channel();
         let source: Arc<dyn Source> = Arc::clone(&self.view) as _;

@@ -76,6 +76,7 @@ impl Agent {
             Err(report) => Err(report.into()),
         };
         let taken = checked.and_then(|checked| self.take(plane, checked));
+        self.float_anew().await;
         self.told(taken, "reload")
     }
 
@@ -123,6 +124,7 @@ impl Agent {
             checked.warnings.push(warning);
             self.take(plane, checked)
         });
+        self.float_anew().await;
         self.told(taken, "rollback")
     }
 

@@ -23,6 +23,7 @@ mod services;
 mod status;
 mod table;
 mod undrain;
+mod vrrp;
 mod weight;
 
 use std::{
@@ -83,6 +84,7 @@ enum Verb {
     Drain(drain::Arguments),
     Undrain(undrain::Arguments),
     Weight(weight::Arguments),
+    Vrrp(vrrp::Arguments),
     Detach(detach::Arguments),
     Docs(docs::Arguments),
 }
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Verb::Drain(arguments) => drain::run(arguments, &client(control)),
         Verb::Undrain(arguments) => undrain::run(arguments, &client(control)),
         Verb::Weight(arguments) => weight::run(arguments, &client(control)),
+        Verb::Vrrp(arguments) => vrrp::run(arguments, &client(control)),
         Verb::Detach(arguments) => detach::run(arguments),
         Verb::Docs(arguments) => docs::run(arguments),
     };

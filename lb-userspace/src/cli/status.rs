@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Severity,
-    control::{Body, Client, Status, Unsettled},
+    control::{Body, Client, Status, Unsettled, VrrpRole},
     stats::{ExceptionsView, HoldUpCause, HoldUpView, InterfaceView, Mode, Problem},
 };
 
@@ -120,17 +120,25 @@ fn agent(status: &Status) -> String {
                 things(status.backends, "backend")
             ),
         ),
+        ("vrrp", roles(&status.vrrp)),
         (
             "next hops",
             format!("{} unresolved", status.next_hops_unresolved),
         ),
         ("exceptions", exceptions(&status.exceptions)),
     ];
-    for (name, value) in lines {
+    for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         // A `String` takes everything.
         let _ = writeln!(text, "{name:11}{value}");
     }
     text
+}
+
+/// Empty if there are none.
+fn roles(vrrp: &[VrrpRole]) -> String {
+    let roles = vrrp.iter();
+    let roles = roles.map(|VrrpRole { name, role }| format!("{name} {role}"));
+    roles.collect::<Vec<_>>().join(", ")
 }
 
 /// Changes that slots are in; empty if all are settled.

@@ -17,6 +17,7 @@ use crate::{
         AgentView, ExceptionsView, InterfaceView, PoolView, Problem, Readiness, ServiceView,
         SlotsView, Snapshot, problems,
     },
+    vrrp::InstanceView,
 };
 
 /// The version of paths and bodies.
@@ -94,6 +95,9 @@ pub struct Status {
     pub interfaces: Vec<InterfaceView>,
     /// How many addresses of backends have no next hop.
     pub next_hops_unresolved: usize,
+    /// What instances of `[[vrrp]]` are.
+    #[serde(default)]
+    pub vrrp: Vec<VrrpRole>,
     /// How many services there are.
     pub services: usize,
     /// How many pools there are.
@@ -106,6 +110,24 @@ pub struct Status {
     /// Flows that are recorded since their slots are not settled.
     #[serde(default)]
     pub exceptions: ExceptionsView,
+}
+
+/// What an instance of `[[vrrp]]` is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrrpRole {
+    /// Its name.
+    pub name: String,
+    /// Its role: `fault`, `backup`, `master`, or `apart` where its families are not the same.
+    pub role: String,
+}
+
+/// What the instances are.
+fn roles(snapshot: &Snapshot) -> Vec<VrrpRole> {
+    let role = |instance: &InstanceView| VrrpRole {
+        name: instance.name.clone(),
+        role: instance.role().to_owned(),
+    };
+    snapshot.vrrp.iter().map(role).collect()
 }
 
 /// A pool's slot table that is not settled.
@@ -140,6 +162,7 @@ impl From<Snapshot> for Status {
             pools: snapshot.pools.len(),
             backends: snapshot.backends().count(),
             unsettled: unsettled(&snapshot),
+            vrrp: roles(&snapshot),
             exceptions: snapshot.exceptions,
             agent: snapshot.agent,
             readiness: snapshot.readiness,
@@ -171,6 +194,19 @@ pub struct Pools {
 impl From<Snapshot> for Pools {
     fn from(Snapshot { pools, .. }: Snapshot) -> Self {
         Self { pools }
+    }
+}
+
+/// `/api/v1/vrrp`: addresses that move between hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vrrp {
+    /// By name.
+    pub instances: Vec<InstanceView>,
+}
+
+impl From<Snapshot> for Vrrp {
+    fn from(Snapshot { vrrp, .. }: Snapshot) -> Self {
+        Self { instances: vrrp }
     }
 }
 
@@ -265,6 +301,7 @@ pub(super) enum Resource {
     Status,
     Services,
     Backends,
+    Vrrp,
     /// Take the files as they are now.
     Reload,
     /// Go back to the configuration before.
@@ -280,10 +317,11 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Status,
         Self::Services,
         Self::Backends,
+        Self::Vrrp,
         Self::Reload,
         Self::Rollback,
         Self::Plan,
@@ -302,6 +340,7 @@ impl Resource {
             Self::Status => "status",
             Self::Services => "services",
             Self::Backends => "backends",
+            Self::Vrrp => "vrrp",
             Self::Reload => "reload",
             Self::Rollback => "rollback",
             Self::Plan => "plan",

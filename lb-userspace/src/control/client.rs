@@ -20,7 +20,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::api::{
     API, Any, DrainBody, Overridden, PlanBody, Planned, Pools, Resource, Services, Status, VERSION,
-    VERSION_HEADER, WeightBody, Who,
+    VERSION_HEADER, Vrrp, WeightBody, Who,
 };
 use crate::config::Diagnostic;
 
@@ -131,6 +131,11 @@ impl Client {
     /// All pools with their backends.
     pub async fn pools(&self) -> Result<Pools, Error> {
         self.ask(Resource::Backends).await
+    }
+
+    /// All addresses that move between hosts.
+    pub async fn vrrp(&self) -> Result<Vrrp, Error> {
+        self.ask(Resource::Vrrp).await
     }
 
     /// Has the agent take its configuration's files as they are now.

@@ -19,7 +19,7 @@ pub use actions::{
 };
 pub use api::{
     API, Body, DrainBody, Overridden, PlanBody, Planned, Pools, Refusal, SAMPLE_SECONDS, Services,
-    Status, Unsettled, VERSION_HEADER, WeightBody, Who,
+    Status, Unsettled, VERSION_HEADER, Vrrp, VrrpRole, WeightBody, Who,
 };
 pub use client::{Client, Error as ClientError};
 pub use server::serve;

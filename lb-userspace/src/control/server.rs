@@ -9,7 +9,7 @@ use super::{
     actions::{Action, Actions, Asked},
     api::{
         self, Body, DrainBody, PlanBody, Pools, Refusal, Resource, Services, Status, VERSION,
-        VERSION_HEADER, WeightBody, Who,
+        VERSION_HEADER, Vrrp, WeightBody, Who,
     },
     socket::Socket,
 };
@@ -64,7 +64,10 @@ fn asked(
             json(StatusCode::OK, Services::from(source.snapshot()))
         }
         (Resource::Backends, Method::Read) => json(StatusCode::OK, Pools::from(source.snapshot())),
-        (Resource::Status | Resource::Services | Resource::Backends, _) => refused("GET, HEAD"),
+        (Resource::Vrrp, Method::Read) => json(StatusCode::OK, Vrrp::from(source.snapshot())),
+        (Resource::Status | Resource::Services | Resource::Backends | Resource::Vrrp, _) => {
+            refused("GET, HEAD")
+        }
         (Resource::Reload, Method::Post) => done(Action::Reload, actions),
         (Resource::Rollback, Method::Post) => done(Action::Rollback, actions),
         (Resource::Plan, Method::Post) => plan(body, actions),
@@ -208,6 +211,7 @@ mod tests {
         assert_json("status", "/api/v1/status", Status::from(snapshot()));
         assert_json("services", "/api/v1/services", Services::from(snapshot()));
         assert_json("backends", "/api/v1/backends", Pools::from(snapshot()));
+        assert_json("vrrp", "/api/v1/vrrp", Vrrp::from(snapshot()));
     }
 
     #[test]

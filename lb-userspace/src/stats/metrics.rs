@@ -10,7 +10,10 @@ use super::{
     health::{CheckView, HealthMode, HealthView},
     snapshot::{CountersView, HandshakesView, Mode, Snapshot},
 };
-use crate::health::{State, Status};
+use crate::{
+    health::{State, Status},
+    vrrp::{FamilyView, Role, instance::Refusal},
+};
 
 /// A family: all series of one name.
 struct Family {
@@ -309,6 +312,58 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot, to| to.add(&[], snapshot.exceptions.limit),
     },
     Family {
+        name: "sluice_vrrp_role",
+        kind: Kind::Gauge,
+        help: "1 for what an instance is in a family: fault, backup or master.",
+        samples: vrrp_roles,
+    },
+    Family {
+        name: "sluice_vrrp_transitions_total",
+        kind: Kind::Counter,
+        help: "How often an instance became what it is called, by reason.",
+        samples: vrrp_transitions,
+    },
+    Family {
+        name: "sluice_vrrp_adverts_sent_total",
+        kind: Kind::Counter,
+        help: "Adverts that an instance sent.",
+        samples: |snapshot, to| vrrp(snapshot, |labels, family| to.add(labels, family.sent)),
+    },
+    Family {
+        name: "sluice_vrrp_resignations_sent_total",
+        kind: Kind::Counter,
+        help: "Of these, those that gave the addresses up.",
+        samples: |snapshot, to| {
+            vrrp(snapshot, |labels, family| {
+                to.add(labels, family.resignations)
+            })
+        },
+    },
+    Family {
+        name: "sluice_vrrp_adverts_received_total",
+        kind: Kind::Counter,
+        help: "Adverts that an instance received and heeded.",
+        samples: |snapshot, to| vrrp(snapshot, |labels, family| to.add(labels, family.received)),
+    },
+    Family {
+        name: "sluice_vrrp_refused_total",
+        kind: Kind::Counter,
+        help: "Packets for an instance that were not heeded, by reason.",
+        samples: vrrp_refused,
+    },
+    Family {
+        name: "sluice_vrrp_contested_total",
+        kind: Kind::Counter,
+        help: "Adverts of another host that had the addresses while this one had them.",
+        samples: |snapshot, to| vrrp(snapshot, |labels, family| to.add(labels, family.contested)),
+    },
+    Family {
+        name: "sluice_vrrp_errors_total",
+        kind: Kind::Counter,
+        help: "What an instance could not do, by what: open, send, receive, address or announce.",
+        samples: vrrp_errors,
+    },
+    Family {
         name: "sluice_next_hops_unresolved",
         kind: Kind::Gauge,
         help: "Addresses of backends that have no next hop.",
@@ -442,6 +497,53 @@ fn slots(snapshot: &Snapshot, to: &mut Samples) {
                 ];
                 to.add(&labels, count);
             }
+        }
+    }
+}
+
+/// Each family of each instance.
+fn vrrp(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &FamilyView)) {
+    for instance in &snapshot.vrrp {
+        for family in &instance.families {
+            let word = family.family.to_string().to_lowercase();
+            each(&[("instance", &instance.name), ("family", &word)], family);
+        }
+    }
+}
+
+fn vrrp_roles(snapshot: &Snapshot, to: &mut Samples) {
+    vrrp(snapshot, |labels, family| {
+        for role in Role::ALL.map(Role::name) {
+            to.add(
+                &[labels, &[("role", role)]].concat(),
+                u8::from(family.role == role),
+            );
+        }
+    });
+}
+
+fn vrrp_transitions(snapshot: &Snapshot, to: &mut Samples) {
+    vrrp(snapshot, |labels, family| {
+        for change in &family.transitions {
+            let own = [("role", change.role.as_str()), ("reason", &change.reason)];
+            to.add(&[labels, &own].concat(), change.count);
+        }
+    });
+}
+
+fn vrrp_refused(snapshot: &Snapshot, to: &mut Samples) {
+    vrrp(snapshot, |labels, family| {
+        for reason in Refusal::all().map(Refusal::name) {
+            let count = family.refused.get(reason).copied().unwrap_or_default();
+            to.add(&[labels, &[("reason", reason)]].concat(), count);
+        }
+    });
+}
+
+fn vrrp_errors(snapshot: &Snapshot, to: &mut Samples) {
+    for instance in &snapshot.vrrp {
+        for (what, count) in &instance.errors {
+            to.add(&[("instance", &instance.name), ("what", what)], count);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::health::HealthMode;
 use super::snapshot::{
     InterfaceView, Mode, NextHopView, PoolView, Readiness, RemovedView, ServiceView, Snapshot,
 };
-use crate::{config::Severity, health::State, model::Forward};
+use crate::{config::Severity, health::State, model::Forward, vrrp::InstanceView};
 
 /// One thing that is wrong, or looks so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub enum ProblemCode {
     Removed,
     /// A backend's address has no next hop.
     UnresolvedNextHop,
+    /// An instance of `[[vrrp]]` can't take part.
+    VrrpFault,
+    /// The families of an instance of `[[vrrp]]` are at different hosts.
+    VrrpApart,
     /// The program does not run in the driver.
     GenericMode,
     /// The last reload failed.
@@ -58,6 +62,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     problems.extend(snapshot.pools.iter().flat_map(too_few));
     problems.extend(down(snapshot));
     problems.extend(next_hops(snapshot));
+    problems.extend(snapshot.vrrp.iter().filter_map(vrrp));
     problems.extend(modes(snapshot));
     problems.extend(snapshot.agent.reload_error.iter().map(|error| Problem {
         severity: Severity::Warning,
@@ -83,6 +88,30 @@ fn readiness(readiness: &Readiness) -> Option<Problem> {
             message: format!("not ready: {reason}"),
         }),
     }
+}
+
+fn vrrp(instance: &InstanceView) -> Option<Problem> {
+    let name = &instance.name;
+    let (code, message) = match &instance.fault {
+        Some(fault) => {
+            let interface = &instance.interface;
+            let message = format!("vrrp {name} takes no part on {interface}: {fault}");
+            (ProblemCode::VrrpFault, message)
+        }
+        None if instance.is_apart() => {
+            let roles = instance.families.iter();
+            let roles = roles.map(|family| format!("{} is {}", family.family, family.role));
+            let roles: Vec<String> = roles.collect();
+            let message = format!("vrrp {name} is apart: {}", roles.join(", "));
+            (ProblemCode::VrrpApart, message)
+        }
+        None => return None,
+    };
+    Some(Problem {
+        severity: Severity::Warning,
+        code,
+        message,
+    })
 }
 
 /// Services that nobody answers, by family: one of them may still be served.
@@ -274,6 +303,8 @@ mod tests {
                 ProblemCode::BackendDown,
                 ProblemCode::BackendDown,
                 ProblemCode::UnresolvedNextHop,
+                ProblemCode::VrrpApart,
+                ProblemCode::VrrpFault,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,
                 ProblemCode::Agent,

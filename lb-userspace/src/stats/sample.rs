@@ -10,6 +10,7 @@ use crate::{
     health::{State, Status},
     model::{Family, Forward, Scheduler},
     overrides::{Drain, Override, Then},
+    vrrp::{FamilyView, InstanceView, PeerView, TransitionView},
 };
 use lb_common::{
     abi::{Counters, Handshakes},
@@ -62,6 +63,7 @@ pub(crate) fn healthy() -> Snapshot {
             ipv6: 0,
             limit: 65_536,
         },
+        vrrp: vec![floating("gateway", "master")],
     }
 }
 
@@ -81,6 +83,11 @@ pub(crate) fn troubled() -> Snapshot {
         until_unix_seconds: 1_700_000_030,
     }];
     snapshot.agent.reload_error = Some("/etc/sluice/sluice.toml: no such file".into());
+    let mut apart = floating("apart", "backup");
+    apart.families[0].role = "master".into();
+    let mut fault = floating("database", "fault");
+    fault.fault = Some("the interface has no carrier".into());
+    snapshot.vrrp = vec![apart, fault];
     snapshot.exceptions.ipv4 = 923;
     snapshot.pools[1].slots[0] = SlotsView {
         family: Family::Ipv4,
@@ -117,6 +124,52 @@ pub(crate) fn troubled() -> Snapshot {
     let address = &mut pool.backends[1].addresses[1];
     address.health = Some(refuses(&address.address));
     snapshot
+}
+
+fn floating(name: &str, role: &str) -> InstanceView {
+    let transition = TransitionView {
+        role: "master".into(),
+        reason: "silence".into(),
+        count: 1,
+    };
+    let family = |family, peer: &str| FamilyView {
+        family,
+        role: role.into(),
+        since_unix_seconds: 1_700_000_010,
+        peer: Some(PeerView {
+            address: peer.into(),
+            priority: 100,
+            interval_ms: 100,
+            same_addresses: true,
+        }),
+        sent: 12_345,
+        resignations: 1,
+        received: 17,
+        refused: [("checksum".to_owned(), 2)].into(),
+        contested: 0,
+        transitions: vec![transition.clone()],
+    };
+    InstanceView {
+        name: name.into(),
+        interface: "eth0".into(),
+        vrid: 51,
+        version: 3,
+        priority: 150,
+        interval_ms: 100,
+        addresses: [
+            "198.18.0.10/24",
+            "fe80::200:5eff:fe00:233/64",
+            "fd00:18::10/64",
+        ]
+        .map(Into::into)
+        .into(),
+        fault: None,
+        families: vec![
+            family(Family::Ipv4, "198.18.0.3"),
+            family(Family::Ipv6, "fe80::3"),
+        ],
+        errors: [("send".to_owned(), 1)].into(),
+    }
 }
 
 fn panics(family: Family) -> PoolHealthView {

@@ -14,6 +14,7 @@ use super::health::{HealthView, PoolHealthView};
 use crate::{
     model::{Family, Forward, Scheduler, Weight},
     overrides::Override,
+    vrrp::InstanceView,
 };
 
 /// Who can make a snapshot: the agent, or a test.
@@ -39,6 +40,9 @@ pub struct Snapshot {
     /// Flows that are recorded since their slots are not settled.
     #[serde(default)]
     pub exceptions: ExceptionsView,
+    /// Addresses that move between hosts, by the name of their instances.
+    #[serde(default)]
+    pub vrrp: Vec<InstanceView>,
 }
 
 /// How many exceptions there are: flows that do not belong to whom their slot says.

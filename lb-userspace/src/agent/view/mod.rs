@@ -23,6 +23,7 @@ use crate::{
     state::{self, Ids, Link, PoolFamily},
     stats::{AgentView, ExceptionsView, PoolView, RemovedView, SlotsView, Snapshot, Source},
     unix_time::unix_now,
+    vrrp::Views,
 };
 
 use moment::{Moment, slots_view};
@@ -36,6 +37,7 @@ pub(super) struct View {
     pub(super) started: Instant,
     pub(super) counters: CounterReader,
     pub(super) health: watch::Receiver<Arc<Health>>,
+    pub(super) vrrp: Views,
     pub(super) now: Mutex<Now>,
 }
 

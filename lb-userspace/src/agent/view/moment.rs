@@ -51,6 +51,7 @@ impl Moment<'_> {
                 .map(|(n, pool)| self.pool(n, pool, |_| true))
                 .collect(),
             exceptions: now.exceptions,
+            vrrp: self.view.vrrp.all(),
         }
     }
 
