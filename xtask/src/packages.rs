@@ -18,7 +18,7 @@ const fn needed(executable: &'static str, package: &'static str) -> Needed {
 }
 
 /// What tests and demo start.
-pub(crate) const NEEDED: [Needed; 7] = [
+pub(crate) const NEEDED: [Needed; 8] = [
     needed("nginx", "nginx-light"),
     needed("ip", "iproute2"),
     needed("ethtool", "ethtool"),
@@ -26,6 +26,7 @@ pub(crate) const NEEDED: [Needed; 7] = [
     needed("haproxy", "haproxy"),
     needed("etcd", "etcd-server"),
     needed("dnsmasq", "dnsmasq-base"),
+    needed("keepalived", "keepalived"),
 ];
 
 /// What guests with another kernel are made with.
@@ -63,6 +64,7 @@ for package; do
     nginx-light) unit=nginx ;;
     haproxy) unit=haproxy ;;
     etcd-server) unit=etcd ;;
+    keepalived) unit=keepalived ;;
     *) continue ;;
     esac
     if command -v systemctl >/dev/null; then

@@ -30,6 +30,9 @@ mod ping;
 mod receiver;
 mod restart;
 mod site;
+mod vrrp;
+mod vrrp_keepalived;
+mod vrrp_site;
 
 use std::{path::PathBuf, process::Command};
 
