@@ -77,8 +77,8 @@ pub(super) fn by_route<F: Family, T: FamilyTables<F>>(
 }
 
 /// Looks the way back to the client up. While its neighbour is not resolved, the way that the
-/// client's first packet came is taken if it leads through the same device; the agent is asked to
-/// resolve the neighbour either way.
+/// client's first packet came is taken if it leads through the same device, and to no group of stations; the
+/// agent is asked to resolve the neighbour either way.
 #[inline(always)]
 fn way_back<F: Family, T: FamilyTables<F>>(
     tables: &T,
@@ -97,7 +97,7 @@ fn way_back<F: Family, T: FamilyTables<F>>(
         }
         Route::NoNeighbour { device, address } => {
             tables.want_neighbour(device, address);
-            if entry.route.device() != device {
+            if entry.route.device() != device || entry.route.mac().is_group() {
                 return Err(DropReason::NoNeighbour.into());
             }
             // The kernel compares the length with the device's MTU before it looks for a neighbour.

@@ -113,6 +113,10 @@ fn silent(flavour: Flavour) -> Vec<Case> {
     let large = reply.clone().sized(MIN_MTU + 1);
     let silent = |what| flow(flavour, Way::Silent, UPLINK, what);
     let resolved = [0x02, 0, 0, 0, 1, 0x99];
+    let grouped = flavour
+        .packet(flavour.client(Way::Silent), flavour.service(POOL))
+        .arrives(UPLINK)
+        .link([0x03, 0, 0, 0, 0, 7], UPLINK.mac);
     vec![
         silent("no neighbour: back the way that the client's packet came")
             .frame(&reply, asked(&reply)),
@@ -126,6 +130,11 @@ fn silent(flavour: Flavour) -> Vec<Case> {
             .frame(&small, asked(&small))
             .frame(&large, asked(&large))
             .frame(&large, back(&large)),
+        Case::new(format!(
+            "{POOL} {flavour}: no neighbour: no way back to a group of stations"
+        ))
+        .frame(&grouped, opened(flavour, POOL, &grouped))
+        .frame(&reply, none(UPLINK)),
         silent("a neighbour that is resolved at last")
             .frame(&reply, asked(&reply))
             .world(|world| {

@@ -130,7 +130,8 @@ impl Model {
     }
 
     /// The kernel is asked once a second, and for packets that are longer than it was asked for.
-    /// While it does not know the neighbour, the way that the client's packets came is taken.
+    /// While it does not know the neighbour, the way that the client's packets came is taken, unless a group
+    /// is said to have sent them.
     pub(super) fn way_of_reply(
         &mut self,
         flow: Flow,
@@ -147,7 +148,8 @@ impl Model {
             Back::Resolved(through, mac, mtu) => (through, mac, mtu),
             Back::Silent(through, gateway) => {
                 self.wanted.push((through.ifindex, gateway));
-                if entry.back.0 != through {
+                let is_group = entry.back.1[0] & 1 != 0;
+                if entry.back.0 != through || is_group {
                     return Err(End::Drop(DropReason::NoNeighbour));
                 }
                 (through, entry.back.1, mtu.max(length))
