@@ -1,12 +1,11 @@
-//! /metrics: a snapshot in Prometheus's text format 0.0.4. Pure; what families there are is one
-//! list.
+//! /metrics: what families there are, one list, and what a snapshot says of each. How that is written, `exposition`
+//! knows. Pure.
 //!
 //! Series are bounded by the configuration: a handful per service, backend, check and interface, and one
 //! per interface and reason, and per check and failure.
 
-use std::fmt::{Display, Write};
-
 use super::{
+    exposition::{self, Family, Kind, Samples},
     health::{CheckView, HealthMode, HealthView},
     snapshot::{CountersView, HandshakesView, Mode, Snapshot},
 };
@@ -15,42 +14,9 @@ use crate::{
     vrrp::{FamilyView, Role, instance::Refusal},
 };
 
-/// A family: all series of one name.
-struct Family {
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    samples: fn(&Snapshot, &mut Samples),
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
-/// The lines of one family.
-struct Samples<'a> {
-    name: &'static str,
-    text: &'a mut String,
-}
-
 /// The whole page.
 pub fn text(snapshot: &Snapshot) -> String {
-    let mut text = String::new();
-    for family in FAMILIES {
-        let (name, help, kind) = (family.name, family.help, family.kind.word());
-        write_to(
-            &mut text,
-            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
-        );
-        let samples = &mut Samples {
-            name,
-            text: &mut text,
-        };
-        (family.samples)(snapshot, samples);
-    }
-    text
+    exposition::page(FAMILIES, snapshot)
 }
 
 const FAMILIES: &[Family] = &[
@@ -569,30 +535,7 @@ fn bytes(counters: &CountersView) -> BothWays {
     (counters.bytes_in, counters.bytes_out)
 }
 
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-        }
-    }
-}
-
 impl Samples<'_> {
-    fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(self.name);
-        let mut before = '{';
-        for (key, value) in labels {
-            write_to(
-                self.text,
-                format_args!("{before}{key}=\"{}\"", Escaped(value)),
-            );
-            before = ',';
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        write_to(self.text, format_args!("{end} {value}\n"));
-    }
-
     fn directions(&mut self, labels: &[(&str, &str)], (inward, outward): BothWays) {
         self.add(&[labels, &[("direction", "in")]].concat(), inward);
         if let Some(outward) = outward {
@@ -619,25 +562,6 @@ impl Samples<'_> {
             self.add(&[("interface", interface), ("reason", reason)], count);
         }
     }
-}
-
-/// A label's value, as the format wants it: backslash, quote and line feed escaped.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            c => f.write_char(c),
-        })
-    }
-}
-
-/// Appends; a `String` takes everything.
-fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    let _ = text.write_fmt(arguments);
 }
 
 #[cfg(test)]

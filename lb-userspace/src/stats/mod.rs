@@ -7,8 +7,9 @@
 //!                             └──────► control: /api/v1/…
 //! ```
 //!
-//! `snapshot` (with `health`), `problems` and `metrics` are pure; only `server` does I/O.
+//! `snapshot` (with `health`), `problems`, `metrics` and `exposition`, its format, are pure; only `server` does I/O.
 
+mod exposition;
 mod health;
 mod metrics;
 mod problems;
