@@ -173,8 +173,8 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "current and previous swapped",
         "datapath/unsettled.rs",
-        "current: reference(tables, slot.current()),\n        miss: reference(tables, miss(tables, key, service, slot)),",
-        "miss: reference(tables, slot.current()),\n        current: reference(tables, miss(tables, key, service, slot)),",
+        "current: reference(tables, slot.current()),\n        miss: reference(tables, miss(tables, key, table, slot)),",
+        "miss: reference(tables, slot.current()),\n        current: reference(tables, miss(tables, key, table, slot)),",
     ),
     fault(
         "mixed slots treated as settled",
