@@ -3,12 +3,17 @@
 //! Which addresses it moves is on disk before it takes any, so that those of another agent of this host are left alone.
 //! Wires, and decides nothing.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::{
+    control::{Maintained, Resigned},
+    kernel::DataPlane,
     model::{Config, Family, VirtualAddress},
     state_file, vrrp,
 };
@@ -34,7 +39,7 @@ impl Agent {
     }
 
     /// Has the instances of the configuration in use run, and no others.
-    pub(super) async fn float(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn float(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let configured = self.view.configured();
         let moving = moving(&configured.config);
         // What goes is still there until it has gone.
@@ -43,21 +48,59 @@ impl Agent {
             state_file::write(&self.moving_file(), &all)?;
             self.floats = all;
         }
+        self.tracking.follow(&configured.config).await;
+        self.tell_data_plane(plane);
         let followed = self.routers.follow(&configured.config.vrrp).await;
         followed.context("starting VRRP")
     }
 
     /// The same after a reload, which it does not undo.
-    pub(super) async fn float_anew(&mut self) {
-        if let Err(error) = self.float().await {
+    pub(super) async fn float_anew(&mut self, plane: &mut DataPlane) {
+        if let Err(error) = self.float(plane).await {
             error!("{error:#}");
         }
+    }
+
+    /// Keeps instances from having addresses, or does so no more; the next start does as well.
+    pub(super) async fn maintain(&mut self, on: bool) -> anyhow::Result<Maintained> {
+        let state = &self.view.configured().config.agent.state;
+        state_file::write(&maintenance_file(state), &on)?;
+        match on {
+            true => info!("maintenance: this host gives its floating IPs up, and takes none"),
+            false => info!("maintenance is over: this host takes part in VRRP again"),
+        }
+        self.routers.maintain(on).await;
+        Ok(Maintained {
+            maintenance: on,
+            instances: self.view.vrrp.all(),
+        })
+    }
+
+    /// Has an instance, and those of its sync group, give their addresses up.
+    pub(super) async fn resign(&self, name: &str) -> anyhow::Result<Resigned> {
+        let instances = self.routers.resign(name).await?;
+        info!("resigned, as an operator wants: {}", instances.join(", "));
+        Ok(Resigned { instances })
     }
 
     fn moving_file(&self) -> PathBuf {
         let state = &self.view.configured().config.agent.state;
         state.join("vrrp.json")
     }
+}
+
+/// Whether an operator has kept this host's instances from having addresses.
+pub(super) fn maintenance(state: &Path) -> bool {
+    let read = state_file::read(&maintenance_file(state));
+    read.unwrap_or_else(|error| {
+        warn!("VRRP takes part, whatever an operator said: {error:#}");
+        None
+    })
+    .unwrap_or(false)
+}
+
+fn maintenance_file(state: &Path) -> PathBuf {
+    state.join("maintenance.json")
 }
 
 fn moving(config: &Config) -> Moving {

@@ -65,8 +65,10 @@ impl Agent {
             }
         }
         // A device may have gone and come back as the same number, without the program.
-        let gone = plane.hand_over()?;
-        if there == self.links && gone.is_empty() {
+        plane.hand_over()?;
+        let attached = plane.attachments();
+        let is_attached = |link: &Link| attached.iter().any(|a| a.ifindex == link.ifindex);
+        if there == self.links && there.values().all(is_attached) {
             return Ok(());
         }
         for name in self.links.keys().filter(|name| !there.contains_key(*name)) {

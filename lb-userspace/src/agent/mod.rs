@@ -34,6 +34,7 @@ mod removals;
 mod sampling;
 mod steering;
 mod tending;
+mod tracking;
 mod view;
 
 use std::{
@@ -85,6 +86,7 @@ use record::Records;
 use removals::Removals;
 use sampling::Sampling;
 use steering::Answering;
+use tracking::Tracking;
 
 pub use steering::wanted as wanted_slots;
 use view::{Configured, Now, View};
@@ -150,6 +152,7 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
     };
     // Before all else: another host waits for the addresses.
     agent.routers.stop().await;
+    agent.tracking.stop().await;
     agent.health.stop().await;
     // The kernel would keep the neighbours for nobody.
     agent.resolver.stop().await;
@@ -192,6 +195,8 @@ struct Agent {
     probes: Probes,
     /// What moves addresses between hosts.
     routers: Routers,
+    /// What these depend on.
+    tracking: Tracking,
     /// The addresses that it has moved since its start.
     floats: BTreeSet<VirtualAddress>,
     overriding: Overriding,
@@ -293,7 +298,8 @@ impl Agent {
         let clients = Arc::default();
         let probes = Probes::new(Arc::clone(&clients), program.take_probed_ports()?);
         let health = Health::start(&prepared.config, overriding.said(), state, clients)?;
-        let routers = Routers::new();
+        let tracking = Tracking::start(&prepared.config, health.snapshots())?;
+        let routers = Routers::new(tracking.facts(), floating::maintenance(state));
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.in_tables, &prepared.ids, &prepared.links);
@@ -335,6 +341,7 @@ impl Agent {
             health,
             probes,
             routers,
+            tracking,
             floats: BTreeSet::new(),
             overriding,
             addresses: resolver.addresses(),
@@ -396,7 +403,7 @@ impl Agent {
         self.keep(&self.seen);
         self.removes(self.removals.clone());
         self.follow_files();
-        self.float().await?;
+        self.float(plane).await?;
         let (stop, stopped) = watch::channel(());
         let (actions, requests) = control::channel();
         let source: Arc<dyn Source> = Arc::clone(&self.view) as _;
@@ -481,6 +488,7 @@ impl Agent {
                     if let Err(error) = self.observe() {
                         error!("reading how connections began: {error:#}");
                     }
+                    self.tell_data_plane(plane);
                     let due = flows_swept.elapsed() >= FLOW_SWEEP;
                     if due && self.view.behind().is_none() {
                         flows_swept = Instant::now();

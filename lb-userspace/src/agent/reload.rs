@@ -62,6 +62,8 @@ impl Agent {
                 return self.sample(plane, *files, time, asker).await;
             }
             Action::Override(asked) => self.take_override(plane, &asked).map(Answer::Overridden),
+            Action::Maintain(on) => self.maintain(on).await.map(Answer::Maintained),
+            Action::Resign(instance) => self.resign(&instance).await.map(Answer::Resigned),
         };
         asker.tell(ended.map_err(|error| Refusal::from(&error)));
     }
@@ -76,7 +78,7 @@ impl Agent {
             Err(report) => Err(report.into()),
         };
         let taken = checked.and_then(|checked| self.take(plane, checked));
-        self.float_anew().await;
+        self.float_anew(plane).await;
         self.told(taken, "reload")
     }
 
@@ -124,7 +126,7 @@ impl Agent {
             checked.warnings.push(warning);
             self.take(plane, checked)
         });
-        self.float_anew().await;
+        self.float_anew(plane).await;
         self.told(taken, "rollback")
     }
 

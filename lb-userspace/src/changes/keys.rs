@@ -294,6 +294,8 @@ fn instance(instance: &Vrrp) -> Keys {
         unicast_peers,
         checksum,
         password,
+        sync_group,
+        track,
     } = instance;
     vec![
         ("interface", one(interface)),
@@ -322,6 +324,8 @@ fn instance(instance: &Vrrp) -> Keys {
         ),
         // No secret: every host on the network hears it.
         ("password", option(password.as_ref())),
+        ("sync_group", option(sync_group.as_ref())),
+        ("track", list(track)),
     ]
 }
 

@@ -1,8 +1,10 @@
-//! `sluice vrrp`: addresses that move between hosts, and who has them.
+//! `sluice vrrp`: addresses that move between hosts, who has them, and that this host gives them up.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Subcommand;
+use serde::Serialize;
 
 use super::{
     output::{Format, Look, print, print_json},
@@ -17,23 +19,94 @@ use crate::{
 /// List addresses that move between hosts, and who has them
 ///
 /// A line for each family of each instance of [[vrrp]]: what it is here (master: this host has the addresses), and
-/// which other host was heard last.
+/// which other host was heard last. The priority is what is left of the configured one where something that is
+/// tracked is not well.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
     sluice vrrp\n  \
-    sluice vrrp --output json | jq -r '.instances[] | select(.fault) | .fault'")]
+    sluice vrrp --output json | jq -r '.instances[] | select(.fault) | .fault'\n  \
+    sluice vrrp resign gateway\n  \
+    sluice vrrp maintenance on"
+)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
     /// How to print
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
 }
 
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Resign(Resign),
+    Maintenance(Maintenance),
+}
+
+/// Have an instance give its addresses up, to whoever takes them
+///
+/// Those of its sync group do the same. This host does not take them back from who took them, but does when that
+/// host is gone.
+#[derive(Debug, clap::Args)]
+struct Resign {
+    /// The instance
+    name: String,
+    #[command(flatten)]
+    list: List,
+}
+
+/// Have this host give all its addresses up and take none, until that is undone
+///
+/// It outlives reloads and restarts of the agent.
+#[derive(Debug, clap::Args)]
+struct Maintenance {
+    /// Whether it begins or ends
+    #[arg(value_name = "on|off", value_enum, hide_possible_values = true)]
+    to: OnOff,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
 /// Prints what the agent says.
 pub(super) fn run(arguments: &Arguments, client: &Client) -> Result<ExitCode> {
-    let found = wait(client.vrrp())??;
-    match arguments.output {
+    match &arguments.verb {
+        None => {
+            let found = wait(client.vrrp())??;
+            show(&found, &found.instances, &arguments.list)
+        }
+        Some(Verb::Maintenance(Maintenance { to, list })) => {
+            let found = wait(client.maintain(*to == OnOff::On))??;
+            show(&found, &found.instances, list)
+        }
+        Some(Verb::Resign(Resign { name, list })) => {
+            let found = wait(client.resign(name))??;
+            match list.output {
+                Format::Json => print_json(&Body::new(found))?,
+                Format::Table => print(&format!("resigned: {}\n", found.instances.join(", ")))?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn show(found: &impl Serialize, instances: &[InstanceView], list: &List) -> Result<ExitCode> {
+    match list.output {
         Format::Json => print_json(&Body::new(found))?,
-        Format::Table => print(&text(&found.instances, Look::of_stdout()))?,
+        Format::Table => print(&text(instances, Look::of_stdout()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,7 +138,7 @@ fn text(instances: &[InstanceView], look: Look) -> String {
                 plain(&instance.name),
                 plain(&instance.interface),
                 plain(instance.vrid.to_string()),
-                plain(instance.priority.to_string()),
+                plain(priority(instance)),
                 plain(family.family.to_string()),
                 role,
                 plain(heard(family)),
@@ -73,11 +146,31 @@ fn text(instances: &[InstanceView], look: Look) -> String {
             ]);
         }
     }
-    let faults = instances.iter().filter_map(|instance| {
-        let fault = instance.fault.as_ref()?;
-        Some(format!("\n{}: {fault}\n", instance.name))
-    });
-    table.text() + &faults.collect::<String>()
+    let troubles = instances.iter().map(troubles);
+    table.text() + &troubles.collect::<String>()
+}
+
+/// What is left of the configured one, of that.
+fn priority(instance: &InstanceView) -> String {
+    let (configured, left) = (instance.priority, instance.effective_priority);
+    match configured == left {
+        true => configured.to_string(),
+        false => format!("{left} of {configured}"),
+    }
+}
+
+/// What keeps it from taking part, and what of all that it tracks is not well.
+fn troubles(instance: &InstanceView) -> String {
+    let of_all = instance.fault.iter().chain(&instance.failing);
+    let mut lines: Vec<&String> = Vec::new();
+    for line in of_all {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let lines = lines.iter();
+    let name = &instance.name;
+    lines.map(|line| format!("\n{name}: {line}\n")).collect()
 }
 
 fn heard(family: &FamilyView) -> String {

@@ -84,6 +84,8 @@ pub enum Code {
     DuplicateAddress,
     /// A service names a pool that isn't there.
     UnknownPool,
+    /// A service is named that is not there.
+    UnknownService,
     /// A service's pool has no backend that its mode can reach.
     NoBackend,
     /// All backends that could answer have weight 0.
@@ -135,6 +137,7 @@ impl Code {
             Self::DuplicateName => "duplicate-name",
             Self::DuplicateAddress => "duplicate-address",
             Self::UnknownPool => "unknown-pool",
+            Self::UnknownService => "unknown-service",
             Self::NoBackend => "no-backend",
             Self::ZeroWeight => "zero-weight",
             Self::MissingSource => "missing-source",
@@ -161,6 +164,7 @@ impl Code {
             Self::MissingKey
             | Self::EmptyList
             | Self::UnknownPool
+            | Self::UnknownService
             | Self::NoBackend
             | Self::ZeroWeight
             | Self::MissingSource

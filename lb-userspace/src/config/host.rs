@@ -13,7 +13,7 @@ use super::{
     suggest::closest,
     vlans,
 };
-use crate::model::{Config, Family, Forward, lies_in, whole};
+use crate::model::{Config, Family, Forward, Tracked, lies_in, whole};
 
 /// What the kernel says about this host.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,7 @@ pub fn check(
 ) -> Vec<Diagnostic> {
     let mut found = interfaces(config, places, facts, severity);
     found.extend(vrrp_interfaces(config, places, facts, severity));
+    found.extend(tracked_interfaces(config, places, facts));
     found.extend(vlans::check(config, places, facts, severity));
     found.extend(own_addresses(config, places, facts));
     found.extend(forwarding(config, places, facts));
@@ -87,6 +88,22 @@ fn interfaces(
         let item = Item::Interface(index);
         missing_interface(name, item, places, facts, severity)
     });
+    diagnostics.collect()
+}
+
+/// One that is tracked may come later; until then it counts as one that is not well.
+fn tracked_interfaces(config: &Config, places: &Places, facts: &HostFacts) -> Vec<Diagnostic> {
+    let instances = config.vrrp.iter().enumerate();
+    let tracked = instances.flat_map(|(vrrp, instance)| {
+        let track = instance.track.iter().enumerate();
+        track.filter_map(move |(index, track)| match &track.subject {
+            Tracked::Interface(name) => Some((Item::TrackedInterface { vrrp, index }, name)),
+            _ => None,
+        })
+    });
+    let missing = tracked.filter(|(_, name)| !facts.interfaces.contains(*name));
+    let diagnostics =
+        missing.map(|(item, name)| missing_interface(name, item, places, facts, Severity::Warning));
     diagnostics.collect()
 }
 

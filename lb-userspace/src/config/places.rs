@@ -14,6 +14,13 @@ pub enum Item {
     ProbeSource(usize),
     /// The interface of an entry of `vrrp`.
     VrrpInterface(usize),
+    /// The interface of an entry of an instance's `track`.
+    TrackedInterface {
+        /// The entry of `vrrp`.
+        vrrp: usize,
+        /// The entry of its `track`.
+        index: usize,
+    },
     /// An entry of a service's `listen`.
     Listen {
         /// The service.
@@ -45,6 +52,9 @@ impl fmt::Display for Item {
             Self::Interface(index) => write!(f, "agent.interfaces[{index}]"),
             Self::ProbeSource(index) => write!(f, "agent.probe_sources[{index}]"),
             Self::VrrpInterface(index) => write!(f, "vrrp[{index}].interface"),
+            Self::TrackedInterface { vrrp, index } => {
+                write!(f, "vrrp[{vrrp}].track[{index}].interface")
+            }
             Self::Listen { service, index } => write!(f, "service[{service}].listen[{index}]"),
             Self::Source { pool, index } => write!(f, "pool[{pool}].source[{index}]"),
             Self::Address {

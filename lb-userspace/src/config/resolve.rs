@@ -45,7 +45,10 @@ pub(super) fn config(
         access: all.and_then(access),
         services,
         pools,
-        vrrp: vrrp.iter().map(vrrp::vrrp).collect::<Option<_>>()?,
+        vrrp: vrrp
+            .iter()
+            .map(|written| vrrp::vrrp(written, &balancing.services))
+            .collect::<Option<_>>()?,
     })
 }
 
@@ -150,7 +153,7 @@ fn new_flows(written: &raw::NewFlows) -> NewFlows {
     }
 }
 
-pub(super) use health::pace;
+pub(super) use health::{check, pace};
 
 /// How long a flow may be silent before it may be moved.
 pub(super) fn settle(service: &raw::Service) -> Duration {
@@ -265,6 +268,10 @@ pub(super) fn places(
     for (vrrp, written) in vrrp.iter().enumerate() {
         let interface = written.interface.iter();
         places.extend(interface.map(|at| (Item::VrrpInterface(vrrp), at.place)));
+        for (index, track) in written.track.iter().enumerate() {
+            let item = Item::TrackedInterface { vrrp, index };
+            places.extend(track.interface.value().map(|at| (item, at.place)));
+        }
     }
     for (service, written) in balancing.services.iter().enumerate() {
         note(&mut places, &written.listen, |index| Item::Listen {

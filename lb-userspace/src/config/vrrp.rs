@@ -1,11 +1,15 @@
 //! The kinds of value that the keys of `[[vrrp]]` take, each for itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU8,
+};
 
 use super::{
     address,
     diagnostic::{Code, Quoted},
     schema::Value,
+    value::Name,
 };
 use crate::model::{Checksum, Version, VirtualAddress};
 
@@ -70,16 +74,63 @@ impl Value for Checksum {
     }
 }
 
-impl Value for VirtualAddress {
+/// What moves between hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Moving {
+    /// An address.
+    Address(VirtualAddress),
+    /// The addresses of a service.
+    Service(Name),
+}
+
+impl Value for Moving {
     type Form = String;
     const EXPECTED: &'static str = "an address and the length of its network's prefix, such as \
-                                    \"198.18.0.10/24\" or \"fd00:18::10/64\"";
+                                    \"198.18.0.10/24\" or \"fd00:18::10/64\", or the name of a service";
     const CODE: Code = Code::BadAddress;
 
     fn read(text: String) -> Result<Self, String> {
+        // A name has a letter, and neither `:` nor `/`.
+        let is_word = text.bytes().any(|byte| byte.is_ascii_alphabetic());
+        if is_word && let Ok(name) = Name::read(text.clone()) {
+            return Ok(Self::Service(name));
+        }
         let read = address::in_network(&text);
         let (ip, length) = read.map_err(|error| error.to_string())?;
-        Ok(Self { ip, length })
+        Ok(Self::Address(VirtualAddress { ip, length }))
+    }
+}
+
+/// How many healthy backends are enough.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Least(pub u32);
+
+impl Value for Least {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 100000";
+
+    fn read(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(n @ 1..=100_000) => Ok(Self(n)),
+            _ => Err(format!(
+                "{number} is no number of backends that can be missed"
+            )),
+        }
+    }
+}
+
+/// What something costs of a priority.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Penalty(pub NonZeroU8);
+
+impl Value for Penalty {
+    type Form = i64;
+    const EXPECTED: &'static str = "a whole number from 1 to 253";
+
+    fn read(number: i64) -> Result<Self, String> {
+        let penalty = u8::try_from(number).ok().filter(|n| *n <= 253);
+        let penalty = penalty.and_then(NonZeroU8::new).map(Self);
+        penalty.ok_or_else(|| format!("{number} can't be taken from a priority"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Overridden, Planned, Refusal, Who};
+use super::api::{Maintained, Overridden, Planned, Refusal, Resigned, Who};
 use crate::{config::Recorded, overrides::Change};
 
 /// How many clients may wait to be heard; more are told to come back.
@@ -25,6 +25,10 @@ pub enum Action {
     Sample(Box<Recorded>, Duration),
     /// Changes what operators say of backends.
     Override(Asked),
+    /// Gives all floating IPs up and takes none, or takes part again.
+    Maintain(bool),
+    /// Has an instance give its floating IPs up.
+    Resign(String),
 }
 
 /// A change of what operators say.
@@ -44,6 +48,10 @@ pub enum Answer {
     Planned(Planned),
     /// What backends are now.
     Overridden(Overridden),
+    /// What instances are now.
+    Maintained(Maintained),
+    /// Who gave their floating IPs up.
+    Resigned(Resigned),
 }
 
 /// What came of it.

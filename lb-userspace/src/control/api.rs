@@ -295,6 +295,36 @@ pub struct Overridden {
     pub warnings: Vec<String>,
 }
 
+/// The body for `/api/v1/maintenance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceBody {
+    /// Whether this host is to have no floating IPs.
+    pub on: bool,
+}
+
+/// `/api/v1/maintenance`: what instances are now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Maintained {
+    /// Whether this host has no floating IPs, as an operator wants.
+    pub maintenance: bool,
+    /// All of them.
+    pub instances: Vec<InstanceView>,
+}
+
+/// The body for `/api/v1/resign`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResignBody {
+    /// The instance's name.
+    pub instance: String,
+}
+
+/// `/api/v1/resign`: who gave their addresses up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resigned {
+    /// The instance, and those of its sync group.
+    pub instances: Vec<String>,
+}
+
 /// What a client asks for: something to read (GET), or something to be done (POST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -314,10 +344,14 @@ pub(super) enum Resource {
     Undrain,
     /// Give them another weight: [`WeightBody`].
     Weight,
+    /// Give all floating IPs up and take none, or take part again: [`MaintenanceBody`].
+    Maintenance,
+    /// Have an instance give its floating IPs up: [`ResignBody`].
+    Resign,
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Status,
         Self::Services,
         Self::Backends,
@@ -328,6 +362,8 @@ impl Resource {
         Self::Drain,
         Self::Undrain,
         Self::Weight,
+        Self::Maintenance,
+        Self::Resign,
     ];
 
     /// Its path in this version.
@@ -347,6 +383,8 @@ impl Resource {
             Self::Drain => "drain",
             Self::Undrain => "undrain",
             Self::Weight => "weight",
+            Self::Maintenance => "maintenance",
+            Self::Resign => "resign",
         }
     }
 }

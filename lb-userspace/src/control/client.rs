@@ -19,8 +19,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::api::{
-    API, Any, DrainBody, Overridden, PlanBody, Planned, Pools, Resource, Services, Status, VERSION,
-    VERSION_HEADER, Vrrp, WeightBody, Who,
+    API, Any, DrainBody, Maintained, MaintenanceBody, Overridden, PlanBody, Planned, Pools,
+    ResignBody, Resigned, Resource, Services, Status, VERSION, VERSION_HEADER, Vrrp, WeightBody,
+    Who,
 };
 use crate::config::Diagnostic;
 
@@ -166,6 +167,19 @@ impl Client {
     /// Has the agent give backends another weight.
     pub async fn weigh(&self, body: &WeightBody) -> Result<Overridden, Error> {
         self.post_json(Resource::Weight, body).await
+    }
+
+    /// Has the agent give all floating IPs up and take none, or take part again.
+    pub async fn maintain(&self, on: bool) -> Result<Maintained, Error> {
+        self.post_json(Resource::Maintenance, &MaintenanceBody { on })
+            .await
+    }
+
+    /// Has an instance give its floating IPs up.
+    pub async fn resign(&self, instance: &str) -> Result<Resigned, Error> {
+        let instance = instance.to_owned();
+        self.post_json(Resource::Resign, &ResignBody { instance })
+            .await
     }
 
     async fn post_json<T: DeserializeOwned>(

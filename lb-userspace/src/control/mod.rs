@@ -18,8 +18,9 @@ pub use actions::{
     Action, Actions, Answer, Asked, Asker, Done, Request, Requests, Unheard, channel,
 };
 pub use api::{
-    API, Body, DrainBody, Overridden, PlanBody, Planned, Pools, Refusal, SAMPLE_SECONDS, Services,
-    Status, Unsettled, VERSION_HEADER, Vrrp, VrrpRole, WeightBody, Who,
+    API, Body, DrainBody, Maintained, MaintenanceBody, Overridden, PlanBody, Planned, Pools,
+    Refusal, ResignBody, Resigned, SAMPLE_SECONDS, Services, Status, Unsettled, VERSION_HEADER,
+    Vrrp, VrrpRole, WeightBody, Who,
 };
 pub use client::{Client, Error as ClientError};
 pub use server::serve;

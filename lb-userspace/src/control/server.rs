@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     actions::{Action, Actions, Asked},
     api::{
-        self, Body, DrainBody, PlanBody, Pools, Refusal, Resource, Services, Status, VERSION,
-        VERSION_HEADER, Vrrp, WeightBody, Who,
+        self, Body, DrainBody, MaintenanceBody, PlanBody, Pools, Refusal, ResignBody, Resource,
+        Services, Status, VERSION, VERSION_HEADER, Vrrp, WeightBody, Who,
     },
     socket::Socket,
 };
@@ -74,13 +74,21 @@ fn asked(
         (Resource::Drain, Method::Post) => with(body, actions, drain),
         (Resource::Undrain, Method::Post) => with(body, actions, undrain),
         (Resource::Weight, Method::Post) => with(body, actions, weigh),
+        (Resource::Maintenance, Method::Post) => {
+            with(body, actions, |MaintenanceBody { on }| Action::Maintain(on))
+        }
+        (Resource::Resign, Method::Post) => with(body, actions, |ResignBody { instance }| {
+            Action::Resign(instance)
+        }),
         (
             Resource::Reload
             | Resource::Rollback
             | Resource::Plan
             | Resource::Drain
             | Resource::Undrain
-            | Resource::Weight,
+            | Resource::Weight
+            | Resource::Maintenance
+            | Resource::Resign,
             _,
         ) => refused("POST"),
     }
@@ -107,10 +115,10 @@ fn plan(body: &Bytes, actions: &Actions) -> Response<String> {
 fn with<T: DeserializeOwned>(
     body: &Bytes,
     actions: &Actions,
-    asked: impl FnOnce(T) -> Asked,
+    asked: impl FnOnce(T) -> Action,
 ) -> Response<String> {
     match serde_json::from_slice(body) {
-        Ok(read) => done(Action::Override(asked(read)), actions),
+        Ok(read) => done(asked(read), actions),
         Err(error) => {
             let error = format!("the body does not say what to do: {error}");
             json(StatusCode::BAD_REQUEST, Refusal::from(error))
@@ -118,7 +126,7 @@ fn with<T: DeserializeOwned>(
     }
 }
 
-fn drain(body: DrainBody) -> Asked {
+fn drain(body: DrainBody) -> Action {
     let now = unix_now();
     let deadline = body.deadline_seconds.map(|time| now.saturating_add(time));
     let drain = Drain {
@@ -126,22 +134,22 @@ fn drain(body: DrainBody) -> Asked {
         deadline_unix_seconds: deadline,
         then: body.then,
     };
-    Asked {
+    Action::Override(Asked {
         who: body.who,
         change: Change::Drain(drain),
-    }
+    })
 }
 
-fn undrain(who: Who) -> Asked {
+fn undrain(who: Who) -> Action {
     let change = Change::Undrain;
-    Asked { who, change }
+    Action::Override(Asked { who, change })
 }
 
-fn weigh(body: WeightBody) -> Asked {
-    Asked {
+fn weigh(body: WeightBody) -> Action {
+    Action::Override(Asked {
         who: body.who,
         change: Change::Weigh(body.weight),
-    }
+    })
 }
 
 fn done(action: Action, actions: &Actions) -> Response<String> {
@@ -319,6 +327,40 @@ mod tests {
             matches!(action, Action::Sample(_, asked) if asked == time),
             "{action:?}"
         );
+    }
+
+    #[test]
+    fn what_instances_are_to_do_is_read_from_the_body() {
+        let (actions, mut requests) = actions::channel();
+        let agent = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            while let Some((action, asker)) = requests.blocking_recv() {
+                asked.push(action);
+                asker.tell(Err("no".to_owned().into()));
+            }
+            asked
+        });
+        for (path, body, status) in [
+            (
+                "maintenance",
+                r#"{"on":true}"#,
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            ("maintenance", "{}", StatusCode::BAD_REQUEST),
+            (
+                "resign",
+                r#"{"instance":"gateway"}"#,
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            ("resign", r#"{"instance":7}"#, StatusCode::BAD_REQUEST),
+        ] {
+            let question = question(&format!("/api/v1/{path}"), Method::Post, body);
+            let answered = answer(&question, &Fixed(sample::healthy()), &actions);
+            assert_eq!(answered.status(), status, "{path} {body}");
+        }
+        drop(actions);
+        let expected = [Action::Maintain(true), Action::Resign("gateway".into())];
+        assert_eq!(agent.join().unwrap(), expected);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{Check, Family};
 pub use crate::vrrp::packet::{Checksum, Version};
 
 /// Addresses that move between the hosts of a network, as one.
@@ -40,6 +41,53 @@ pub struct Vrrp {
     pub checksum: Checksum,
     /// Version 2: what old peers want to hear, in plain text.
     pub password: Option<String>,
+    /// Those of its sync group have their addresses all, or none.
+    pub sync_group: Option<String>,
+    /// What else has to be well.
+    pub track: Vec<Track>,
+}
+
+/// Something that has to be well for this host to have the addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// What.
+    pub subject: Tracked,
+    /// What it costs where it is not.
+    pub cost: Cost,
+}
+
+/// What is tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tracked {
+    /// An interface: up, and with a carrier.
+    Interface(String),
+    /// A pool: so many of its backends are healthy.
+    Pool {
+        /// Its name.
+        name: String,
+        /// How many.
+        at_least: u32,
+    },
+    /// A check of its own, whose address is named.
+    Check(Box<Check>),
+    /// A file: there, or not there.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Whether it has to be there.
+        present: bool,
+    },
+    /// What forwards packets: the program, its tables, next hops, and the agent.
+    DataPlane,
+}
+
+/// What it costs where something that is tracked is not well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// So much of the priority, which stays 1 at least.
+    Penalty(u8),
+    /// The host can't have the addresses.
+    Fault,
 }
 
 /// An address that moves, and the length of its network's prefix.
@@ -87,6 +135,38 @@ impl Vrrp {
             0xfe00,
             0x0200 | u16::from(vrid),
         )
+    }
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cost {
+            Cost::Penalty(penalty) => write!(f, "{}: penalty {penalty}", self.subject),
+            Cost::Fault => write!(f, "{}: fault", self.subject),
+        }
+    }
+}
+
+impl fmt::Display for Tracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => write!(f, "interface {name}"),
+            Self::Pool { name, at_least } => write!(f, "pool {name} (at least {at_least})"),
+            Self::Check(check) => {
+                write!(f, "{} check", check.probe)?;
+                match (check.address, check.port) {
+                    (Some(ip), port) if check.probe.protocol().is_some() => {
+                        write!(f, " of {}", super::BackendAddress { ip, port })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::File { path, present } => {
+                let no = if *present { "" } else { "no " };
+                write!(f, "{no}file {}", path.display())
+            }
+            Self::DataPlane => f.write_str("data plane"),
+        }
     }
 }
 

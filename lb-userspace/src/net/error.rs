@@ -55,8 +55,8 @@ pub enum Error {
         "cannot make the network namespace of probes: {0} (checks with `through = \"service\"` need CAP_SYS_ADMIN)"
     )]
     Namespace(#[source] io::Error),
-    /// The thread of probes could not be started.
-    #[error("cannot start the thread of probes: {0}")]
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
     /// Frames can't be sent.
     #[error("cannot open a packet socket: {0} (it needs CAP_NET_RAW)")]

@@ -155,6 +155,8 @@ fn floating(name: &str, role: &str) -> InstanceView {
         vrid: 51,
         version: 3,
         priority: 150,
+        effective_priority: 150,
+        sync_group: None,
         interval_ms: 100,
         addresses: [
             "198.18.0.10/24",
@@ -164,6 +166,7 @@ fn floating(name: &str, role: &str) -> InstanceView {
         .map(Into::into)
         .into(),
         fault: None,
+        failing: vec![],
         families: vec![
             family(Family::Ipv4, "198.18.0.3"),
             family(Family::Ipv6, "fe80::3"),

@@ -20,7 +20,7 @@ pub(super) struct Way {
 }
 
 /// Why it can't.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     /// There is no such device.
     #[error("there is no such interface")]
@@ -40,6 +40,25 @@ pub(super) enum Fault {
     /// They can't be sent or heard.
     #[error("a socket can't be opened")]
     Socket,
+    /// A carrier that has just come may go again: attaching a program resets some cards.
+    #[error("the interface has only just come up")]
+    JustUp,
+    /// An operator wants this host to have no addresses.
+    #[error("maintenance")]
+    Maintenance,
+    /// Something that is tracked is not well.
+    #[error("{0}")]
+    Tracked(String),
+    /// Another instance of the sync group can't take part.
+    #[error("{0} of the sync group can't take part")]
+    Group(String),
+}
+
+impl Fault {
+    /// Whether the device itself is what keeps an instance from taking part.
+    pub(super) fn is_of_link(&self) -> bool {
+        matches!(self, Self::NoInterface | Self::Down | Self::NoCarrier)
+    }
 }
 
 /// How an instance takes part by a device, if there is one.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    machine::{Action, Event, RESIGNS, Reason, Role, Router, Settings},
+    machine::{Action, Event, OWNER, RESIGNS, Reason, Role, Router, Settings, Standing},
     packet::{Advert, Checksum, Malformed, Received, Version},
 };
 use crate::model::{Family, Vrrp};
@@ -26,6 +26,8 @@ use crate::model::{Family, Vrrp};
 #[derive(Debug)]
 pub struct Instance {
     config: Vrrp,
+    /// What tracked things cost of the priority.
+    penalty: u8,
     members: BTreeMap<Family, Member>,
 }
 
@@ -175,7 +177,7 @@ impl Instance {
     /// An instance that can't take part yet.
     pub fn new(config: Vrrp) -> Self {
         let member = |family| {
-            let router = Router::new(settings(&config, unspecified(family)));
+            let router = Router::new(settings(&config, 0, unspecified(family)));
             let member = Member {
                 router,
                 source: None,
@@ -186,12 +188,33 @@ impl Instance {
             (family, member)
         };
         let members = config.families().map(member).collect();
-        Self { config, members }
+        Self {
+            config,
+            penalty: 0,
+            members,
+        }
     }
 
     /// What it goes by.
     pub fn config(&self) -> &Vrrp {
         &self.config
+    }
+
+    /// Its priority, less what tracked things cost.
+    pub fn priority(&self) -> u8 {
+        priority(&self.config, self.penalty)
+    }
+
+    /// What it is to others of its sync group: as its families are, of which a master speaks for both.
+    pub fn standing(&self) -> Standing {
+        let standings = || self.members.values().map(|member| member.router.standing());
+        let is_any = |standing| standings().any(|other| other == standing);
+        let any = [Standing::Fault, Standing::Master, Standing::Backup];
+        let found = any.into_iter().find(|standing| is_any(*standing));
+        found.unwrap_or(match is_any(Standing::Waiting) {
+            true => Standing::Waiting,
+            false => Standing::Ready,
+        })
     }
 
     /// What a family is.
@@ -219,7 +242,7 @@ impl Instance {
             let Some(&source) = sources.get(&family) else {
                 continue;
             };
-            let settings = settings(&self.config, source);
+            let settings = settings(&self.config, self.penalty, source);
             let member = self.members.get_mut(&family);
             let known = member.and_then(|member| member.source.replace(source));
             // Who says the same once more would send an advert out of turn.
@@ -241,6 +264,30 @@ impl Instance {
     /// It is to give its addresses up.
     pub fn resign(&mut self, now: Instant) -> Vec<Step> {
         self.tell_all(Event::Resign, now)
+    }
+
+    /// All of its sync group are ready, and so is it.
+    pub fn take(&mut self, now: Instant) -> Vec<Step> {
+        self.tell_all(Event::Take, now)
+    }
+
+    /// Another of its sync group has given way.
+    pub fn leave(&mut self, now: Instant) -> Vec<Step> {
+        self.tell_all(Event::Leave(Reason::SyncGroup), now)
+    }
+
+    /// Tracked things cost so much of its priority now.
+    pub fn weigh(&mut self, penalty: u8, now: Instant) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if std::mem::replace(&mut self.penalty, penalty) == penalty {
+            return steps;
+        }
+        for family in self.families() {
+            let source = self.members[&family].source.unwrap_or(unspecified(family));
+            let settings = settings(&self.config, penalty, source);
+            self.tell(family, Event::Settings(settings), now, &mut steps);
+        }
+        steps
     }
 
     /// Its deadline has come.
@@ -298,7 +345,8 @@ impl Instance {
         for family in self.families() {
             let member = &self.members[&family];
             let source = member.source.unwrap_or(unspecified(family));
-            let (was, is) = (settings(&before, source), settings(&self.config, source));
+            let settings = |config| settings(config, self.penalty, source);
+            let (was, is) = (settings(&before), settings(&self.config));
             if was != is {
                 self.tell(family, Event::Settings(is), now, &mut steps);
             }
@@ -425,7 +473,7 @@ fn followed(action: Action) -> Option<Event> {
         Action::Changed(Role::Master, Reason::OtherFamily) => None,
         Action::Changed(Role::Master, _) => Some(Event::Join),
         Action::Changed(Role::Backup, Reason::HigherPriority | Reason::HigherAddress) => {
-            Some(Event::Leave)
+            Some(Event::Leave(Reason::OtherFamily))
         }
         Action::Changed(Role::Backup | Role::Fault, _)
         | Action::Send(_)
@@ -464,14 +512,23 @@ fn heeded(
     Ok((advert, checksum))
 }
 
-fn settings(config: &Vrrp, address: IpAddr) -> Settings {
+/// An owner's is 255, or it is none (RFC 9568, section 5.2.4).
+fn priority(config: &Vrrp, penalty: u8) -> u8 {
+    match config.priority {
+        OWNER => OWNER,
+        priority => priority.saturating_sub(penalty).max(1),
+    }
+}
+
+fn settings(config: &Vrrp, penalty: u8, address: IpAddr) -> Settings {
     Settings {
         version: config.version,
-        priority: config.priority,
+        priority: priority(config, penalty),
         interval: config.interval,
         preempt: config.preempt,
         refresh: config.refresh,
         address,
+        grouped: config.sync_group.is_some(),
     }
 }
 

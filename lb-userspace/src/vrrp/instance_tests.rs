@@ -43,6 +43,8 @@ pub(super) fn config(families: &[Family]) -> Vrrp {
         unicast_peers: vec![],
         checksum: Checksum::PseudoHeader,
         password: None,
+        sync_group: None,
+        track: vec![],
     }
 }
 

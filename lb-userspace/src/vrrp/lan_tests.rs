@@ -29,6 +29,7 @@ fn settings(number: usize, priority: u8, preempt: Option<Duration>) -> Settings 
         preempt,
         refresh: Duration::from_secs(60),
         address: address(number),
+        grouped: false,
     }
 }
 

@@ -14,6 +14,7 @@
 //! - One that resigned does not preempt who took over from it, for as long as that one lasts.
 //! - Two routers of one instance, one of each family, are told to follow each other (`Join`, `Leave`): one joins only if it
 //!   does not hear a better master, from whom it would have to step back again.
+//! - One of a sync group that would take over is `ready` instead, until it is told that all of the group are (`Take`).
 //! - Events that came before a deadline are to be handed in before it: who was stopped for a while has to hear first who
 //!   took over meanwhile.
 //!
@@ -53,6 +54,8 @@ pub struct Settings {
     pub refresh: Duration,
     /// Our address on the network, which decides between equals.
     pub address: IpAddr,
+    /// Whether it takes over only with all others of its sync group.
+    pub grouped: bool,
 }
 
 /// What a router is.
@@ -88,8 +91,10 @@ pub enum Event {
     Resign,
     /// The other router of its instance has taken its addresses.
     Join,
-    /// The other router of its instance has given way to a better one.
-    Leave,
+    /// All of its sync group are ready to take over, or have.
+    Take,
+    /// Another that it moves with has given way: the other router of its instance, or one of its sync group.
+    Leave(Reason),
     /// The deadline has come.
     Deadline,
 }
@@ -142,6 +147,9 @@ pub enum Reason {
     /// The instance's router of the other family has done so.
     #[error("other family")]
     OtherFamily,
+    /// Another of the sync group has done so.
+    #[error("sync group")]
+    SyncGroup,
 }
 
 impl Role {
@@ -160,7 +168,7 @@ impl Role {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Able,
         Self::Unable,
         Self::Owner,
@@ -171,6 +179,7 @@ impl Reason {
         Self::HigherAddress,
         Self::Resigned,
         Self::OtherFamily,
+        Self::SyncGroup,
     ];
 
     /// Its name in metrics and views: stable.
@@ -186,6 +195,7 @@ impl Reason {
             Self::HigherAddress => "higher_address",
             Self::Resigned => "resigned",
             Self::OtherFamily => "other_family",
+            Self::SyncGroup => "sync_group",
         }
     }
 }
@@ -219,6 +229,25 @@ struct Waiting {
     above: Option<Instant>,
     /// Whether a master is heard to whom it would have to give way.
     below: bool,
+    /// Whether a master is heard that it does not take over from.
+    heard: bool,
+    /// Whether it would have taken over, and waits for its sync group.
+    ready: bool,
+}
+
+/// What a router is to others of its sync group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can't take part.
+    Fault,
+    /// It hears a master, and leaves the addresses to it.
+    Backup,
+    /// It has heard no master so far.
+    Waiting,
+    /// It would take over.
+    Ready,
+    /// It has the addresses.
+    Master,
 }
 
 impl Router {
@@ -240,10 +269,21 @@ impl Router {
         }
     }
 
+    /// What it is to others of its sync group.
+    pub fn standing(&self) -> Standing {
+        match self.state {
+            State::Fault => Standing::Fault,
+            State::Backup(Waiting { ready: true, .. }) => Standing::Ready,
+            State::Backup(Waiting { heard: true, .. }) => Standing::Backup,
+            State::Backup(_) => Standing::Waiting,
+            State::Master { .. } => Standing::Master,
+        }
+    }
+
     /// When it is to be told that its deadline has come, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Fault => None,
+            State::Fault | State::Backup(Waiting { ready: true, .. }) => None,
             State::Backup(waiting) => Some(waiting.until),
             State::Master { advert, announce } => Some(advert.min(announce)),
         }
@@ -280,33 +320,50 @@ impl Router {
                 self.yields = true;
                 self.give_up(Reason::Resigned, now)
             }
-            (Event::Leave, State::Master { .. }) => self.give_up(Reason::OtherFamily, now),
+            (Event::Leave(reason), State::Master { .. }) => self.give_up(reason, now),
             (Event::Join, State::Backup(waiting)) if !waiting.below => {
                 self.take(Reason::OtherFamily, now)
             }
-            (Event::Deadline, State::Backup(waiting)) if waiting.until <= now => {
+            (Event::Take, State::Backup(waiting)) if waiting.ready => {
                 self.take(waiting.reason, now)
+            }
+            (Event::Deadline, State::Backup(waiting)) if waiting.until <= now => {
+                self.take_or_wait(waiting, now)
             }
             (Event::Deadline, State::Master { advert, announce }) => {
                 self.goes_on(advert, announce, now)
             }
             (Event::Able, State::Backup(_) | State::Master { .. })
             | (
-                Event::Unable | Event::Deadline | Event::Resign | Event::Join | Event::Leave,
+                Event::Unable
+                | Event::Deadline
+                | Event::Resign
+                | Event::Join
+                | Event::Take
+                | Event::Leave(_),
                 State::Fault,
             )
-            | (Event::Deadline | Event::Resign | Event::Join | Event::Leave, State::Backup(_))
-            | (Event::Join, State::Master { .. }) => vec![],
+            | (
+                Event::Deadline | Event::Resign | Event::Join | Event::Take | Event::Leave(_),
+                State::Backup(_),
+            )
+            | (Event::Join | Event::Take, State::Master { .. }) => vec![],
         }
     }
 
     /// RFC 9568, section 6.4.1.
     fn able(&mut self, now: Instant) -> Vec<Action> {
         self.yields = false;
-        if self.settings.priority == OWNER {
+        let is_owner = self.settings.priority == OWNER;
+        if is_owner && !self.settings.grouped {
             return self.take(Reason::Owner, now);
         }
         self.wait(self.settings.interval, now);
+        if let State::Backup(waiting) = &mut self.state
+            && is_owner
+        {
+            (waiting.until, waiting.reason) = (now, Reason::Owner);
+        }
         vec![Action::Changed(Role::Backup, Reason::Able)]
     }
 
@@ -330,7 +387,7 @@ impl Router {
         if priority == RESIGNS {
             waiting.until = now + skew(self.settings.version, self.settings.priority, interval);
             waiting.reason = Reason::Resignation;
-            waiting.below = false;
+            (waiting.below, waiting.heard, waiting.ready) = (false, false, false);
             self.state = State::Backup(waiting);
             return;
         }
@@ -340,14 +397,14 @@ impl Router {
             if waiting.reason == Reason::Silence {
                 waiting.reason = Reason::Preemption;
             }
-            (waiting.above, waiting.below) = (since, false);
+            (waiting.above, waiting.below, waiting.heard) = (since, false, false);
             self.state = State::Backup(waiting);
             return;
         }
         let is_better = self.better(priority, from).is_some();
         self.wait(interval, now);
         if let State::Backup(waiting) = &mut self.state {
-            (waiting.above, waiting.below) = (since, is_better);
+            (waiting.above, waiting.below, waiting.heard) = (since, is_better, true);
         }
     }
 
@@ -385,7 +442,7 @@ impl Router {
         };
         self.wait(interval, now);
         if let State::Backup(waiting) = &mut self.state {
-            waiting.below = true;
+            (waiting.below, waiting.heard) = (true, true);
         }
         vec![
             Action::RemoveAddresses,
@@ -407,12 +464,15 @@ impl Router {
         let before = std::mem::replace(&mut self.settings, settings);
         match state {
             State::Fault => vec![],
-            State::Backup(_) if settings.priority == OWNER => self.take(Reason::Owner, now),
+            State::Backup(_) if settings.priority == OWNER && !settings.grouped => {
+                self.take(Reason::Owner, now)
+            }
             State::Backup(mut waiting) => {
                 let was = down(before.version, before.priority, waiting.interval);
                 let is = down(settings.version, settings.priority, waiting.interval);
                 // Counted from when the master was heard last.
                 waiting.until = (waiting.until + is).checked_sub(was).unwrap_or(now);
+                waiting.ready &= settings.grouped;
                 self.state = State::Backup(waiting);
                 vec![]
             }
@@ -422,6 +482,18 @@ impl Router {
                 vec![Action::Send(settings.priority)]
             }
         }
+    }
+
+    /// Takes over, unless it has to wait for its sync group.
+    fn take_or_wait(&mut self, waiting: Waiting, now: Instant) -> Vec<Action> {
+        if !self.settings.grouped {
+            return self.take(waiting.reason, now);
+        }
+        self.state = State::Backup(Waiting {
+            ready: true,
+            ..waiting
+        });
+        vec![]
     }
 
     /// Becomes the master.
@@ -475,6 +547,8 @@ impl Router {
             interval,
             above: None,
             below: false,
+            heard: false,
+            ready: false,
         });
     }
 }

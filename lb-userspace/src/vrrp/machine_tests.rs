@@ -4,13 +4,14 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    machine::{Action, Event, OWNER, RESIGNS, Role, Router, Settings},
+    machine::{Action, Event, OWNER, RESIGNS, Reason, Role, Router, Settings},
     packet::Version,
 };
 
 /// `state`, `event` -> what is done; what it is, and when it wants to be called. The router has the priority 100, an interval of
 /// a second and the address 198.18.0.2; it preempts at once where nothing else is said. The state `waits` is a backup that
 /// does so after ten seconds, `stays` one that never does, `under` one that hears a better master, `owner` a router of priority 255.
+/// Of a sync group are `group`, a backup that has heard nobody for long enough, `ready`, which has been told so, and `ours`, an owner.
 const TABLE: &str = "
 fault   able                 -> changed backup able;                              backup 3.609375s
 owner   able                 -> send 255, add, announce, changed master owner;    master 1s
@@ -21,6 +22,7 @@ fault   resign               -> ;                                               
 fault   deadline             -> ;                                                 fault
 fault   join                 -> ;                                                 fault
 fault   leave                -> ;                                                 fault
+fault   take                 -> ;                                                 fault
 fault   priority 50          -> ;                                                 fault
 
 backup  able                 -> ;                                                 backup 3.609375s
@@ -37,6 +39,7 @@ backup  deadline             -> ;                                               
 backup  join                 -> send 100, add, announce, changed master other family; master 1s after
 under   join                 -> ;                                                 backup 3.609375s
 backup  leave                -> ;                                                 backup 3.609375s
+backup  take                 -> ;                                                 backup 3.609375s
 backup  priority 200         -> ;                                                 backup 3.21875s
 backup  priority 255         -> send 255, add, announce, changed master owner;    master 1s after
 
@@ -55,8 +58,22 @@ master  heard 0 .3           -> send 100;                                       
 master  resign               -> remove, send 0, changed backup resigned;          backup 3.609375s after
 master  join                 -> ;                                                 master 1s
 master  leave                -> remove, send 0, changed backup other family;      backup 3.609375s after
+master  take                 -> ;                                                 master 1s
 master  priority 50          -> send 50;                                          master 1s after
 due     deadline             -> send 100;                                         master 1s after
+
+ours    able                 -> changed backup able;                              backup 0s after
+group   take                 -> ;                                                 backup 0s after
+group   deadline             -> ;                                                 backup
+ready   take                 -> send 100, add, announce, changed master silence;  master 1s after
+ready   join                 -> send 100, add, announce, changed master other family; master 1s after
+ready   unable               -> changed fault unable;                             fault
+ready   deadline             -> ;                                                 backup
+ready   leave                -> ;                                                 backup
+ready   heard 200 .3         -> ;                                                 backup 3.609375s after
+ready   heard 99 .3          -> ;                                                 backup
+ready   heard 0 .3           -> ;                                                 backup 609.375ms after
+ready   priority 50          -> ;                                                 backup 3.8046875s
 ";
 
 /// When everything in the table happens, counted from when the router got its state.
@@ -70,6 +87,7 @@ fn settings(priority: u8, preempt: Option<Duration>) -> Settings {
         preempt,
         refresh: Duration::from_secs(60),
         address: "198.18.0.2".parse().unwrap(),
+        grouped: false,
     }
 }
 
@@ -91,7 +109,8 @@ fn event(text: &str) -> Event {
         "resign" => Event::Resign,
         "deadline" => Event::Deadline,
         "join" => Event::Join,
-        "leave" => Event::Leave,
+        "leave" => Event::Leave(Reason::OtherFamily),
+        "take" => Event::Take,
         "heard" => heard(&words[1..]),
         "priority" => Event::Settings(settings(words[1].parse().unwrap(), Some(Duration::ZERO))),
         word => panic!("no event {word}"),
@@ -101,15 +120,26 @@ fn event(text: &str) -> Event {
 /// A router in a state at a time, and the time when the next thing happens.
 fn router(state: &str, start: Instant) -> (Router, Instant) {
     let (priority, preempt) = match state {
-        "owner" => (OWNER, Some(Duration::ZERO)),
+        "owner" | "ours" => (OWNER, Some(Duration::ZERO)),
         "stays" => (100, None),
         "waits" => (100, Some(Duration::from_secs(10))),
         _ => (100, Some(Duration::ZERO)),
     };
-    let mut router = Router::new(settings(priority, preempt));
+    let settings = Settings {
+        grouped: ["group", "ready", "ours"].contains(&state),
+        ..settings(priority, preempt)
+    };
+    let mut router = Router::new(settings);
     let mut now = start + AFTER;
     match state {
-        "fault" | "owner" => {}
+        "fault" | "owner" | "ours" => {}
+        "group" | "ready" => {
+            router.on(Event::Able, start);
+            now = router.deadline().unwrap();
+            if state == "ready" {
+                router.on(Event::Deadline, now);
+            }
+        }
         "backup" | "stays" | "waits" => drop(router.on(Event::Able, start)),
         "under" => {
             router.on(Event::Able, start);
@@ -130,7 +160,7 @@ fn router(state: &str, start: Instant) -> (Router, Instant) {
             router.on(Event::Able, start);
             let silent = router.deadline().unwrap();
             let taken = start.checked_sub(Duration::from_secs(1)).unwrap();
-            router = Router::new(settings(priority, preempt));
+            router = Router::new(settings);
             router.on(Event::Able, taken.checked_sub(silent - start).unwrap());
             router.on(Event::Deadline, taken);
             // It announces once more.

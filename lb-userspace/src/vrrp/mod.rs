@@ -10,6 +10,8 @@
 //! - `timing`: how long routers wait for each other;
 //! - `machine`: one virtual router: backup or master;
 //! - `instance`: the virtual routers of an instance, one of each family, and which packets are for them;
+//! - `group`: instances that move together, all or none;
+//! - `tracking`: what else has to be well, and what it costs where it is not;
 //! - `host`: whether this host can take part, and from which of its addresses;
 //! - `announce`: the frames that tell neighbours where an address is;
 //! - `runner`: sends, listens, takes addresses and gives them up;
@@ -18,6 +20,7 @@
 //! All but `runner` is pure.
 
 mod announce;
+mod group;
 mod host;
 pub mod instance;
 #[cfg(test)]
@@ -33,7 +36,9 @@ mod packet_tests;
 mod runner;
 mod snapshot;
 mod timing;
+mod tracking;
 
 pub use machine::Role;
-pub use runner::{Routers, Views, clear};
+pub use runner::{ResignError, Routers, Views, clear};
 pub use snapshot::{FamilyView, InstanceView, PeerView, TransitionView};
+pub use tracking::{Checked, DataPlaneFact, Facts};

@@ -1,8 +1,9 @@
 //! Runs the instances of a configuration: a task each, which sends and receives adverts, takes and gives up addresses and
 //! tells neighbours; what is done and when, `instance` decides. Nothing that fails here ends a task: it is counted, and said
-//! once a minute at most.
+//! once a minute at most. All tasks are on a thread of their own (`thread`), so that nothing else delays adverts.
 
 mod task;
+mod thread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,15 +11,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 use tracing::{info, warn};
 
-use super::snapshot::InstanceView;
+use super::{group::Member, snapshot::InstanceView, tracking::Facts};
 use crate::{
     model::{Family, VirtualAddress, Vrrp},
     net::{DeviceWatch, Error, FloatingAddresses, PacketSocket},
 };
 use task::{Command, Task};
+use thread::Thread;
 
 /// How long an instance may take to give its addresses up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +40,26 @@ pub struct Views(Arc<Mutex<BTreeMap<String, InstanceView>>>);
 pub struct Routers {
     running: BTreeMap<String, Running>,
     views: Views,
-    shared: Option<Shared>,
+    facts: watch::Receiver<Arc<Facts>>,
+    maintenance: bool,
+    host: Option<Host>,
+}
+
+/// Why an instance can't be told to resign.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResignError {
+    /// There is no such instance.
+    #[error("no instance is named `{0}`")]
+    Unknown(String),
+    /// It has nothing to give up.
+    #[error("{0} is not the master")]
+    NotMaster(String),
+}
+
+/// What instances run on.
+struct Host {
+    thread: Thread,
+    shared: Shared,
 }
 
 /// What instances share.
@@ -43,6 +68,9 @@ struct Shared {
     addresses: Arc<FloatingAddresses>,
     frames: Arc<PacketSocket>,
     watch: Arc<DeviceWatch>,
+    facts: watch::Receiver<Arc<Facts>>,
+    /// What those that are of sync groups are, by name.
+    groups: watch::Sender<BTreeMap<String, Member>>,
 }
 
 struct Running {
@@ -63,12 +91,14 @@ pub async fn clear(moving: &BTreeSet<VirtualAddress>) -> Result<(), Error> {
 }
 
 impl Routers {
-    /// None yet.
-    pub fn new() -> Self {
+    /// None yet. `facts`: what is known of what may be tracked. In maintenance, instances have no addresses.
+    pub fn new(facts: watch::Receiver<Arc<Facts>>, maintenance: bool) -> Self {
         Self {
             running: BTreeMap::new(),
             views: Views::default(),
-            shared: None,
+            facts,
+            maintenance,
+            host: None,
         }
     }
 
@@ -108,35 +138,102 @@ impl Routers {
         end(std::mem::take(&mut self.running)).await;
     }
 
+    /// Whether instances are kept from having addresses.
+    pub fn is_in_maintenance(&self) -> bool {
+        self.maintenance
+    }
+
+    /// Has all give their addresses up and take none, or take part again. Is done once they have heard of it.
+    pub async fn maintain(&mut self, on: bool) {
+        self.maintenance = on;
+        let instances = self.running.values();
+        self.tell_each(instances, |done| Command::Maintain(on, done))
+            .await;
+    }
+
+    /// Has a master and those of its sync group give their addresses up, to whoever takes them; says who did.
+    pub async fn resign(&self, name: &str) -> Result<Vec<String>, ResignError> {
+        let Some(named) = self.running.get(name) else {
+            return Err(ResignError::Unknown(name.to_owned()));
+        };
+        let group = named.config.sync_group.as_ref();
+        let follows = |running: &&Running| {
+            let of_group = group.is_some() && running.config.sync_group.as_ref() == group;
+            of_group || running.config.name == name
+        };
+        let instances = self.running.values().filter(follows);
+        let resigned = self.tell_each(instances, Command::Resign).await;
+        let resigned = resigned
+            .into_iter()
+            .filter_map(|(name, was_master)| was_master.then_some(name));
+        let resigned: Vec<String> = resigned.collect();
+        match resigned.is_empty() {
+            true => Err(ResignError::NotMaster(name.to_owned())),
+            false => Ok(resigned),
+        }
+    }
+
+    /// Tells instances something, and returns what they answer.
+    async fn tell_each<'a, T>(
+        &self,
+        instances: impl Iterator<Item = &'a Running>,
+        command: impl Fn(oneshot::Sender<T>) -> Command,
+    ) -> Vec<(String, T)> {
+        let mut answers = Vec::new();
+        for running in instances {
+            let (done, answer) = oneshot::channel();
+            // A task ends only when it is told to.
+            drop(running.commands.send(command(done)).await);
+            answers.push((running.config.name.clone(), answer));
+        }
+        let mut answered = Vec::new();
+        for (name, answer) in answers {
+            match timeout(PATIENCE, answer).await {
+                Ok(Ok(answer)) => answered.push((name, answer)),
+                _ => warn!("vrrp {name}: it did not answer within {PATIENCE:?}"),
+            }
+        }
+        answered
+    }
+
     async fn begin(&mut self, config: &Vrrp) -> Result<(), Error> {
-        let shared = match &self.shared {
-            Some(shared) => shared.clone(),
-            None => self.shared.insert(Shared::open().await?).clone(),
+        let host = match &mut self.host {
+            Some(host) => host,
+            none => none.insert(Host::begin(self.facts.clone()).await?),
         };
         let (commands, told) = mpsc::channel(COMMANDS);
-        let task = Task::new(config.clone(), shared, told, self.views.clone());
+        let (shared, views) = (host.shared.clone(), self.views.clone());
+        let task = Task::new(config.clone(), shared, told, views, self.maintenance);
         let running = Running {
             config: config.clone(),
             commands,
-            task: tokio::spawn(task.run()),
+            task: host.thread.spawn(task.run()),
         };
         self.running.insert(config.name.clone(), running);
         Ok(())
     }
 }
 
-impl Default for Routers {
-    fn default() -> Self {
-        Self::new()
+impl Host {
+    async fn begin(facts: watch::Receiver<Arc<Facts>>) -> Result<Self, Error> {
+        let thread = Thread::start().map_err(Error::Thread)?;
+        let shared = thread.spawn(Shared::open(facts));
+        let shared = shared
+            .await
+            .map_err(|error| Error::Thread(error.into()))??;
+        Ok(Self { thread, shared })
     }
 }
 
 impl Shared {
-    async fn open() -> Result<Self, Error> {
+    /// Opened where the tasks run, whose runtime drives what it holds.
+    async fn open(facts: watch::Receiver<Arc<Facts>>) -> Result<Self, Error> {
         Ok(Self {
             addresses: Arc::new(FloatingAddresses::open()?),
             frames: Arc::new(PacketSocket::open().map_err(Error::PacketSocket)?),
             watch: Arc::new(DeviceWatch::start().await?),
+            facts,
+            groups: watch::Sender::default(),
         })
     }
 }

@@ -23,12 +23,18 @@ pub struct InstanceView {
     pub version: u8,
     /// This host's priority.
     pub priority: u8,
+    /// The same, less what tracked things cost.
+    pub effective_priority: u8,
+    /// The sync group that it is of.
+    pub sync_group: Option<String>,
     /// How often adverts are sent, ms.
     pub interval_ms: u64,
     /// The addresses that move, a link-local one first, with the lengths of their prefixes.
     pub addresses: Vec<String>,
     /// What keeps it from taking part.
     pub fault: Option<String>,
+    /// What of all that is tracked is not well.
+    pub failing: Vec<String>,
     /// What it is in each of its families.
     pub families: Vec<FamilyView>,
     /// What could not be done, by what: `send`, `receive`, `address`, `announce`.
@@ -90,7 +96,7 @@ impl InstanceView {
     pub fn of(
         instance: &Instance,
         since: &BTreeMap<Family, u64>,
-        fault: Option<String>,
+        (fault, failing): (Option<String>, &[String]),
         errors: &BTreeMap<&'static str, u64>,
     ) -> Self {
         let config = instance.config();
@@ -108,9 +114,12 @@ impl InstanceView {
                 super::packet::Version::V3 => 3,
             },
             priority: config.priority,
+            effective_priority: instance.priority(),
+            sync_group: config.sync_group.clone(),
             interval_ms: millis(config.interval),
             addresses: addresses.map(|address| address.to_string()).collect(),
             fault,
+            failing: failing.to_vec(),
             families: families()
                 .filter_map(|family| {
                     let (counters, peer) = instance.heard(family)?;

@@ -11,7 +11,7 @@ use std::{
 use lb_userspace::{
     changes::Changes,
     config::{Disk, load},
-    control::{self, Action, Answer, Done, Planned, Refusal, Requests},
+    control::{self, Action, Answer, Done, Maintained, Planned, Refusal, Requests, Resigned},
     stats::{Snapshot, Source},
 };
 use tempfile::TempDir;
@@ -86,6 +86,14 @@ fn act(mut requests: Requests, config: &Path) {
             }
             Action::Sample(_, time) => Err(format!("flows are not counted for {time:?}").into()),
             Action::Override(asked) => Err(format!("{asked:?}").into()),
+            Action::Maintain(on) => Ok(Answer::Maintained(Maintained {
+                maintenance: on,
+                instances: vec![],
+            })),
+            Action::Resign(instance) if instance == "gateway" => Ok(Answer::Resigned(Resigned {
+                instances: vec![instance, "inside".into()],
+            })),
+            Action::Resign(instance) => Err(format!("no instance is named `{instance}`").into()),
         }
     };
     while let Some((action, asker)) = requests.blocking_recv() {

@@ -32,17 +32,63 @@ address = "198.18.1.11:8080"
 fn help_of_every_verb() {
     let folder = tempfile::tempdir().unwrap();
     for verb in [
-        "", "run", "check", "plan", "reload", "rollback", "status", "services", "backends",
-        "drain", "undrain", "weight", "detach",
+        "",
+        "run",
+        "check",
+        "plan",
+        "reload",
+        "rollback",
+        "status",
+        "services",
+        "backends",
+        "drain",
+        "undrain",
+        "weight",
+        "vrrp",
+        "vrrp resign",
+        "vrrp maintenance",
+        "detach",
     ] {
         let words: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
         let ended = sluice(folder.path(), &words);
         assert_eq!(ended.code, 0, "{ended:?}");
         assert_text(
-            &format!("help{}{verb}", if verb.is_empty() { "" } else { "_" }),
+            &format!(
+                "help{}{}",
+                if verb.is_empty() { "" } else { "_" },
+                verb.replace(' ', "_")
+            ),
             &ended.stdout,
         );
     }
+}
+
+#[test]
+fn addresses_are_given_up() {
+    let agent = FakeAgent::start();
+    let vrrp = |words: &[&str]| sluice(agent.folder(), &[&["vrrp"], words].concat());
+    let ended = vrrp(&["resign", "gateway"]);
+    assert_eq!(
+        (ended.code, &*ended.stdout),
+        (0, "resigned: gateway, inside\n")
+    );
+    let ended = vrrp(&["resign", "gatway"]);
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("no instance is named `gatway`"),
+        "{ended:?}"
+    );
+    for on in ["on", "off"] {
+        let ended = vrrp(&["maintenance", on, "--output", "json"]);
+        let expected = format!("\"maintenance\": {}", on == "on");
+        assert!(ended.stdout.contains(&expected), "{ended:?}");
+    }
+    let ended = vrrp(&["maintenance", "yes"]);
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.stderr.contains("possible values: on, off"),
+        "{ended:?}"
+    );
 }
 
 #[test]

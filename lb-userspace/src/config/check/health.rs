@@ -23,11 +23,16 @@ pub(super) fn check(uses: &[Use<'_>], findings: &mut Vec<Finding>) {
             passive(pool, health, services, findings);
         }
         for check in &pool.checks {
-            pace(check, findings);
-            if let Some(probe) = &check.probe {
-                self::probe(check, probe, findings);
-            }
+            one(check, findings);
         }
+    }
+}
+
+/// A check, of whomever.
+pub(super) fn one(check: &Check, findings: &mut Vec<Finding>) {
+    pace(check, findings);
+    if let Some(probe) = &check.probe {
+        self::probe(check, probe, findings);
     }
 }
 

@@ -10,6 +10,7 @@ mod names;
 mod reach;
 mod server_ids;
 mod through;
+mod tracked;
 mod tracking;
 mod vrrp;
 
@@ -32,7 +33,7 @@ pub(super) fn check(
     findings: &mut Vec<Finding>,
 ) {
     let uses = uses(balancing);
-    names::check(agent, balancing, findings);
+    names::check(agent, vrrp, balancing, findings);
     addresses::check(&uses, balancing, findings);
     reach::check(&uses, findings);
     keys::check(balancing, findings);

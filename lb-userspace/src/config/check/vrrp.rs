@@ -1,18 +1,22 @@
 //! `[[vrrp]]`: what a version of the protocol can say, and what no two instances can have.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::Deref, time::Duration};
 
 use humantime::format_duration;
 
-use super::{keys::idle, repeated, taken};
+use super::{keys::idle, repeated, taken, tracked};
 use crate::{
     config::{
         diagnostic::{Code, Finding},
-        raw::{Agent, Balancing, vrrp::Vrrp},
+        raw::{
+            Agent, Balancing, Service,
+            vrrp::{Vrrp, listened},
+        },
         schema::Written,
         source::{At, Place},
-        value::Interface,
-        vrrp::Vrid,
+        suggest::closest,
+        value::{Interface, Name},
+        vrrp::{Moving, Vrid},
     },
     model::{Family, Version, VirtualAddress},
     vrrp::machine::OWNER,
@@ -30,15 +34,59 @@ pub(super) fn check(
     findings: &mut Vec<Finding>,
 ) {
     interfaces(agent, vrrp, balancing, findings);
-    routers(vrrp, findings);
-    addresses(vrrp, findings);
-    for instance in vrrp {
+    for entry in vrrp.iter().flat_map(|vrrp| &vrrp.addresses.items) {
+        if let Moving::Service(name) = &entry.value {
+            service(entry.place, name, &balancing.services, findings);
+        }
+    }
+    let instances: Vec<Instance<'_>> = vrrp
+        .iter()
+        .map(|written| Instance {
+            written,
+            moving: written.moving(&balancing.services),
+        })
+        .collect();
+    routers(&instances, findings);
+    addresses(&instances, findings);
+    for instance in &instances {
         version(instance, findings);
         interval(instance, findings);
         idle_keys(instance, findings);
         owner(instance, findings);
         peers(instance, findings);
         count(instance, findings);
+        tracked::check(instance.written, findings);
+    }
+}
+
+/// An instance, and the addresses that it moves.
+struct Instance<'a> {
+    written: &'a Vrrp,
+    moving: Vec<At<VirtualAddress>>,
+}
+
+impl Deref for Instance<'_> {
+    type Target = Vrrp;
+
+    fn deref(&self) -> &Vrrp {
+        self.written
+    }
+}
+
+/// A service whose addresses move is there, and has addresses: a prefix is none.
+fn service(at: Place, name: &Name, services: &[Service], findings: &mut Vec<Finding>) {
+    let names = || services.iter().filter_map(|service| service.name.as_ref());
+    if !names().any(|known| known.value == *name) {
+        let meant = closest(&name.0, names().map(|name| name.value.0.as_str()));
+        let message = format!("no service is named `{}`", name.0);
+        let finding = Finding::error(Code::UnknownService, at, message);
+        let expected = <Moving as crate::config::schema::Value>::EXPECTED;
+        findings.push(finding.expected(expected).suggest(meant));
+    }
+    if let Some(listen) = listened(services, name).find(|listen| listen.is_prefix()) {
+        let message = format!("service `{}` listens on a prefix, {listen}", name.0);
+        let finding = Finding::error(Code::KeyConflict, at, message);
+        findings.push(finding.expected("a service that listens on single addresses"));
     }
 }
 
@@ -63,7 +111,7 @@ fn interfaces(
 }
 
 /// No two instances on one interface have a number in common, nor a name.
-fn routers(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
+fn routers(vrrp: &[Instance<'_>], findings: &mut Vec<Finding>) {
     for (again, first) in repeated(vrrp.iter().filter_map(|vrrp| vrrp.name.as_ref())) {
         let message = format!("another instance is named `{}`", again.value.0);
         let (code, expected) = (Code::DuplicateName, "a name of its own");
@@ -93,9 +141,9 @@ fn routers(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
 }
 
 /// Each address moves once.
-fn addresses(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
+fn addresses(vrrp: &[Instance<'_>], findings: &mut Vec<Finding>) {
     let mut seen = HashMap::new();
-    for address in vrrp.iter().flat_map(|vrrp| &vrrp.addresses.items) {
+    for address in vrrp.iter().flat_map(|vrrp| &vrrp.moving) {
         let first = *seen.entry(address.value.ip).or_insert(address.place);
         if first != address.place {
             let message = format!("{} is named twice", address.value.ip);
@@ -106,7 +154,7 @@ fn addresses(vrrp: &[Vrrp], findings: &mut Vec<Finding>) {
 }
 
 /// Version 2 has no IPv6; version 3 no passwords (RFC 9568, section 9).
-fn version(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn version(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     match (instance.version(), &instance.version) {
         (Some(Version::V2), Written::As(version)) => {
             let mut ipv6 = instance.addresses_of(Family::Ipv6);
@@ -130,7 +178,7 @@ fn version(instance: &Vrrp, findings: &mut Vec<Finding>) {
 }
 
 /// What the wire can say: hundredths of a second in 12 bits, or seconds in 8.
-fn interval(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn interval(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let (Some(version), Some(interval)) = (instance.version(), instance.interval.value()) else {
         return;
     };
@@ -151,7 +199,7 @@ fn interval(instance: &Vrrp, findings: &mut Vec<Finding>) {
     }
 }
 
-fn idle_keys(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn idle_keys(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let is_off = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| !at.value);
     if let Some(delay) = instance.preempt_delay.as_ref()
         && is_off(&instance.preempt)
@@ -178,7 +226,7 @@ fn idle_keys(instance: &Vrrp, findings: &mut Vec<Finding>) {
 }
 
 /// Whose own the addresses are has them whenever it can (RFC 9568, section 6.4.2).
-fn owner(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn owner(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let priority = instance.priority.as_ref();
     let Some(priority) = priority.filter(|at| at.value.0 == OWNER) else {
         return;
@@ -200,7 +248,7 @@ fn owner(instance: &Vrrp, findings: &mut Vec<Finding>) {
 }
 
 /// Each family's adverts have somebody to go to.
-fn peers(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn peers(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let peers = &instance.unicast_peers;
     for (again, first) in repeated(peers.items.iter()) {
         let message = format!("{} is named twice", again.value.0);
@@ -216,7 +264,7 @@ fn peers(instance: &Vrrp, findings: &mut Vec<Finding>) {
         findings.push(finding.expected(expected));
         return;
     }
-    let own = instance.addresses.items.iter();
+    let own = instance.moving.iter();
     for peer in &peers.items {
         let family = Family::of(peer.value.0);
         let moves = own.clone().find(|own| own.value.ip == peer.value.0);
@@ -245,7 +293,7 @@ fn peers(instance: &Vrrp, findings: &mut Vec<Finding>) {
     }
 }
 
-fn count(instance: &Vrrp, findings: &mut Vec<Finding>) {
+fn count(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     for family in Family::ALL {
         if let Some(address) = instance.addresses_of(family).nth(MOST) {
             let message = format!("more than {MOST} addresses of {family}");
@@ -255,9 +303,9 @@ fn count(instance: &Vrrp, findings: &mut Vec<Finding>) {
     }
 }
 
-impl Vrrp {
+impl Instance<'_> {
     fn addresses_of(&self, family: Family) -> impl Iterator<Item = &At<VirtualAddress>> {
-        let all = self.addresses.items.iter();
+        let all = self.moving.iter();
         all.filter(move |address| Family::of(address.value.ip) == family)
     }
 }

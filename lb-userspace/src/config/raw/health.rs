@@ -195,7 +195,7 @@ const EVERY_KEY: [&str; 18] = [
 fn probe(kind: CheckType, fields: &mut Fields<'_>) -> Probe {
     match kind {
         CheckType::Tcp => {
-            fields.headed("[[pool.check]] of type `tcp`");
+            fields.headed("a check of type `tcp`");
             Probe::Tcp(Tcp {
                 send: fields.optional("send"),
                 expect: fields.optional("expect"),
@@ -203,15 +203,15 @@ fn probe(kind: CheckType, fields: &mut Fields<'_>) -> Probe {
             })
         }
         CheckType::Http => {
-            fields.headed("[[pool.check]] of type `http`");
+            fields.headed("a check of type `http`");
             Probe::Http(http(fields))
         }
         CheckType::Https => {
-            fields.headed("[[pool.check]] of type `https`");
+            fields.headed("a check of type `https`");
             Probe::Https(http(fields), tls(fields))
         }
         CheckType::Grpc => {
-            fields.headed("[[pool.check]] of type `grpc`");
+            fields.headed("a check of type `grpc`");
             Probe::Grpc(Grpc {
                 service: fields.optional("service"),
                 host: fields.optional("host"),
@@ -220,14 +220,14 @@ fn probe(kind: CheckType, fields: &mut Fields<'_>) -> Probe {
             })
         }
         CheckType::Udp => {
-            fields.headed("[[pool.check]] of type `udp`");
+            fields.headed("a check of type `udp`");
             Probe::Udp(Udp {
                 send: fields.required("send"),
                 expect: fields.optional("expect"),
             })
         }
         CheckType::Dns => {
-            fields.headed("[[pool.check]] of type `dns`");
+            fields.headed("a check of type `dns`");
             Probe::Dns(Dns {
                 query: fields.required("query"),
                 record: fields.optional("record"),
@@ -235,11 +235,11 @@ fn probe(kind: CheckType, fields: &mut Fields<'_>) -> Probe {
             })
         }
         CheckType::Icmp => {
-            fields.headed("[[pool.check]] of type `icmp`");
+            fields.headed("a check of type `icmp`");
             Probe::Icmp
         }
         CheckType::Exec => {
-            fields.headed("[[pool.check]] of type `exec`");
+            fields.headed("a check of type `exec`");
             Probe::Exec(Exec {
                 command: fields.required_list("command"),
                 environment: fields.list("environment"),

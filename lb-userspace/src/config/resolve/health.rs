@@ -37,7 +37,8 @@ fn flap_damping(written: &raw::FlapDamping) -> Option<FlapDamping> {
     })
 }
 
-pub(super) fn check(written: &raw::Check) -> Option<Check> {
+/// A check, if all of it could be read.
+pub(in crate::config) fn check(written: &raw::Check) -> Option<Check> {
     Some(Check {
         probe: probe(written.probe.as_ref()?)?,
         address: written.address.as_ref().map(|at| at.value.0),

@@ -240,6 +240,10 @@ fn is_default(comment: &str) -> bool {
         "preempt_delay",
         "unicast_peers",
         "password",
+        "sync_group",
+        "interface",
+        "file",
+        "check",
     ];
     let key = comment.split_once(" = ").map(|(key, _)| key);
     key.is_some_and(|key| !without.contains(&key) && key.chars().all(is_key))
@@ -275,10 +279,11 @@ fn the_installed_example_has_every_key() {
 }
 
 /// What each table of a configuration begins with.
-const EVERY_TABLE: [&str; 17] = [
+const EVERY_TABLE: [&str; 18] = [
     "",
     "[agent]\n",
     "[[vrrp]]\n",
+    "[[vrrp]]\n[[vrrp.track]]\n",
     "[[service]]\n",
     "[[service]]\n[service.timeouts]\n",
     "[[pool]]\n",

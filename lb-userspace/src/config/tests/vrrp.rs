@@ -66,6 +66,12 @@ instances! {
     vrrp_idle: "vrid = 52" => "vrid = 52\npreempt = false\npreempt_delay = \"5s\"\nlink_local = \"fe80::52\"\nversion = 2\nchecksum = \"packet\"";
     vrrp_peers: "vrid = 52" => "vrid = 52\nunicast_peers = [\"198.18.0.3\", \"198.18.0.3\", \"fe80::3\", \"198.18.0.11\"]";
     vrrp_peers_of_one_family: "vrid = 51" => "vrid = 51\nunicast_peers = [\"198.18.0.3\"]";
+    vrrp_no_service: "198.18.0.11/24" => "wob", "198.18.0.10/24" => "198.18.0.10";
+    vrrp_track_nothing: "vrid = 51" => "vrid = 51\ntrack = [{ fault = true }, { interface = \"eth1\" }, { data_plane = false, fault = false }]";
+    vrrp_track_too_much: "vrid = 51" => "vrid = 51\ntrack = [{ interface = \"eth1\", pool = \"web\", fault = true }, { file = \"/run/up\", penalty = 10, fault = true }]";
+    vrrp_track_values: "vrid = 51" => "vrid = 51\ntrack = [{ pool = \"wob\", at_least = 0, penalty = 254 }, { file = \"up\", at_least = 1, penalty = 1 }, { no_file = \"/run/down\", wait = 1, fault = true }]";
+    vrrp_track_check: "vrid = 51" => "vrid = 51\ntrack = [{ check = { type = \"tcp\" }, fault = true }, { check = { type = \"exec\", command = [\"true\"], through = \"service\", timeout = \"3s\" }, fault = true }, { check = \"tcp\", fault = true }]";
+    vrrp_track_of_an_owner: "vrid = 51" => "vrid = 51\npriority = 255\ntrack = [{ interface = \"eth1\", penalty = 10 }]";
     vrrp_no_peers: "vrid = 51" => "vrid = 51\nunicast_peers = []";
 }
 
@@ -102,6 +108,8 @@ fn an_instance_resolves() {
         unicast_peers: vec!["198.18.0.3".parse().unwrap(), "fe80::3".parse().unwrap()],
         checksum: Checksum::Packet,
         password: None,
+        sync_group: None,
+        track: vec![],
     };
     let loaded = load_text(&text).unwrap();
     assert_eq!(loaded.warnings, []);
@@ -113,6 +121,51 @@ fn an_instance_resolves() {
     assert_eq!(of(Family::Ipv4), [v4]);
     let first = address("fe80::200:5eff:fe00:233", 64);
     assert_eq!(of(Family::Ipv6), [first, v6]);
+}
+
+#[test]
+fn what_is_tracked_resolves() {
+    let track = r#"track = [
+    { interface = "eth1", fault = true },
+    { pool = "web", penalty = 100 },
+    { pool = "web", at_least = 2, penalty = 50 },
+    { check = { type = "tcp", port = 5432 }, fault = true },
+    { check = { type = "exec", command = ["/usr/local/bin/writable", "-q"], interval = "1s" }, fault = true },
+    { file = "/run/primary", penalty = 10 },
+    { no_file = "/etc/sluice/standby", fault = true },
+    { data_plane = true, fault = true },
+]"#;
+    let instance = INSTANCE.replace(
+        "vrid = 51",
+        &format!("vrid = 51\nsync_group = \"both\"\n{track}"),
+    );
+    let loaded = load_text(&format!("{GOOD}{instance}")).unwrap();
+    let vrrp = &loaded.config.vrrp[0];
+    assert_eq!(vrrp.sync_group.as_deref(), Some("both"));
+    let said: Vec<String> = vrrp.track.iter().map(ToString::to_string).collect();
+    let expected = [
+        "interface eth1: fault",
+        "pool web (at least 1): penalty 100",
+        "pool web (at least 2): penalty 50",
+        "tcp check of 127.0.0.1:5432: fault",
+        "exec /usr/local/bin/writable check: fault",
+        "file /run/primary: penalty 10",
+        "no file /etc/sluice/standby: fault",
+        "data plane: fault",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_service_says_which_addresses_move() {
+    let instance = INSTANCE.replace("\"198.18.0.10/24\"", "\"web\"");
+    let loaded = load_text(&format!("{GOOD}{instance}")).unwrap();
+    let said: Vec<String> = loaded.config.vrrp[0]
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(said, ["198.18.0.10/32", "fd00:18::10/64"]);
 }
 
 #[test]

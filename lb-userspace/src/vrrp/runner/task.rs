@@ -6,11 +6,12 @@ use std::{
     future::pending,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
 use tracing::{info, warn};
@@ -22,11 +23,13 @@ use crate::{
     unix_time::unix_now,
     vrrp::{
         announce::{Forwards, announcement},
+        group::{Member, Verdict, verdict},
         host::{Fault, Way, way},
         instance::{Instance, Notice, Step},
-        machine::{Action, Reason, Role},
+        machine::{Action, Reason, Role, Standing},
         packet::{HOP_LIMIT, PROTOCOL, Received},
         snapshot::InstanceView,
+        tracking::{Facts, Judgement, judge},
     },
 };
 
@@ -36,6 +39,9 @@ const GROUP_IPV6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x
 
 /// How soon what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// A carrier that came has to stay for so long.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// How seldom the same is said in the log.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -50,6 +56,10 @@ const BURST: usize = 3;
 pub(super) enum Command {
     /// To go by another configuration of the same identity.
     Configure(Box<Vrrp>),
+    /// To have no addresses, or to take part again; to answer once that is so.
+    Maintain(bool, oneshot::Sender<()>),
+    /// To give its addresses up, and to answer whether it had them.
+    Resign(oneshot::Sender<bool>),
 }
 
 /// An instance, and what it works with.
@@ -58,7 +68,14 @@ pub(super) struct Task {
     shared: Shared,
     commands: mpsc::Receiver<Command>,
     devices: watch::Receiver<Devices>,
+    facts: watch::Receiver<Arc<Facts>>,
+    groups: watch::Receiver<BTreeMap<String, Member>>,
     views: Views,
+    maintenance: bool,
+    /// What of all that is tracked is not well.
+    failing: Vec<String>,
+    /// Since when the interface has been there again, if it was not.
+    steady_since: Option<Instant>,
     /// How it takes part, if it does.
     way: Option<Way>,
     /// Why not.
@@ -91,13 +108,19 @@ impl Task {
         shared: Shared,
         commands: mpsc::Receiver<Command>,
         views: Views,
+        maintenance: bool,
     ) -> Self {
         Self {
             devices: shared.watch.devices(),
+            facts: shared.facts.clone(),
+            groups: shared.groups.subscribe(),
             instance: Instance::new(config),
             shared,
             commands,
             views,
+            maintenance,
+            failing: Vec::new(),
+            steady_since: None,
             way: None,
             fault: None,
             lines: BTreeMap::new(),
@@ -113,14 +136,11 @@ impl Task {
     pub(super) async fn run(mut self) {
         self.look().await;
         loop {
+            self.stand();
+            self.follow_group().await;
             self.publish();
             match self.wake().await {
-                Wake::Told(Some(Command::Configure(config))) => {
-                    let steps = self.instance.configure(*config, Instant::now());
-                    self.carry_out(steps).await;
-                    // Peers may be known by another of our addresses.
-                    self.look().await;
-                }
+                Wake::Told(Some(command)) => self.obey(command).await,
                 Wake::Told(None) => break,
                 Wake::Heard(Ok(packet)) => self.hear(&packet).await,
                 Wake::Heard(Err(error)) => self.socket_failed("receive", &error).await,
@@ -133,6 +153,35 @@ impl Task {
         }
         let steps = self.instance.resign(Instant::now());
         self.carry_out(steps).await;
+        let name = self.instance.config().name.clone();
+        self.shared
+            .groups
+            .send_if_modified(|groups| groups.remove(&name).is_some());
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Configure(config) => {
+                let steps = self.instance.configure(*config, Instant::now());
+                self.carry_out(steps).await;
+                // Peers may be known by another of our addresses.
+                self.look().await;
+            }
+            Command::Maintain(on, done) => {
+                self.maintenance = on;
+                self.look().await;
+                self.publish();
+                // Who asked may have gone.
+                let _ = done.send(());
+            }
+            Command::Resign(done) => {
+                let steps = self.instance.resign(Instant::now());
+                let was_master = !steps.is_empty();
+                self.carry_out(steps).await;
+                self.publish();
+                let _ = done.send(was_master);
+            }
+        }
     }
 
     /// What came before a deadline comes before it: who was stopped for a while has to hear who took over meanwhile.
@@ -145,6 +194,8 @@ impl Task {
             heard = receive(self.lines.get(&Family::Ipv4)) => Wake::Heard(heard),
             heard = receive(self.lines.get(&Family::Ipv6)) => Wake::Heard(heard),
             Ok(()) = self.devices.changed() => Wake::Look,
+            Ok(()) = self.facts.changed() => Wake::Look,
+            Ok(()) = self.groups.changed() => Wake::Look,
             () = until(deadline) => Wake::Due,
             () = until(again) => Wake::Look,
         }
@@ -167,19 +218,23 @@ impl Task {
         self.carry_out(steps).await;
     }
 
-    /// Looks whether it can take part, and how.
+    /// Looks whether it can take part, and how, and with which priority.
     async fn look(&mut self) {
-        self.again = None;
-        let config = self.instance.config();
-        let device = self
-            .devices
-            .borrow_and_update()
-            .get(&config.interface)
-            .cloned();
-        let way = match way(config, device.as_ref()) {
+        let now = Instant::now();
+        let devices = self.devices.borrow_and_update().clone();
+        let facts = self.facts.borrow_and_update().clone();
+        let judgement = judge(&self.instance.config().track, &devices, &facts, now);
+        self.again = judgement.again;
+        let way = match self.way_by(&devices, &judgement, now) {
             Ok(way) => way,
-            Err(fault) => return self.unable(fault).await,
+            Err(fault) => {
+                self.failing = judgement.failing;
+                return self.unable(fault).await;
+            }
         };
+        self.failing = judgement.failing;
+        let steps = self.instance.weigh(judgement.penalty, now);
+        self.carry_out(steps).await;
         if self.way.as_ref() == Some(&way) {
             return;
         }
@@ -202,8 +257,101 @@ impl Task {
         }
     }
 
+    /// How it can take part, if nothing keeps it from that.
+    fn way_by(
+        &mut self,
+        devices: &Devices,
+        judgement: &Judgement,
+        now: Instant,
+    ) -> Result<Way, Fault> {
+        if self.maintenance {
+            return Err(Fault::Maintenance);
+        }
+        let config = self.instance.config();
+        let way = way(config, devices.get(&config.interface));
+        let was_away = self.fault.as_ref().is_some_and(Fault::is_of_link);
+        match &way {
+            Err(fault) if fault.is_of_link() => self.steady_since = None,
+            _ if was_away => self.steady_since = Some(now),
+            _ => {}
+        }
+        let way = way?;
+        let steady = self.steady_since.map(|since| since + STEADY);
+        if let Some(steady) = steady.filter(|steady| *steady > now) {
+            self.again = self.again.into_iter().chain([steady]).min();
+            return Err(Fault::JustUp);
+        }
+        if let Some(why) = &judgement.fault {
+            return Err(Fault::Tracked(why.clone()));
+        }
+        match self.unable_of_group() {
+            Some(other) => Err(Fault::Group(other)),
+            None => Ok(way),
+        }
+    }
+
+    /// Another of its sync group that can't take part.
+    fn unable_of_group(&self) -> Option<String> {
+        let groups = self.groups.borrow();
+        let mut others = self.others(&groups);
+        let unable = others.find(|(_, member)| member.standing == Standing::Fault);
+        unable.map(|(name, _)| name.clone())
+    }
+
+    fn others<'a>(
+        &'a self,
+        groups: &'a BTreeMap<String, Member>,
+    ) -> impl Iterator<Item = (&'a String, &'a Member)> {
+        let config = self.instance.config();
+        groups.iter().filter(move |(name, member)| {
+            **name != config.name && Some(&member.group) == config.sync_group.as_ref()
+        })
+    }
+
+    /// Tells the others of its sync group what it is by itself.
+    fn stand(&self) {
+        let config = self.instance.config();
+        let standing = match &self.fault {
+            Some(Fault::Group(_)) => Standing::Waiting,
+            Some(_) => Standing::Fault,
+            None => self.instance.standing(),
+        };
+        let member = config
+            .sync_group
+            .clone()
+            .map(|group| Member { group, standing });
+        self.shared.groups.send_if_modified(|groups| {
+            let before = match &member {
+                Some(member) => groups.insert(config.name.clone(), member.clone()),
+                None => groups.remove(&config.name),
+            };
+            before != member
+        });
+    }
+
+    /// Does what the others of its sync group make it do.
+    async fn follow_group(&mut self) {
+        if self.instance.config().sync_group.is_none() {
+            return;
+        }
+        let verdict = {
+            let groups = self.groups.borrow();
+            let others = self.others(&groups).map(|(_, member)| member.standing);
+            verdict(self.instance.standing(), others)
+        };
+        let now = Instant::now();
+        let steps = match verdict {
+            Verdict::Stays => return,
+            Verdict::Takes => self.instance.take(now),
+            Verdict::Leaves => self.instance.leave(now),
+        };
+        self.carry_out(steps).await;
+        self.stand();
+    }
+
     /// It can't take part: what it can still send goes out first.
     async fn unable(&mut self, fault: Fault) {
+        // The log names it when the role changes.
         self.fault = Some(fault);
         let steps = self.instance.unable(Instant::now());
         self.carry_out(steps).await;
@@ -330,7 +478,7 @@ impl Task {
     fn changed(&mut self, family: Family, role: Role, reason: Reason) {
         self.since.insert(family, unix_now());
         let name = &self.instance.config().name;
-        match (role, self.fault) {
+        match (role, &self.fault) {
             (Role::Fault, Some(fault)) => info!("vrrp {name}: {family} is in fault: {fault}"),
             (role, _) => info!("vrrp {name}: {family} is {}: {reason}", role.name()),
         }
@@ -366,8 +514,9 @@ impl Task {
     }
 
     fn publish(&self) {
-        let fault = self.fault.map(|fault| fault.to_string());
-        let view = InstanceView::of(&self.instance, &self.since, fault, &self.errors);
+        let fault = self.fault.as_ref().map(Fault::to_string);
+        let trouble = (fault, &self.failing[..]);
+        let view = InstanceView::of(&self.instance, &self.since, trouble, &self.errors);
         self.views.tell(view);
     }
 }
