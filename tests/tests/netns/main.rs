@@ -33,6 +33,7 @@ mod site;
 mod vrrp;
 mod vrrp_keepalived;
 mod vrrp_site;
+mod vrrp_tracking;
 
 use std::{path::PathBuf, process::Command};
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{IpAddr, UdpSocket},
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -163,15 +164,18 @@ impl Lan {
         self.host(number).run(send).unwrap();
     }
 
-    fn folder(&self, number: u8) -> PathBuf {
+    /// What a host's agent keeps.
+    pub(super) fn folder(&self, number: u8) -> PathBuf {
         self.stage.folder().join(format!("host{number}"))
     }
 
+    /// Where a host's agent pins its tables and attachments.
+    pub(super) fn pin(&self, number: u8) -> PathBuf {
+        self.stage.bpf().join(format!("host{number}"))
+    }
+
     fn text(&self, number: u8, lines: &str) -> String {
-        let (folder, pin) = (
-            self.folder(number),
-            self.stage.bpf().join(format!("host{number}")),
-        );
+        let (folder, pin) = (self.folder(number), self.pin(number));
         let (folder, pin) = (folder.display(), pin.display());
         format!(
             "[agent]\ninterfaces = []\ncontrol = \"{folder}/control.sock\"\nstate = \"{folder}/state\"\n\
@@ -225,6 +229,17 @@ impl Agent<'_> {
             .flat_map(|f| f["transitions"].as_array().unwrap().clone());
         let named = changes.filter(|change| change["role"] == role && change["reason"] == reason);
         named.map(|change| change["count"].as_u64().unwrap()).sum()
+    }
+
+    /// What a verb of `sluice` prints about it.
+    pub(super) fn run(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(words).arg("--control");
+        let output = command.arg(self.sluice.control()).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {printed}{complained}");
+        printed
     }
 
     /// Starts it again, as it was.
