@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     health::{State, Status},
-    vrrp::{FamilyView, Role, instance::Refusal},
+    vrrp::{FamilyView, InstanceView, Role, instance::Refusal},
 };
 
 /// The whole page.
@@ -284,6 +284,26 @@ const FAMILIES: &[Family] = &[
         samples: vrrp_roles,
     },
     Family {
+        name: "sluice_vrrp_priority",
+        kind: Kind::Gauge,
+        help: "The priority of an instance, less what tracked things cost.",
+        samples: |snapshot, to| {
+            instances(snapshot, |label, instance| {
+                to.add(&[label], instance.effective_priority)
+            })
+        },
+    },
+    Family {
+        name: "sluice_vrrp_tracked_failing",
+        kind: Kind::Gauge,
+        help: "How many of the things that an instance tracks are not well.",
+        samples: |snapshot, to| {
+            instances(snapshot, |label, instance| {
+                to.add(&[label], instance.failing.len())
+            })
+        },
+    },
+    Family {
         name: "sluice_vrrp_transitions_total",
         kind: Kind::Counter,
         help: "How often an instance became what it is called, by reason.",
@@ -467,6 +487,13 @@ fn slots(snapshot: &Snapshot, to: &mut Samples) {
     }
 }
 
+/// Each instance.
+fn instances(snapshot: &Snapshot, mut each: impl FnMut((&str, &str), &InstanceView)) {
+    for instance in &snapshot.vrrp {
+        each(("instance", &instance.name), instance);
+    }
+}
+
 /// Each family of each instance.
 fn vrrp(snapshot: &Snapshot, mut each: impl FnMut(&[(&str, &str)], &FamilyView)) {
     for instance in &snapshot.vrrp {
@@ -507,11 +534,11 @@ fn vrrp_refused(snapshot: &Snapshot, to: &mut Samples) {
 }
 
 fn vrrp_errors(snapshot: &Snapshot, to: &mut Samples) {
-    for instance in &snapshot.vrrp {
+    instances(snapshot, |label, instance| {
         for (what, count) in &instance.errors {
-            to.add(&[("instance", &instance.name), ("what", what)], count);
+            to.add(&[label, ("what", what)], count);
         }
-    }
+    });
 }
 
 fn natives(snapshot: &Snapshot, to: &mut Samples) {

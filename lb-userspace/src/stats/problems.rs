@@ -46,6 +46,8 @@ pub enum ProblemCode {
     VrrpFault,
     /// The families of an instance of `[[vrrp]]` are at different hosts.
     VrrpApart,
+    /// Something that an instance of `[[vrrp]]` tracks costs it priority.
+    VrrpPriority,
     /// The program does not run in the driver.
     GenericMode,
     /// The last reload failed.
@@ -104,6 +106,12 @@ fn vrrp(instance: &InstanceView) -> Option<Problem> {
             let roles: Vec<String> = roles.collect();
             let message = format!("vrrp {name} is apart: {}", roles.join(", "));
             (ProblemCode::VrrpApart, message)
+        }
+        None if !instance.failing.is_empty() => {
+            let (left, priority) = (instance.effective_priority, instance.priority);
+            let failing = instance.failing.join(", ");
+            let message = format!("vrrp {name} has priority {left} of {priority}: {failing}");
+            (ProblemCode::VrrpPriority, message)
         }
         None => return None,
     };
@@ -305,6 +313,7 @@ mod tests {
                 ProblemCode::UnresolvedNextHop,
                 ProblemCode::VrrpApart,
                 ProblemCode::VrrpFault,
+                ProblemCode::VrrpPriority,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,
                 ProblemCode::Agent,

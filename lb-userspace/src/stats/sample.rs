@@ -87,7 +87,10 @@ pub(crate) fn troubled() -> Snapshot {
     apart.families[0].role = "master".into();
     let mut fault = floating("database", "fault");
     fault.fault = Some("the interface has no carrier".into());
-    snapshot.vrrp = vec![apart, fault];
+    let mut less = floating("storage", "backup");
+    less.effective_priority = 50;
+    less.failing = vec!["pool web has 0 healthy of at least 1".into()];
+    snapshot.vrrp = vec![apart, fault, less];
     snapshot.exceptions.ipv4 = 923;
     snapshot.pools[1].slots[0] = SlotsView {
         family: Family::Ipv4,
