@@ -6,10 +6,11 @@
 //!                       tables)   to do)   a trait)
 //! ```
 //!
-//! Arrows point one way. `layouts`, `model`, `scheduling`, `state`, `plan` and `changes` are pure: no file, socket,
+//! Arrows point one way. `canary`, `layouts`, `model`, `scheduling`, `state`, `plan` and `changes` are pure: no file, socket,
 //! clock, random source or log call. `agent` wires the parts and decides nothing.
 
 pub mod agent;
+pub mod canary;
 pub mod changes;
 pub mod cli;
 pub mod config;

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::Agent;
 use crate::{
+    canary::Canary,
     health::{
         Before, MemberTargets, Monitor, PoolTargets, Run, Snapshot, State, Target, Targets,
         checks::Prober,
@@ -42,6 +43,8 @@ pub(super) struct Tracking {
     data_plane: watch::Sender<Option<DataPlaneFact>>,
     facts: watch::Receiver<Arc<Facts>>,
     task: JoinHandle<()>,
+    /// How many packets were run through the program to see what it makes of them.
+    canaries: usize,
 }
 
 /// What is tracked, but for what is looked at anyway.
@@ -66,7 +69,7 @@ impl Agent {
     }
 
     /// What is wrong with it, if anything.
-    fn trouble(&self, plane: &mut DataPlane) -> Option<String> {
+    fn trouble(&mut self, plane: &mut DataPlane) -> Option<String> {
         let configured = self.view.configured();
         let config = &configured.config;
         // Each runs the program that it runs already. An attachment that is no more is told, and forgotten.
@@ -93,8 +96,22 @@ impl Agent {
             return Some("the tables are empty".to_owned());
         }
         let hops = self.hops.borrow();
-        let resolved = hops.values().any(|hop| hop.next_hop().is_some());
-        (!resolved).then(|| "no backend's next hop is known".to_owned())
+        if !hops.values().any(|hop| hop.next_hop().is_some()) {
+            return Some("no backend's next hop is known".to_owned());
+        }
+        drop(hops);
+        self.try_canary(plane, &attached)
+    }
+
+    /// What is wrong with what the program makes of a packet, if anything.
+    fn try_canary(&mut self, plane: &mut DataPlane, attached: &BTreeSet<u32>) -> Option<String> {
+        let turn = self.tracking.canaries;
+        self.tracking.canaries = turn.wrapping_add(1);
+        let canary = Canary::of_turn(&self.tables, attached, self.seed, turn)?;
+        match plane.program().try_frame(canary.ifindex, &canary.frame) {
+            Ok((verdict, frame)) => canary.trouble(verdict, &frame),
+            Err(error) => Some(format!("a canary could not be sent: {error}")),
+        }
     }
 }
 
@@ -125,6 +142,7 @@ impl Tracking {
             data_plane,
             facts,
             task: tokio::spawn(gatherer.run(publish)),
+            canaries: 0,
         })
     }
 

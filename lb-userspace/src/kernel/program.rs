@@ -35,6 +35,9 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SLUICE_XDP"));
 /// Where a program's number leads to.
 const PROGRAMS: &str = "PROGRAMS";
 
+/// Room for what the program puts before a packet, bytes: the headers of a tunnel, and tags.
+const HEADERS: usize = 128;
+
 /// What the program asks of the agent.
 const WANTED: &str = "WANTED";
 
@@ -226,6 +229,23 @@ impl Program {
         options: TestRunOptions<'_>,
     ) -> Result<aya::programs::TestRunResult, Error> {
         Ok(self.packets()?.test_run(options)?)
+    }
+
+    /// What the program makes of a frame that comes in through the device of this number: its verdict (`enum
+    /// xdp_action`), and the frame afterwards. It leaves by no device.
+    pub fn try_frame(&self, ifindex: u32, frame: &[u8]) -> Result<(u32, Vec<u8>), Error> {
+        let mut output = vec![0; frame.len() + HEADERS];
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let end = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let context = [0, end, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+        let ran = self.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut output),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        })?;
+        output.truncate(usize::try_from(ran.data_size_out).unwrap_or(0));
+        Ok((ran.return_value, output))
     }
 
     /// Instructions that the verifier walked in the packet program, where the kernel says so.

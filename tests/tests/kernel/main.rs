@@ -1,6 +1,7 @@
 //! Ring 2: the packet path in the kernel, frame by frame through `BPF_PROG_TEST_RUN`. Needs root.
 
 mod bench;
+mod canary;
 mod constants;
 mod counts;
 mod flows;

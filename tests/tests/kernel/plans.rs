@@ -3,7 +3,6 @@
 
 use std::{cell::RefCell, collections::BTreeSet, path::Path as FilePath, rc::Rc};
 
-use aya::programs::TestRunOptions;
 use lb_common::abi::{RecordLimits, SourcePorts};
 use lb_userspace::{
     kernel::{Constants, DataPlane, ExceptionTables, FakeTables, Features, MapTables, Pins},
@@ -24,7 +23,7 @@ use sluice_tests::{
 use super::constants;
 
 /// Room for all flows, and no limit on what is recorded.
-fn constants() -> Constants {
+pub(super) fn constants() -> Constants {
     Constants {
         flows: 16_384,
         limits: RecordLimits {
@@ -43,7 +42,7 @@ fn constants() -> Constants {
 }
 
 /// A stage, and a namespace with the devices that packets come from and go to.
-fn scene(title: &str) -> (Stage, Namespace) {
+pub(super) fn scene(title: &str) -> (Stage, Namespace) {
     let stage = Stage::set_up(title).unwrap();
     let namespace = Namespace::create(&stage.name("host")).unwrap();
     for (name, number) in LINKS {
@@ -58,19 +57,10 @@ struct Plane(Rc<RefCell<DataPlane>>);
 
 impl Path for Plane {
     fn handle(&mut self, frame: &[u8]) -> Left {
-        let mut output = vec![0; 2048];
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context = [0, frame.len() as u32, 0, CLIENTS.ifindex, 0, 0].map(u32::to_ne_bytes);
-        let context = context.concat();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut output),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        let ran = self.0.borrow_mut().program().test_run(options).unwrap();
-        output.truncate(ran.data_size_out as usize);
-        match ran.return_value {
+        let mut plane = self.0.borrow_mut();
+        let ran = plane.program().try_frame(CLIENTS.ifindex, frame);
+        let (verdict, output) = ran.unwrap();
+        match verdict {
             1 => Left::Dropped,
             2 => Left::Passed,
             3 | 4 => Left::Sent(output),

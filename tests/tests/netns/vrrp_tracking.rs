@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use aya::maps::{Array, Map, MapData};
+
 use super::vrrp_site::{Agent, Lan};
 
 /// Lines of an instance, to which others may be added.
@@ -190,4 +192,34 @@ fn vrrp_a_gateway_without_its_program_gives_the_addresses_up() {
     let fault = first.instance().unwrap()["fault"].clone();
     let expected = "data plane: the program is not attached";
     assert!(fault.as_str().unwrap().starts_with(expected), "{fault}");
+}
+
+#[test]
+fn vrrp_a_gateway_that_forwards_wrongly_gives_the_addresses_up() {
+    let lan = Lan::set_up("vrrp-canary", 3);
+    let track = "track = [{ data_plane = true, fault = true }]\n";
+    let service = "[[service]]\nname = \"web\"\nlisten = [\"198.18.0.10:80/tcp\"]\npool = \"web\"\n\
+                   [[pool]]\nname = \"web\"\nforward = \"dsr\"\n\
+                   [[pool.backend]]\nname = \"web1\"\naddress = \"198.18.0.3\"\n";
+    let first = lan.gateway(1, &lines(150, &format!("{track}\n{service}")));
+    first.wait_until("master");
+    let second = lan.gateway(2, &lines(100, &format!("{track}\n{service}")));
+    second.wait_until("backup");
+    // Behind the agent's back.
+    let mut forgotten = 0;
+    for set in fs::read_dir(lan.pin(1)).unwrap() {
+        let hops = set.unwrap().path().join("maps/NEXT_HOPS");
+        if hops.exists() {
+            let map = Map::Array(MapData::from_pin(hops).unwrap());
+            let mut hops: Array<MapData, [u64; 2]> = map.try_into().unwrap();
+            hops.set(1, [0; 2], 0).unwrap();
+            forgotten += 1;
+        }
+    }
+    assert_eq!(forgotten, 1);
+    second.wait_until("master");
+    first.wait_until("fault");
+    let fault = first.instance().unwrap()["fault"].clone();
+    let expected = "data plane: a TCP reset for 198.18.0.10 port 80 was dropped";
+    assert_eq!(fault, expected);
 }
