@@ -56,8 +56,10 @@ fn wanted(folder: &Path) -> [Tables; 3] {
     [first, moving, host.tables().clone()]
 }
 
-/// Ways in which tables go wrong, and what canaries then say of resets and of echo requests.
-fn faults() -> Vec<(fn(&mut Tables), [Option<&'static str>; 2])> {
+/// A way in which tables go wrong, and what canaries then say of resets and of echo requests.
+type Fault = (fn(&mut Tables), [Option<&'static str>; 2]);
+
+fn faults() -> Vec<Fault> {
     const DROPPED: Option<&str> = Some("was dropped");
     const PASSED: Option<&str> = Some("was passed to the kernel");
     const ELSEWHERE: Option<&str> = Some("went to another MAC address than it should");
