@@ -52,6 +52,14 @@ pub const GATEWAY_FRONT: Dual = host(2, 0x182, 2, 2);
 pub const GATEWAY_BACK: Dual = host(1, 0x181, 2, 2);
 /// What `full-nat` connects from, also on the gateway's eth1.
 pub const SOURCE: Dual = host(1, 0x181, 254, 0xfe);
+/// The second gateway of a pair: its eth0,
+pub const SECOND_FRONT: Dual = host(2, 0x182, 3, 3);
+/// its eth1,
+pub const SECOND_BACK: Dual = host(1, 0x181, 3, 3);
+/// and what `full-nat` connects from there.
+pub const SECOND_SOURCE: Dual = host(1, 0x181, 253, 0xfd);
+/// What backends of `nat` route by where there is a pair: one of the gateways has it.
+pub const INSIDE: Dual = host(1, 0x181, 250, 0xfa);
 /// Where the service of `full-nat` listens.
 pub const WEB: Dual = host(0, 0x18, 10, 0x10);
 /// Where the service of `ipip` listens.

@@ -22,6 +22,7 @@
 //! checks      what ten thousand health checks a second cost
 //! live        thousands of live connections while backends come, go and die
 //! restart     numbered packets while the agent is killed, started and reloaded: is one missing
+//! pair        live connections through two gateways, one of which is lost
 //! conservation  is every packet accounted for, and is what comes out sound
 //! plans       plans that are held at each of their points while packets go by, or fail there
 //! verifier    what the kernel's verifier says about the programs
@@ -50,6 +51,7 @@ pub mod network;
 pub mod nginx;
 pub mod offload;
 pub mod oracle;
+pub mod pair;
 pub mod peers;
 pub mod plans;
 pub mod process;

@@ -15,6 +15,7 @@ use sluice_tests::{
     checks, conservation, interrupt,
     live::{self, FloodOrders, Mode, Order, Plan, Programs},
     oracle::{Met, check},
+    pair,
     progress::Progress,
     restart::{self, Size},
     slots::{soak, trace::Load},
@@ -61,7 +62,7 @@ struct Run {
     /// Write the summary there, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// `connections`, `flood`, `restart`: only this mode; may be given several times
+    /// `connections`, `flood`, `pair`, `restart`: only this mode; may be given several times
     #[arg(long, value_name = "MODE")]
     mode: Vec<Mode>,
     /// `conservation`, `restart`: what an earlier run did
@@ -86,7 +87,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 7] = [
+const SOAKS: [Soak; 8] = [
     Soak {
         name: "checks",
         about: "10,000 health checks a second, a tenth of them of servers that hang: at most one core, none late",
@@ -110,6 +111,12 @@ const SOAKS: [Soak; 7] = [
         about: "live connections under a flood of others' SYNs and ACKs, and the same without",
         length: |run| 2 * Plan::middling().length() * modes(run).len() as u32,
         run: flood,
+    },
+    Soak {
+        name: "pair",
+        about: "1,000 live connections in every mode through two gateways, one of which is lost and comes back",
+        length: |run| pair::Size::FULL.length() * cases(run).len() as u32,
+        run: lose_one_of_a_pair,
     },
     Soak {
         name: "restart",
@@ -283,6 +290,25 @@ fn restart(run: &Run, summary: &mut Summary) -> Result<bool> {
         good &= summary.tell_of(mode, found)?;
     }
     Ok(good)
+}
+
+fn lose_one_of_a_pair(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let (programs, progress) = (programs(run)?, Progress::new());
+    let mut good = true;
+    for case in cases(run) {
+        let found = pair::run(TITLE, case, pair::Size::FULL, &programs, &progress);
+        let found = found.map(|found| (found.to_string(), found.is_good()));
+        good &= summary.tell_of(case.mode, found)?;
+    }
+    Ok(good)
+}
+
+/// What is done to pairs in the modes that were asked for.
+fn cases(run: &Run) -> Vec<pair::Case> {
+    modes(run)
+        .into_iter()
+        .flat_map(pair::Case::of_mode)
+        .collect()
 }
 
 fn programs(run: &Run) -> Result<Programs> {

@@ -49,6 +49,16 @@ pub(crate) struct Outcome {
     pub(super) controls: Vec<Connection>,
 }
 
+impl Outcome {
+    /// How long after a time, by [`super::clock`], the first of the questions was answered through Sluice that were asked
+    /// since and had to wait for so long; `None` if none had to.
+    pub(crate) fn served_again(&self, since: Duration, waited: Duration) -> Option<Duration> {
+        let longest = self.connections.iter().map(|connection| connection.longest);
+        let waited = longest.filter(|wait| wait.since >= since && wait.took >= waited);
+        waited.map(|wait| wait.since + wait.took - since).min()
+    }
+}
+
 /// A connection's life. Times are of [`super::clock`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Connection {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    addresses::{Dual, GATEWAY_BACK, SOURCE, TUNNEL},
+    addresses::{Dual, GATEWAY_BACK, SECOND_BACK, SECOND_SOURCE, SOURCE, TUNNEL},
     services::{Configuration, PORT},
 };
 
@@ -27,6 +27,8 @@ pub(crate) const SERVICE: Dual = TUNNEL;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {
     mode: Mode,
+    /// What tunnels come from, and what `full-nat` does.
+    sources: [Dual; 2],
     members: BTreeMap<Backend, u16>,
 }
 
@@ -36,7 +38,16 @@ impl Pool {
         let members = (0..count).map(|index| (Backend(index), Backend::WEIGHT));
         Self {
             mode,
+            sources: [GATEWAY_BACK, SOURCE],
             members: members.collect(),
+        }
+    }
+
+    /// The same at the second gateway of a pair.
+    pub(crate) fn at_second(&self) -> Self {
+        Self {
+            sources: [SECOND_BACK, SECOND_SOURCE],
+            ..self.clone()
         }
     }
 
@@ -74,9 +85,10 @@ impl fmt::Display for Pool {
             "[[pool]]\nname = \"live\"\nforward = \"{}\"",
             forward.name()
         )?;
+        let [tunnels, full_nat] = self.sources;
         let source = match forward {
-            Forward::FullNat => Some(SOURCE),
-            Forward::Ipip | Forward::Gue => Some(GATEWAY_BACK),
+            Forward::FullNat => Some(full_nat),
+            Forward::Ipip | Forward::Gue => Some(tunnels),
             // They keep the client's.
             Forward::Dsr | Forward::Nat => None,
         };

@@ -30,7 +30,7 @@ pub(crate) fn write(folder: &Path, pool: &impl Display) -> Result<()> {
 }
 
 /// Writes `pool`, and waits until the agent shows it.
-pub(super) fn reload(sluice: &Sluice, folder: &Path, pool: &Pool) -> Result<()> {
+pub(crate) fn reload(sluice: &Sluice, folder: &Path, pool: &Pool) -> Result<()> {
     write(folder, pool)?;
     ask(sluice)?;
     wait_until_shown(sluice, pool)

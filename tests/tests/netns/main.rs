@@ -26,6 +26,7 @@ mod agent_start;
 mod conservation;
 mod live;
 mod net;
+mod pair;
 mod ping;
 mod receiver;
 mod restart;
