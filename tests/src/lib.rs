@@ -6,6 +6,7 @@
 //! network     namespaces and veth pairs between client, router, gateway, switch, three backends
 //! nginx       the servers in the backends          clients    the requests, each a connection
 //! peers       other servers, for health checks
+//! lan         hosts that share addresses   keepalived  another that moves them
 //! surroundings  network and servers                sluice     `sluice run` in the gateway
 //! scenario    all of these put together            metrics    what the agent says of itself
 //!                                                  report     were the answers and the counts right
@@ -43,6 +44,8 @@ pub(crate) mod devices;
 pub mod host;
 pub mod http;
 pub mod interrupt;
+pub mod keepalived;
+pub mod lan;
 pub mod link;
 pub mod live;
 pub mod metrics;

@@ -1,5 +1,5 @@
-//! Servers that health checks meet beside nginx: HAProxy, etcd, dnsmasq; and keepalived, each with a configuration, a folder and a
-//! process of its own, stopped with its owner.
+//! Servers that health checks meet beside nginx: HAProxy, etcd, dnsmasq, each with a configuration, a folder and a process
+//! of its own, stopped with its owner.
 
 use std::{
     fs,
@@ -39,31 +39,6 @@ pub fn haproxy(
     let mut command = namespace.command("/usr/sbin/haproxy")?;
     command.arg("-db").arg("-f").arg(file);
     Process::start("haproxy", command, &folder.join("output.log")).context("haproxy is needed")
-}
-
-/// keepalived with one VRRP instance on eth0, of the number 51 and these lines; it logs to its output. `vrrp.pid` in the
-/// folder has the number of the process that takes part.
-pub fn keepalived(namespace: &Namespace, folder: &Path, lines: &str) -> Result<Process> {
-    let file = folder.join("keepalived.conf");
-    let text = format!(
-        "global_defs {{\nrouter_id test\n}}\n\
-         vrrp_instance gateway {{\nstate BACKUP\ninterface eth0\nvirtual_router_id 51\n{lines}}}\n"
-    );
-    fs::write(&file, text)?;
-    let mut command = namespace.command("/usr/sbin/keepalived")?;
-    command.args([
-        "--dont-fork",
-        "--log-console",
-        "--log-detail",
-        "--no-syslog",
-        "--vrrp",
-    ]);
-    for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")] {
-        command.arg(option).arg(folder.join(name));
-    }
-    command.arg("--use-file").arg(file);
-    Process::start("keepalived", command, &folder.join("keepalived.log"))
-        .context("keepalived is needed")
 }
 
 /// etcd of one member, which answers grpc.health.v1 at its client port.

@@ -1,7 +1,6 @@
 //! Hosts on one network, each with an agent or a keepalived of its own.
 
 use std::{
-    fs,
     net::{IpAddr, UdpSocket},
     path::PathBuf,
     process::Command,
@@ -15,13 +14,10 @@ use nix::{
 };
 use serde_json::Value;
 use sluice_tests::{
-    addresses::Dual,
-    link::{End, connect, print_mac},
+    keepalived, lan,
+    link::{End, print_mac},
     namespace::Namespace,
-    peers,
-    process::Process,
     sluice::Sluice,
-    stage::Stage,
     wait,
 };
 
@@ -34,52 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const FLOATING: [&str; 2] = ["198.18.0.10/24", "fd00:18::10/64"];
 
 /// A network with a switch, and hosts on it.
-pub(super) struct Lan {
-    hosts: Vec<Namespace>,
-    _switch: Namespace,
-    stage: Stage,
-}
+pub(super) struct Lan(lan::Lan);
 
 impl Lan {
     /// So many hosts: 198.18.0.1 and fd00:18::1, and so on.
     pub(super) fn set_up(title: &str, hosts: u8) -> Self {
-        let stage = Stage::set_up(&format!("sluice-{title}")).unwrap();
-        let switch = Namespace::create(&stage.name("switch")).unwrap();
-        switch.ip("link add lan type bridge").unwrap();
-        // Without a querier a snooping bridge forgets who listens.
-        switch
-            .ip("link set lan type bridge mcast_snooping 0")
-            .unwrap();
-        switch.ip("link set lan up").unwrap();
-        let host = |number: u8| {
-            let host = Namespace::create(&stage.name(&format!("host{number}"))).unwrap();
-            let end = End {
-                namespace: &host,
-                interface: "eth0",
-            };
-            let port = format!("port{number}");
-            let socket = End {
-                namespace: &switch,
-                interface: &port,
-            };
-            connect(end, socket, 1500).unwrap();
-            switch.ip(&format!("link set {port} master lan")).unwrap();
-            let v4 = format!("198.18.0.{number}").parse().unwrap();
-            let v6 = format!("fd00:18::{number}").parse().unwrap();
-            end.add_addresses(Dual { v4, v6 }, (24, 64)).unwrap();
-            fs::create_dir(stage.folder().join(format!("host{number}"))).unwrap();
-            host
-        };
-        Self {
-            hosts: (1..=hosts).map(host).collect(),
-            _switch: switch,
-            stage,
-        }
+        Self(lan::Lan::set_up(&format!("sluice-{title}"), hosts).unwrap())
     }
 
     /// A host, counted from 1.
     pub(super) fn host(&self, number: u8) -> &Namespace {
-        &self.hosts[usize::from(number) - 1]
+        self.0.host(number)
     }
 
     /// Starts an agent that only moves addresses, with these lines in its `[[vrrp]]`.
@@ -97,23 +58,18 @@ impl Lan {
     }
 
     fn start(&self, number: u8, text: &str) -> Agent<'_> {
-        let folder = self.folder(number);
-        let sluice = Sluice::start_with(&binary(), self.host(number), &folder, text).unwrap();
-        let mut agent = Agent {
-            sluice,
+        Agent {
+            sluice: self.0.start(number, &binary(), text).unwrap(),
             lan: self,
             number,
-        };
-        agent.sluice.wait_until_ready(self.host(number)).unwrap();
-        agent
+        }
     }
 
     /// Starts keepalived with these lines in its `vrrp_instance`.
     pub(super) fn keepalived(&self, number: u8, lines: &str) -> Keepalived<'_> {
-        let folder = self.folder(number);
-        let process = peers::keepalived(self.host(number), &folder, lines).unwrap();
+        let folder = self.0.folder(number);
         Keepalived {
-            process,
+            process: keepalived::Keepalived::start(self.host(number), &folder, lines).unwrap(),
             lan: self,
             number,
         }
@@ -121,11 +77,7 @@ impl Lan {
 
     /// Whether a host has an address.
     pub(super) fn has(&self, number: u8, address: &str) -> bool {
-        let shown = self.host(number).read_ip("-oneline address show dev eth0");
-        shown
-            .unwrap()
-            .split_whitespace()
-            .any(|word| word == address)
+        self.0.has(number, address).unwrap()
     }
 
     /// Waits until a host has the address that moves of a family, or not.
@@ -166,21 +118,16 @@ impl Lan {
 
     /// What a host's agent keeps.
     pub(super) fn folder(&self, number: u8) -> PathBuf {
-        self.stage.folder().join(format!("host{number}"))
+        self.0.folder(number)
     }
 
     /// Where a host's agent pins its tables and attachments.
     pub(super) fn pin(&self, number: u8) -> PathBuf {
-        self.stage.bpf().join(format!("host{number}"))
+        self.0.pin(number)
     }
 
     fn text(&self, number: u8, lines: &str) -> String {
-        let (folder, pin) = (self.folder(number), self.pin(number));
-        let (folder, pin) = (folder.display(), pin.display());
-        format!(
-            "[agent]\ninterfaces = []\ncontrol = \"{folder}/control.sock\"\nstate = \"{folder}/state\"\n\
-             pin = \"{pin}\"\n\n[[vrrp]]\nname = \"gateway\"\ninterface = \"eth0\"\nvrid = 51\n{lines}\n"
-        )
+        self.0.configuration(number, lines)
     }
 }
 
@@ -275,7 +222,7 @@ impl Agent<'_> {
 
 /// A keepalived on a host.
 pub(super) struct Keepalived<'a> {
-    process: Process,
+    process: keepalived::Keepalived,
     lan: &'a Lan,
     number: u8,
 }
@@ -285,13 +232,7 @@ impl Keepalived<'_> {
     pub(super) fn wait_until(&self, state: &str, address: &str) {
         let what = format!("keepalived on host {} to be {state}", self.number);
         let entered = wait::until(&what, PATIENCE, || {
-            let log = self.process.log();
-            let mut entered = log
-                .lines()
-                .filter_map(|line| line.split_once(") Entering "));
-            let last = entered.next_back();
-            let last = last.map(|(_, state)| state.trim_end_matches(" STATE").to_owned());
-            Ok((last.as_deref() == Some(state)).then_some(()))
+            Ok((self.process.state().as_deref() == Some(state)).then_some(()))
         });
         let has = entered.and_then(|()| {
             let is_master = state == "MASTER";
@@ -312,11 +253,6 @@ impl Keepalived<'_> {
 
     /// Kills it, so that it says nothing more. Its addresses stay.
     pub(super) fn kill(&mut self) {
-        // Its child would be told of its parent's end, and resign; the parent of its child's, and start another.
-        self.process.signal(Signal::SIGSTOP).unwrap();
-        let file = self.lan.folder(self.number).join("vrrp.pid");
-        let child: i32 = fs::read_to_string(file).unwrap().trim().parse().unwrap();
-        kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
-        self.process.end_with(Signal::SIGKILL).unwrap();
+        self.process.kill().unwrap();
     }
 }
