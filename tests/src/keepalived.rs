@@ -1,6 +1,10 @@
 //! keepalived with one VRRP instance: a process that takes part, and its parent, which watches it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -13,10 +17,13 @@ use crate::{namespace::Namespace, process::Process};
 /// The main file of the configuration, in its folder.
 const FILE: &str = "keepalived.conf";
 
+/// Where it writes the numbers of its processes: the parent, and the child that takes part.
+const PIDS: [&str; 2] = ["keepalived.pid", "vrrp.pid"];
+
 /// A running keepalived.
 pub struct Keepalived {
     process: Process,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 impl Keepalived {
@@ -35,6 +42,15 @@ impl Keepalived {
 
     /// Starts it again in place of the process that has ended, with the files as they are.
     pub fn start_again(&mut self, namespace: &Namespace) -> Result<()> {
+        // One that was killed has left them behind, and is taken for one that still runs as long as nobody has reaped it.
+        for file in PIDS {
+            match fs::remove_file(self.folder.join(file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("could not remove {file}"));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
         self.process = run(namespace, &self.folder)?;
         Ok(())
     }
@@ -80,7 +96,7 @@ impl Keepalived {
     }
 
     fn signal_child(&self, signal: Signal) -> Result<()> {
-        let file = self.folder.join("vrrp.pid");
+        let file = self.folder.join(PIDS[1]);
         let text = fs::read_to_string(&file);
         let text = text.with_context(|| format!("could not read {}", file.display()))?;
         let child = Pid::from_raw(text.trim().parse()?);
@@ -98,7 +114,7 @@ fn run(namespace: &Namespace, folder: &Path) -> Result<Process> {
         "--no-syslog",
         "--vrrp",
     ]);
-    for (option, name) in [("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")] {
+    for (option, name) in ["--pid", "--vrrp_pid"].into_iter().zip(PIDS) {
         command.arg(option).arg(folder.join(name));
     }
     command.arg("--use-file").arg(folder.join(FILE));

@@ -24,6 +24,7 @@
 //! live        thousands of live connections while backends come, go and die
 //! restart     numbered packets while the agent is killed, started and reloaded: is one missing
 //! pair        live connections through two gateways, one of which is lost
+//! failover    how long an address is unserved when its host fails, ours and keepalived
 //! conservation  is every packet accounted for, and is what comes out sound
 //! plans       plans that are held at each of their points while packets go by, or fail there
 //! verifier    what the kernel's verifier says about the programs
@@ -41,6 +42,7 @@ pub mod command;
 pub mod conservation;
 pub mod decapsulator;
 pub(crate) mod devices;
+pub mod failover;
 pub mod host;
 pub mod http;
 pub mod interrupt;

@@ -168,6 +168,16 @@ impl Sluice {
         self.process.explain(clean)
     }
 
+    /// Sends it a signal, and waits for nothing.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits until it has ended, as it was told to.
+    pub fn expect_end(&mut self) -> Result<()> {
+        self.process.expect_end().map(drop)
+    }
+
     /// Kills it, so that it can't clean up. An error if it has ended by itself.
     pub fn kill(&mut self) -> Result<()> {
         let running = self.process.expect_running();

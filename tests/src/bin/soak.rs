@@ -12,7 +12,9 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use sluice_tests::{
-    checks, conservation, interrupt,
+    checks, conservation,
+    failover::{self, Event, Interval, Product},
+    interrupt,
     live::{self, FloodOrders, Mode, Order, Plan, Programs},
     oracle::{Met, check},
     pair,
@@ -74,6 +76,18 @@ struct Run {
     /// `restart`: only reload, and leave the agent alive
     #[arg(long)]
     reloads_only: bool,
+    /// `failover`: only this event; may be given several times
+    #[arg(long, value_name = "EVENT")]
+    event: Vec<Event>,
+    /// `failover`: only this interval; may be given several times
+    #[arg(long, value_name = "INTERVAL")]
+    interval: Vec<Interval>,
+    /// `failover`: only `sluice`, or only `keepalived`
+    #[arg(long, value_name = "PRODUCT")]
+    product: Vec<Product>,
+    /// `failover`: how often each event happens
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
 }
 
 /// A run with a name.
@@ -105,6 +119,12 @@ const SOAKS: [Soak; 8] = [
         about: "5,000,000 packets, sound, hostile and random: each must be accounted for",
         length: |_| CONSERVATION,
         run: conserve,
+    },
+    Soak {
+        name: "failover",
+        about: "an address between two hosts, one of which fails, 70 times in every way: how long is it unserved",
+        length: |run| matrix(run).length(),
+        run: fail_over,
     },
     Soak {
         name: "flood",
@@ -188,6 +208,10 @@ fn list() {
         seed: None,
         static_pool: false,
         reloads_only: false,
+        event: Vec::new(),
+        interval: Vec::new(),
+        product: Vec::new(),
+        runs: None,
     };
     for Soak {
         name,
@@ -343,6 +367,41 @@ fn conserve(run: &Run, summary: &mut Summary) -> Result<bool> {
     Ok(ledger.problems().is_empty())
 }
 
+fn fail_over(run: &Run, summary: &mut Summary) -> Result<bool> {
+    let agent = agent(run)?;
+    let mut good = true;
+    summary.tell(&failover::heading())?;
+    failover::run(TITLE, &matrix(run), &agent, &Progress::new(), |row| {
+        let (told, is_good) = match row {
+            Ok(row) => (row.to_string(), row.is_good()),
+            Err(error) => (format!("could not be run: {error:#}\n"), false),
+        };
+        good &= is_good;
+        summary.tell(&told)
+    })?;
+    Ok(good)
+}
+
+/// What was asked for of `failover`, or all of it.
+fn matrix(run: &Run) -> failover::Plan {
+    let full = failover::Plan::full();
+    failover::Plan {
+        events: some_of(&run.event, full.events),
+        intervals: some_of(&run.interval, full.intervals),
+        products: some_of(&run.product, full.products),
+        runs: run.runs,
+    }
+}
+
+/// What was asked for, or all.
+fn some_of<T: Clone>(asked: &[T], all: Vec<T>) -> Vec<T> {
+    if asked.is_empty() {
+        all
+    } else {
+        asked.to_vec()
+    }
+}
+
 /// The seed that was asked for, or one that no run had before.
 fn seed(run: &Run) -> u64 {
     run.seed.unwrap_or_else(|| {
@@ -392,11 +451,7 @@ fn size(run: &Run) -> Size {
 }
 
 fn modes(run: &Run) -> Vec<Mode> {
-    if run.mode.is_empty() {
-        Mode::ALL.into()
-    } else {
-        run.mode.clone()
-    }
+    some_of(&run.mode, Mode::ALL.into())
 }
 
 fn minutes(time: Duration) -> String {
