@@ -438,7 +438,9 @@ impl Router {
     ) -> Vec<Action> {
         let Some(reason) = self.better(priority, from) else {
             self.advertised(now);
-            return vec![Action::Send(self.settings.priority)];
+            let mut actions = vec![Action::Send(self.settings.priority)];
+            actions.extend(self.contested(now));
+            return actions;
         };
         self.wait(interval, now);
         if let State::Backup(waiting) = &mut self.state {
@@ -448,6 +450,19 @@ impl Router {
             Action::RemoveAddresses,
             Action::Changed(Role::Backup, reason),
         ]
+    }
+
+    /// Another has had the addresses as well, after a partition or while this host stood still: neighbours that it has told
+    /// so would go on sending to it once it has given them up. Not for each of its adverts: it may not hear us.
+    fn contested(&mut self, now: Instant) -> Option<Action> {
+        let State::Master { announce, .. } = &mut self.state else {
+            return None;
+        };
+        if *announce <= now + AGAIN {
+            return None;
+        }
+        *announce = now + AGAIN;
+        Some(Action::Announce)
     }
 
     /// Gives the addresses up, to whoever wants them.

@@ -52,9 +52,9 @@ master  unable               -> remove, send 0, changed fault unable;           
 master  heard 200 .1         -> remove, changed backup higher priority;           backup 3.609375s after
 master  heard 200 .1 2s      -> remove, changed backup higher priority;           backup 7.21875s after
 master  heard 100 .3         -> remove, changed backup higher address;            backup 3.609375s after
-master  heard 100 .1         -> send 100;                                         master 1s after
-master  heard 99 .3          -> send 100;                                         master 1s after
-master  heard 0 .3           -> send 100;                                         master 1s after
+master  heard 100 .1         -> send 100, announce;                               master 1s after
+master  heard 99 .3          -> send 100, announce;                               master 1s after
+master  heard 0 .3           -> send 100, announce;                               master 1s after
 master  resign               -> remove, send 0, changed backup resigned;          backup 3.609375s after
 master  join                 -> ;                                                 master 1s
 master  leave                -> remove, send 0, changed backup other family;      backup 3.609375s after
@@ -250,6 +250,25 @@ fn a_master_says_so_every_interval_and_announces_again_and_seldom() {
     // One who comes late sends one advert, not those that it missed.
     let late = now + Duration::from_secs(30);
     assert_eq!(router.on(Event::Deadline, late), [Action::Send(100)]);
+}
+
+#[test]
+fn a_master_that_is_contested_announces_at_once_and_then_once_a_second() {
+    let (mut router, now) = router("master", Instant::now());
+    let lesser = heard(&["99", ".3"]);
+    let interval = Duration::from_millis(10);
+    let announces = |actions: Vec<Action>| actions.contains(&Action::Announce);
+    let mut times = vec![];
+    for number in 0..250 {
+        let at = now + number * interval;
+        let mut actions = router.on(lesser, at);
+        actions.extend(router.on(Event::Deadline, at));
+        if announces(actions) {
+            times.push(number);
+        }
+    }
+    // At once, again after a second, and with the next advert since that did not help.
+    assert_eq!(times, [0, 100, 101, 201, 202]);
 }
 
 #[test]
