@@ -446,8 +446,11 @@ impl Router {
         if let State::Backup(waiting) = &mut self.state {
             (waiting.below, waiting.heard) = (true, true);
         }
+        // The RFC has it say nothing. But the other one may not know that there were two, and would have no reason to tell
+        // neighbours anew where the addresses are.
         vec![
             Action::RemoveAddresses,
+            Action::Send(self.settings.priority),
             Action::Changed(Role::Backup, reason),
         ]
     }

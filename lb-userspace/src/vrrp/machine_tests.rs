@@ -49,9 +49,9 @@ below   deadline             -> send 100, add, announce, changed master preempti
 
 master  able                 -> ;                                                 master 1s
 master  unable               -> remove, send 0, changed fault unable;             fault
-master  heard 200 .1         -> remove, changed backup higher priority;           backup 3.609375s after
-master  heard 200 .1 2s      -> remove, changed backup higher priority;           backup 7.21875s after
-master  heard 100 .3         -> remove, changed backup higher address;            backup 3.609375s after
+master  heard 200 .1         -> remove, send 100, changed backup higher priority; backup 3.609375s after
+master  heard 200 .1 2s      -> remove, send 100, changed backup higher priority; backup 7.21875s after
+master  heard 100 .3         -> remove, send 100, changed backup higher address;  backup 3.609375s after
 master  heard 100 .1         -> send 100, announce;                               master 1s after
 master  heard 99 .3          -> send 100, announce;                               master 1s after
 master  heard 0 .3           -> send 100, announce;                               master 1s after
