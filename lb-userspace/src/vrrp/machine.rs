@@ -27,7 +27,7 @@ use std::{
 
 use super::{
     packet::Version,
-    timing::{down, skew},
+    timing::{down, handover},
 };
 
 /// The priority of who has the addresses as its own: it takes them whenever it can.
@@ -385,7 +385,9 @@ impl Router {
         now: Instant,
     ) {
         if priority == RESIGNS {
-            waiting.until = now + skew(self.settings.version, self.settings.priority, interval);
+            // The RFC has it wait for the skew of the interval.
+            let own = &self.settings;
+            waiting.until = now + handover(own.version, own.priority, interval);
             waiting.reason = Reason::Resignation;
             (waiting.below, waiting.heard, waiting.ready) = (false, false, false);
             self.state = State::Backup(waiting);

@@ -33,7 +33,7 @@ backup  heard 100 .1         -> ;                                               
 backup  heard 99 .3          -> ;                                                 backup 3.609375s
 stays   heard 99 .3          -> ;                                                 backup 3.609375s after
 waits   heard 99 .3          -> ;                                                 backup 3.609375s after
-backup  heard 0 .3           -> ;                                                 backup 609.375ms after
+backup  heard 0 .3           -> ;                                                 backup 6.09375ms after
 backup  resign               -> ;                                                 backup 3.609375s
 backup  deadline             -> ;                                                 backup 3.609375s
 backup  join                 -> send 100, add, announce, changed master other family; master 1s after
@@ -72,7 +72,7 @@ ready   deadline             -> ;                                               
 ready   leave                -> ;                                                 backup
 ready   heard 200 .3         -> ;                                                 backup 3.609375s after
 ready   heard 99 .3          -> ;                                                 backup
-ready   heard 0 .3           -> ;                                                 backup 609.375ms after
+ready   heard 0 .3           -> ;                                                 backup 6.09375ms after
 ready   priority 50          -> ;                                                 backup 3.8046875s
 ";
 

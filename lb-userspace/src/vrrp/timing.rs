@@ -7,6 +7,9 @@ use super::packet::Version;
 /// A second, the unit that version 2 counts its skew in.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The shortest interval that version 3 has: a hundredth of a second.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// How many parts a priority divides an interval into.
 const PARTS: u32 = 256;
 
@@ -18,6 +21,14 @@ pub(super) fn skew(version: Version, priority: u8, interval: Duration) -> Durati
         Version::V3 => interval,
     };
     of * (PARTS - u32::from(priority)) / PARTS
+}
+
+/// How long after a master's resignation a router of this priority takes over: in order of priority, as the RFC has it, but
+/// never later than at the shortest interval that there is, since nobody has the addresses meanwhile. Whoever hears the better
+/// one too late gives way to it at once.
+pub(super) fn handover(version: Version, priority: u8, interval: Duration) -> Duration {
+    let least = skew(Version::V3, priority, SHORTEST);
+    skew(version, priority, interval).min(least)
 }
 
 /// How long a master may be silent before a router of this priority takes over (RFC 9568, section 6.1, Active_Down_Interval).
@@ -45,6 +56,23 @@ mod tests {
             skew(Version::V2, 100, Duration::from_secs(5)).as_nanos(),
             609_375_000
         );
+    }
+
+    #[test]
+    fn who_resigns_is_followed_within_a_hundredth_of_a_second() {
+        let nanos = |version, priority, millis| {
+            handover(version, priority, Duration::from_millis(millis)).as_nanos()
+        };
+        // 10 ms * 156 / 256, whatever the interval is
+        for (version, millis) in [
+            (Version::V3, 10),
+            (Version::V3, 100),
+            (Version::V3, 40_950),
+            (Version::V2, 1000),
+        ] {
+            assert_eq!(nanos(version, 100, millis), 6_093_750);
+        }
+        assert!(nanos(Version::V3, 101, 1000) < nanos(Version::V3, 100, 1000));
     }
 
     #[test]
