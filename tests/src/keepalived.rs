@@ -29,8 +29,18 @@ pub struct Keepalived {
 impl Keepalived {
     /// Starts it with an instance on eth0, of the number 51 and these lines; its files are in `folder`.
     pub fn start(namespace: &Namespace, folder: &Path, lines: &str) -> Result<Self> {
+        Self::start_with(namespace, folder, "", lines)
+    }
+
+    /// The same with what comes before the instance.
+    pub fn start_with(
+        namespace: &Namespace,
+        folder: &Path,
+        before: &str,
+        lines: &str,
+    ) -> Result<Self> {
         let text = format!(
-            "global_defs {{\nrouter_id test\n}}\n\
+            "global_defs {{\nrouter_id test\n}}\n{before}\
              vrrp_instance gateway {{\nstate BACKUP\ninterface eth0\nvirtual_router_id 51\n{lines}}}\n"
         );
         fs::write(folder.join(FILE), text)?;

@@ -137,6 +137,24 @@ impl Sluice {
         asked().with_context(|| format!("{path} of {}", socket.display()))
     }
 
+    /// Has the agent do what a POST of `body` to `path` of the control socket asks for.
+    pub fn tell(&self, path: &str, body: &str) -> Result<()> {
+        let socket = self.control();
+        let told = || -> Result<()> {
+            let stream = UnixStream::connect(&socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let request = Request {
+                method: "POST",
+                path,
+                body: body.as_bytes(),
+            };
+            let Response { status, body, .. } = http::exchange_over(stream, "sluice", &request)?;
+            ensure!(status == 200, "status {status}: {body}");
+            Ok(())
+        };
+        told().with_context(|| format!("{path} of {}", socket.display()))
+    }
+
     /// Its control socket, unless the configuration puts it elsewhere.
     pub fn control(&self) -> PathBuf {
         self.folder.join("control.sock")

@@ -22,6 +22,14 @@ pub enum Event {
     Stopped,
     /// The network falls into two parts, of which the client is in the other one.
     Split,
+    /// What it tracks fails: the only backend of a pool for ours, a script for keepalived.
+    Tracked,
+    /// All of what moves its address stands still but the thread that adverts come from, and goes on afterwards.
+    Hung,
+    /// An operator has it give everything up and take nothing, for a while.
+    Maintenance,
+    /// An operator has it give its address up. Afterwards the other one does.
+    Resigned,
 }
 
 /// What is to be expected of an event.
@@ -31,17 +39,23 @@ pub(super) enum Kind {
     Failure,
     /// The other host is told.
     Handover,
+    /// The host has to find out by itself that it is not well, and tells the other one then.
+    Noticed,
     /// Two have the address, and one of them gives way.
     Return,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Killed,
         Self::Suspended,
         Self::Cut,
         Self::Stopped,
+        Self::Maintenance,
+        Self::Resigned,
+        Self::Tracked,
+        Self::Hung,
         Self::Split,
     ];
 
@@ -53,6 +67,10 @@ impl Event {
             Self::Cut => "cut",
             Self::Stopped => "stopped",
             Self::Split => "split",
+            Self::Tracked => "tracked",
+            Self::Hung => "hung",
+            Self::Maintenance => "maintained",
+            Self::Resigned => "resigned",
         }
     }
 
@@ -60,7 +78,8 @@ impl Event {
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::Killed | Self::Suspended | Self::Cut | Self::Split => Kind::Failure,
-            Self::Stopped => Kind::Handover,
+            Self::Stopped | Self::Maintenance | Self::Resigned => Kind::Handover,
+            Self::Tracked | Self::Hung => Kind::Noticed,
         }
     }
 
@@ -69,7 +88,37 @@ impl Event {
         match self {
             Self::Suspended => Some("resumed"),
             Self::Split => Some("healed"),
-            Self::Killed | Self::Cut | Self::Stopped => None,
+            Self::Killed
+            | Self::Cut
+            | Self::Stopped
+            | Self::Tracked
+            | Self::Hung
+            | Self::Maintenance
+            | Self::Resigned => None,
+        }
+    }
+
+    /// How long all has to have been well before it happens. Where two hosts have the address for a while it matters who
+    /// tells neighbours so next: keepalived does once more five seconds after it has taken it.
+    pub(super) fn calm(self) -> Duration {
+        match self.end() {
+            None => Duration::from_millis(100),
+            Some(_) => Duration::from_millis(5500),
+        }
+    }
+
+    /// How long it may take the host to notice.
+    pub(super) fn unnoticed(self) -> Duration {
+        match self {
+            Self::Hung => Duration::from_secs(10),
+            Self::Tracked => Duration::from_secs(1),
+            Self::Killed
+            | Self::Suspended
+            | Self::Cut
+            | Self::Stopped
+            | Self::Split
+            | Self::Maintenance
+            | Self::Resigned => Duration::ZERO,
         }
     }
 
@@ -77,17 +126,25 @@ impl Event {
     pub(super) fn releases(self) -> bool {
         match self {
             Self::Killed | Self::Suspended | Self::Split => false,
-            Self::Cut | Self::Stopped => true,
+            Self::Cut
+            | Self::Stopped
+            | Self::Tracked
+            | Self::Hung
+            | Self::Maintenance
+            | Self::Resigned => true,
         }
     }
 
     /// Whether a product has it.
     pub fn happens_to(self, product: Product) -> bool {
-        match (self, product) {
-            (
-                Self::Killed | Self::Suspended | Self::Cut | Self::Stopped | Self::Split,
-                Product::Sluice | Product::Keepalived,
-            ) => true,
+        match self {
+            Self::Killed
+            | Self::Suspended
+            | Self::Cut
+            | Self::Stopped
+            | Self::Split
+            | Self::Tracked => true,
+            Self::Maintenance | Self::Resigned | Self::Hung => product == Product::Sluice,
         }
     }
 }
@@ -105,7 +162,15 @@ impl Kind {
                 Some(Duration::from_millis(60))
             }
             Self::Handover => Some(Duration::from_millis(20)),
-            Self::Failure | Self::Return => None,
+            Self::Failure | Self::Noticed | Self::Return => None,
+        }
+    }
+
+    /// Whether no datagram to the service may be lost.
+    pub(super) fn loses_none(self) -> bool {
+        match self {
+            Self::Handover => true,
+            Self::Failure | Self::Noticed | Self::Return => false,
         }
     }
 }

@@ -10,7 +10,9 @@ pub struct Interval(u32);
 
 impl Interval {
     /// Those of a full run.
-    pub const ALL: [Self; 3] = [Self(1000), Self(100), Self(10)];
+    pub const ALL: [Self; 3] = [Self(1000), Self::MIDDLE, Self(10)];
+    /// The one of a brief run.
+    pub const MIDDLE: Self = Self(100);
 
     /// As a time.
     pub fn time(self) -> Duration {

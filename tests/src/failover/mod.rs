@@ -6,8 +6,12 @@
 //!  client ── probe: numbered datagrams to the address that moves ──┐
 //!                                                                  ├ switch, whose cables can be cut
 //!  host 1, priority 150: agent or keepalived, echo ────────────────┤
-//!  host 2, priority 100: the same ─────────────────────────────────┘
+//!  host 2, priority 100: the same ─────────────────────────────────┤
+//!  backend, of a service at the address ───────────────────────────┘
 //! ```
+//!
+//! Ours are gateways besides: each datagram to the hosts is followed by one to a service in mode `ipip`, and it is noted which of
+//! those have come to its backend.
 //!
 //! Over IPv4, to the group. Between two runs everything goes back to where it was: host 1 has the address.
 //!
@@ -16,11 +20,14 @@
 //! router   what moves the address             cables    the switch's ports
 //! probe    the datagrams and their answers    owners    who has the address, and when
 //! outcome  what a run comes to; pure          row       what many runs come to, and whether that is good; pure
+//! gateways the service and its backend            hang      an agent that says nothing more
 //! site     all of these put together          run       all runs, in order
 //! ```
 
 mod cables;
 mod event;
+mod gateways;
+mod hang;
 mod interval;
 mod outcome;
 mod owners;

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub gap: Duration,
     /// Datagrams that the other host answered though they were sent after the first one that this one has answered.
     pub strays: usize,
+    /// Datagrams to the service that have not come to its backend, if there is one.
+    pub missing: Option<usize>,
     /// How long both hosts had the address, where one of them was to give it up.
     pub both: Option<Duration>,
 }
@@ -37,7 +39,16 @@ impl Outcome {
         };
         Self {
             served: first.map(|first| first.at - event),
-            lost: lost(event, now, log),
+            lost: lost(
+                event,
+                now,
+                log,
+                log.answers.iter().map(|answer| answer.number),
+            ),
+            missing: log
+                .arrived
+                .as_ref()
+                .map(|arrived| lost(event, now, log, arrived.iter().copied())),
             gap: gap(event, now, &log.answers),
             strays: log.answers.iter().filter(is_stray).count(),
             both: None,
@@ -56,13 +67,13 @@ impl Outcome {
 /// How long an answer may be on its way.
 const LAG: Duration = Duration::from_millis(50);
 
-/// How many of the datagrams that were sent since the event have no answer, which those of the last moments may still get.
-fn lost(event: Instant, now: Instant, log: &Log) -> usize {
-    let answered: BTreeSet<u64> = log.answers.iter().map(|answer| answer.number).collect();
+/// How many of the datagrams that were sent since the event are not among these, which those of the last moments may still
+/// be.
+fn lost(event: Instant, now: Instant, log: &Log, came: impl Iterator<Item = u64>) -> usize {
+    let came: BTreeSet<u64> = came.collect();
     let sent = (log.first..).zip(&log.sent);
     let late = sent.filter(|(_, at)| **at >= event && **at + LAG < now);
-    late.filter(|(number, _)| !answered.contains(number))
-        .count()
+    late.filter(|(number, _)| !came.contains(number)).count()
 }
 
 /// The longest time without an answer that ends after the event.
@@ -123,6 +134,7 @@ mod tests {
             first: 500,
             sent: (1000..2000).map(at).collect(),
             answers: first.chain(second).collect(),
+            arrived: Some((500..1500).filter(|number| number % 100 != 1).collect()),
         }
     }
 
@@ -144,6 +156,8 @@ mod tests {
         let expected = Outcome {
             served: Some(millis(251)),
             lost: 150,
+            // 701, 801 and so on, up to 1401.
+            missing: Some(8),
             gap: millis(151),
             strays: 0,
             both: Some(millis(20)),

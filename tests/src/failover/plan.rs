@@ -32,6 +32,15 @@ impl Plan {
         }
     }
 
+    /// Every event once, at an interval in the middle.
+    pub fn brief() -> Self {
+        Self {
+            intervals: vec![Interval::MIDDLE],
+            runs: Some(1),
+            ..Self::full()
+        }
+    }
+
     /// How often each event happens at an interval.
     pub fn runs(&self, interval: Interval) -> u32 {
         let usual = if interval.time() < Duration::from_secs(1) {
@@ -50,15 +59,16 @@ impl Plan {
 
     /// How long it takes, about.
     pub fn length(&self) -> Duration {
-        /// What a run needs beside the protocol: a start, a moment to see that all is well.
-        const AROUND: Duration = Duration::from_millis(1500);
+        /// What a run needs beside the protocol: a start, a moment to see what comes after.
+        const AROUND: Duration = Duration::from_secs(1);
         const SET_UP: Duration = Duration::from_secs(4);
         let mut length = Duration::ZERO;
         for &interval in &self.intervals {
             let waits = interval.down(BACKUP) + interval.down(MASTER) + 3 * interval.time();
             for &product in &self.products {
-                let events = self.events(product).count() as u32;
-                length += SET_UP + (waits + AROUND) * events * self.runs(interval);
+                let events = self.events(product);
+                let each = events.map(|event| waits + AROUND + event.calm() + event.unnoticed());
+                length += SET_UP + each.sum::<Duration>() * self.runs(interval);
             }
         }
         length

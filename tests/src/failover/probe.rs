@@ -1,5 +1,6 @@
 //! Numbered datagrams to the address that moves, one a millisecond, and who answers them: a thread in each host's namespace
-//! that answers whatever reaches it, as long as the host has the address.
+//! that answers whatever reaches it, as long as the host has the address. If the hosts are gateways, each is followed by one of
+//! the same number to the service, which its backend notes.
 //!
 //! ```text
 //! number (8 bytes, network order)   in answers: the host (1 byte)
@@ -17,13 +18,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
+use super::gateways::PORT as SERVICE;
 use crate::namespace::Namespace;
 
 /// How often a datagram is sent. One that is later than that is left out.
 const PACE: Duration = Duration::from_millis(1);
 /// Where echoes listen.
 const PORT: u16 = 7;
+/// How many bytes wait in a socket.
+const BUFFER: usize = 8 << 20;
 /// How often threads look whether they are to end.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -36,6 +41,8 @@ pub(super) struct Log {
     pub(super) sent: Vec<Instant>,
     /// The answers, in the order that they came in.
     pub(super) answers: Vec<Answer>,
+    /// What came to the backend, if there is one.
+    pub(super) arrived: Option<Vec<u64>>,
 }
 
 /// An answer.
@@ -62,10 +69,11 @@ struct Shared {
 }
 
 impl Probe {
-    /// From a client to an address, which these hosts may have.
+    /// From a client to an address, which these hosts may have, as the service of which has this backend.
     pub(super) fn start(
         client: &Namespace,
         hosts: &[(u8, &Namespace)],
+        backend: Option<&Namespace>,
         address: Ipv4Addr,
     ) -> Result<Self> {
         let mut probe = Self {
@@ -76,10 +84,16 @@ impl Probe {
             let socket = open(namespace, PORT)?;
             probe.spawn(move |shared| echo(&socket, host, shared));
         }
+        let mut to = vec![SocketAddr::from((address, PORT))];
+        if let Some(backend) = backend {
+            let socket = open(backend, SERVICE)?;
+            probe.shared.log().arrived = Some(Vec::new());
+            probe.spawn(move |shared| note(&socket, shared));
+            to.push((address, SERVICE).into());
+        }
         let socket = open(client, 0)?;
         let other = socket.try_clone().context("could not copy a socket")?;
-        let to = SocketAddr::from((address, PORT));
-        probe.spawn(move |shared| send(&other, to, shared));
+        probe.spawn(move |shared| send(&other, &to, shared));
         probe.spawn(move |shared| receive(&socket, shared));
         Ok(probe)
     }
@@ -89,6 +103,7 @@ impl Probe {
         let mut log = self.shared.log();
         *log = Log {
             first: log.next(),
+            arrived: log.arrived.as_ref().map(|_| Vec::new()),
             ..Log::default()
         };
     }
@@ -146,6 +161,8 @@ fn open(namespace: &Namespace, port: u16) -> Result<UdpSocket> {
     namespace.run(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         socket.set_read_timeout(Some(LOOK))?;
+        // What waits while this machine does something else is not lost.
+        setsockopt(&socket, RcvBufForce, &BUFFER)?;
         Ok(socket)
     })
 }
@@ -163,20 +180,34 @@ fn echo(socket: &UdpSocket, host: u8, shared: &Shared) {
     }
 }
 
-fn send(socket: &UdpSocket, to: SocketAddr, shared: &Shared) {
+fn send(socket: &UdpSocket, to: &[SocketAddr], shared: &Shared) {
     let mut due = Instant::now();
     while shared.goes_on() {
         let mut log = shared.log();
         let number = log.next();
         log.sent.push(Instant::now());
         drop(log);
-        // One that can't be sent is missing.
-        let _ = socket.send_to(&number.to_be_bytes(), to);
+        for to in to {
+            // One that can't be sent is missing.
+            let _ = socket.send_to(&number.to_be_bytes(), to);
+        }
         let now = Instant::now();
         while due <= now {
             due += PACE;
         }
         thread::sleep(due - now);
+    }
+}
+
+fn note(socket: &UdpSocket, shared: &Shared) {
+    while shared.goes_on() {
+        let Some((number, _)) = next(socket, [0; 8]) else {
+            continue;
+        };
+        let mut log = shared.log();
+        if let Some(arrived) = &mut log.arrived {
+            arrived.push(u64::from_be_bytes(number));
+        }
     }
 }
 

@@ -1,13 +1,22 @@
 //! What moves the address on one host: an agent or a keepalived, and what can be done to it.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::{keepalived::Keepalived, lan::Lan, sluice::Sluice};
 
-use super::{interval::Interval, site::ADDRESS};
+use super::{
+    gateways,
+    hang::Hang,
+    interval::Interval,
+    site::{ADDRESS, BACKEND},
+};
 
 /// The priority of host 1.
 pub(super) const MASTER: u8 = 150;
@@ -17,7 +26,7 @@ pub(super) const BACKUP: u8 = 100;
 /// What moves addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
-    /// Our agent.
+    /// Our agent, on a gateway.
     Sluice,
     /// Debian's keepalived, as it is configured without any special wish.
     Keepalived,
@@ -59,22 +68,39 @@ impl<'a> Router<'a> {
         binary: &'a Path,
     ) -> Result<Self> {
         let time = interval.time();
+        // What both track is there.
+        fs::write(tracked(lan, host), "")?;
+        let tracked = tracked(lan, host).display().to_string();
         let process = match product {
             Product::Sluice => {
+                let service = gateways::lines(host, BACKEND, &tracked);
                 let lines = format!(
-                    "priority = {priority}\ninterval = \"{}ms\"\naddresses = [\"{ADDRESS}\"]",
+                    "priority = {priority}\ninterval = \"{}ms\"\naddresses = [\"{ADDRESS}\"]\n\
+                     track = [{{ pool = \"web\", at_least = 1, fault = true }}, {{ data_plane = true, fault = true }}]\n\n\
+                     {service}",
                     time.as_millis()
                 );
-                let configuration = lan.configuration(host, &lines);
-                Process::Sluice(lan.start(host, binary, &configuration)?)
+                let text = lan.configuration(host, &lines);
+                let text = text.replacen("interfaces = []", "interfaces = [\"eth0\"]", 1);
+                Process::Sluice(lan.start(host, binary, &text)?)
             }
             Product::Keepalived => {
+                // Ours looks as often: seconds are the smallest unit of its scripts' intervals.
+                let script = format!(
+                    "vrrp_script web {{\nscript \"/usr/bin/test -e {tracked}\"\ninterval 1\nrise 1\nfall 1\nuser root\n}}\n"
+                );
                 let lines = format!(
-                    "version 3\npriority {priority}\nadvert_int {}\nvirtual_ipaddress {{\n{ADDRESS}\n}}\n",
+                    "version 3\npriority {priority}\nadvert_int {}\nvirtual_ipaddress {{\n{ADDRESS}\n}}\n\
+                     track_script {{\nweb\n}}\n",
                     time.as_secs_f64()
                 );
                 let folder = lan.folder(host);
-                Process::Keepalived(Keepalived::start(lan.host(host), &folder, &lines)?)
+                Process::Keepalived(Keepalived::start_with(
+                    lan.host(host),
+                    &folder,
+                    &script,
+                    &lines,
+                )?)
             }
         };
         Ok(Self {
@@ -128,6 +154,41 @@ impl<'a> Router<'a> {
         }
     }
 
+    /// Has what it tracks fail.
+    pub(super) fn lose_tracked(&self) -> Result<()> {
+        fs::remove_file(tracked(self.lan, self.host)).context("could not have what is tracked fail")
+    }
+
+    /// Mends it.
+    pub(super) fn mend_tracked(&self) -> Result<()> {
+        fs::write(tracked(self.lan, self.host), "").context("could not mend what is tracked")
+    }
+
+    /// Has it give everything up and take nothing, or take part again: ours.
+    pub(super) fn maintain(&self, on: bool) -> Result<()> {
+        self.tell("/api/v1/maintenance", &format!("{{\"on\": {on}}}"))
+    }
+
+    /// Has it give its address up: ours.
+    pub(super) fn resign(&self) -> Result<()> {
+        self.tell("/api/v1/resign", r#"{"instance": "gateway"}"#)
+    }
+
+    /// Has it hang, until that is dropped: ours.
+    pub(super) fn hang(&self) -> Result<Hang> {
+        match &self.process {
+            Process::Sluice(sluice) => Hang::of(sluice.id()),
+            Process::Keepalived(_) => bail!("keepalived has one thread"),
+        }
+    }
+
+    fn tell(&self, path: &str, body: &str) -> Result<()> {
+        match &self.process {
+            Process::Sluice(sluice) => sluice.tell(path, body),
+            Process::Keepalived(_) => bail!("keepalived has no {path}"),
+        }
+    }
+
     /// Starts it again, once it has ended.
     pub(super) fn start_again(&mut self) -> Result<()> {
         let host = self.lan.host(self.host);
@@ -151,6 +212,11 @@ impl<'a> Router<'a> {
             Process::Keepalived(keepalived) => keepalived.log(),
         }
     }
+}
+
+/// The file that what is tracked depends on, on a host.
+fn tracked(lan: &Lan, host: u8) -> PathBuf {
+    lan.folder(host).join("web")
 }
 
 impl fmt::Display for Product {

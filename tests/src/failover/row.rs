@@ -8,10 +8,11 @@ use super::{event::Kind, interval::Interval, outcome::Outcome, router::Product};
 #[derive(Clone, Debug)]
 pub struct Row {
     /// What has happened.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     pub(super) kind: Kind,
     pub(super) interval: Interval,
-    pub(super) product: Product,
+    /// What moved the address.
+    pub product: Product,
     /// What became of it, each time.
     pub outcomes: Vec<Outcome>,
 }
@@ -19,11 +20,31 @@ pub struct Row {
 impl Row {
     /// Whether it is as good as it is to be. Nothing is asked of others than ours.
     pub fn is_good(&self) -> bool {
-        match (self.product, self.goal()) {
-            (Product::Keepalived, _) => true,
-            (Product::Sluice, None) => self.outcomes.iter().all(|o| o.served.is_some()),
-            (Product::Sluice, Some(goal)) => self.served().median <= Time::Took(goal),
+        let goal = self.goal();
+        match self.product {
+            Product::Keepalived => true,
+            Product::Sluice => match goal {
+                None => self.is_sound(),
+                Some(goal) => self.served().median <= Time::Took(goal) && self.loses_no_more(),
+            },
         }
+    }
+
+    /// Whether the right host served in the end, each time, and nothing was lost that may not be, however long it took.
+    pub fn is_sound(&self) -> bool {
+        let mut outcomes = self.outcomes.iter();
+        outcomes.all(|outcome| outcome.served.is_some()) && self.loses_no_more()
+    }
+
+    /// Whether no more datagrams to the service were lost than may be.
+    fn loses_no_more(&self) -> bool {
+        !(self.kind.loses_none() && self.missing() > Some(0))
+    }
+
+    /// The most datagrams to the service that were missing.
+    fn missing(&self) -> Option<usize> {
+        let missing = self.outcomes.iter().map(|outcome| outcome.missing);
+        missing.max().flatten()
     }
 
     fn goal(&self) -> Option<Duration> {
@@ -85,8 +106,8 @@ impl<T: Copy + Ord> Spread<T> {
 /// The heading of rows.
 pub fn heading() -> String {
     format!(
-        "{:10} {:8} {:10} {:>4}  {:>35}  {:>6} {:>6}  {:>13} {:>15} {:>6} {:>15}\n{:36}{:>36}  {:>6} {:>6}  {:>13} \
-         {:>15} {:>6} {:>15}\n",
+        "{:10} {:8} {:10} {:>4}  {:>35}  {:>6} {:>6}  {:>13} {:>13} {:>15} {:>6} {:>15}\n{:36}{:>36}  {:>6} {:>6}  {:>13} \
+         {:>13} {:>15} {:>6} {:>15}\n",
         "event",
         "interval",
         "product",
@@ -95,6 +116,7 @@ pub fn heading() -> String {
         "goal",
         "missed",
         "packets lost",
+        "ipip, lost",
         "longest gap, ms",
         "strays",
         "two owners, ms",
@@ -102,6 +124,7 @@ pub fn heading() -> String {
         "min   median      p90      max",
         "ms",
         "runs",
+        "median    max",
         "median    max",
         "median     max",
         "max",
@@ -132,14 +155,19 @@ impl fmt::Display for Row {
             None => write!(f, "  {:>6} {:>6}", "–", "–")?,
         }
         let lost = Spread::of(outcomes.iter().map(|outcome| outcome.lost));
+        let missing = outcomes.iter().map(|outcome| outcome.missing);
         let gap = Spread::of(outcomes.iter().map(|outcome| Time::Took(outcome.gap)));
         let strays = Spread::of(outcomes.iter().map(|outcome| outcome.strays));
         let both = outcomes.iter().map(|outcome| outcome.both.map(Time::Took));
-        write!(
-            f,
-            "  {:>6} {:>6} {:>7} {:>7} {:>6}",
-            lost.median, lost.max, gap.median, gap.max, strays.max
-        )?;
+        write!(f, "  {:>6} {:>6}", lost.median, lost.max)?;
+        match missing.collect::<Option<Vec<_>>>() {
+            Some(missing) => {
+                let missing = Spread::of(missing.into_iter());
+                write!(f, "  {:>6} {:>6}", missing.median, missing.max)?;
+            }
+            None => write!(f, "  {:>6} {:>6}", "–", "–")?,
+        }
+        write!(f, " {:>7} {:>7} {:>6}", gap.median, gap.max, strays.max)?;
         match both.collect::<Option<Vec<_>>>() {
             Some(both) => {
                 let both = Spread::of(both.into_iter());
@@ -168,6 +196,7 @@ mod tests {
         let outcome = |&served: &u64| Outcome {
             served: (served < 9999).then_some(Duration::from_millis(served)),
             lost: 7,
+            missing: Some(0),
             gap: Duration::from_millis(served),
             strays: 0,
             both: None,
@@ -216,6 +245,22 @@ mod tests {
         // Where there is no goal, it has to come to an end.
         assert!(is_good(Kind::Failure, "1s", &[5000]));
         assert!(!is_good(Kind::Return, "1s", &[1, 2, 9999]));
+    }
+
+    #[test]
+    fn a_handover_that_loses_a_datagram_is_not_good() {
+        let mut row = row(Kind::Handover, "1s", &[10, 10]);
+        assert!(row.is_good() && row.is_sound());
+        row.outcomes[1].missing = Some(1);
+        assert!(!row.is_good() && !row.is_sound());
+        row.kind = Kind::Failure;
+        assert!(row.is_good() && row.is_sound());
+    }
+
+    #[test]
+    fn what_takes_too_long_is_sound_and_what_never_ends_is_not() {
+        assert!(row(Kind::Handover, "1s", &[21, 5000]).is_sound());
+        assert!(!row(Kind::Handover, "1s", &[9, 9, 9999]).is_sound());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::{lan::Lan, slots::trace::Dice, wait};
 use super::{
     cables::Cables,
     event::Event,
+    gateways::Gateways,
+    hang::Hang,
     interval::Interval,
     outcome::Outcome,
     owners::Owners,
@@ -24,29 +26,33 @@ use super::{
 
 /// The address that moves, as it is configured.
 pub(super) const ADDRESS: &str = "198.18.0.10/24";
-const IP: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
+pub(super) const IP: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
 
-/// The hosts: who has the address, who takes it over, and who asks.
+/// The hosts: who has the address, who takes it over, who asks, and whom gateways forward to.
 const FIRST: u8 = 1;
 const SECOND: u8 = 2;
 const CLIENT: u8 = 3;
+pub(super) const BACKEND: u8 = 4;
 
-/// How long all has to have been well before something happens.
-const CALM: Duration = Duration::from_millis(100);
+/// How long who does not serve has not answered.
+const QUIET: Duration = Duration::from_millis(100);
 /// How long what has happened is looked at once it is over.
 const TAIL: Duration = Duration::from_millis(200);
 /// How long anything may take beside what the interval says.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it is waited for a host that does not serve, beside four times what the interval says.
-const NEVER: Duration = Duration::from_secs(10);
+const NEVER: Duration = Duration::from_secs(15);
 
 /// All of it. What watches ends before what it watches.
 pub(super) struct Site<'a> {
+    /// Host 1 hangs.
+    hang: Option<Hang>,
     probe: Probe,
     owners: Owners,
     cables: Cables,
     first: Router<'a>,
     second: Router<'a>,
+    _gateways: Gateways,
     lan: &'a Lan,
     interval: Interval,
     dice: Dice,
@@ -57,7 +63,7 @@ pub(super) type Outcomes = (Outcome, Option<Outcome>);
 
 impl<'a> Site<'a> {
     /// Hosts of a network.
-    pub(super) const HOSTS: u8 = 3;
+    pub(super) const HOSTS: u8 = 4;
 
     /// Starts everything in a network.
     pub(super) fn start(
@@ -69,13 +75,20 @@ impl<'a> Site<'a> {
         let owners = Owners::watch(lan, &[FIRST, SECOND], ADDRESS)?;
         let start =
             |host, priority| Router::start(product, interval, lan, (host, priority), binary);
+        let gateways = Gateways::set_up(lan, &[FIRST, SECOND], BACKEND)?;
         let hosts = [FIRST, SECOND].map(|host| (host, lan.host(host)));
+        let backend = match product {
+            Product::Sluice => Some(lan.host(BACKEND)),
+            Product::Keepalived => None,
+        };
         Ok(Self {
+            hang: None,
             first: start(FIRST, MASTER)?,
             second: start(SECOND, BACKUP)?,
-            probe: Probe::start(lan.host(CLIENT), &hosts, IP)?,
+            probe: Probe::start(lan.host(CLIENT), &hosts, backend, IP)?,
             owners,
             cables: Cables::of(lan.switch())?,
+            _gateways: gateways,
             lan,
             interval,
             dice: Dice::new(1),
@@ -84,7 +97,7 @@ impl<'a> Site<'a> {
 
     /// Has an event happen once all is well, and makes good what it has done.
     pub(super) fn suffer(&mut self, event: Event) -> Result<Outcomes> {
-        let suffered = self.settle().and_then(|()| {
+        let suffered = self.settle(event.calm()).and_then(|()| {
             let away = self.watch(SECOND, event.releases(), |site| site.begin(event))?;
             // Both are what they are for a while.
             self.pass(3 * self.interval.time());
@@ -101,8 +114,8 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Waits until host 1 has the address and serves, and host 2 neither.
-    fn settle(&mut self) -> Result<()> {
+    /// Waits until host 1 has the address and serves, and host 2 neither, for so long.
+    fn settle(&mut self, calm: Duration) -> Result<()> {
         let limit = PATIENCE + 10 * self.interval.time();
         let mut since = None;
         wait::until("host 1 to be the master", limit, || {
@@ -111,7 +124,7 @@ impl<'a> Site<'a> {
                 return Ok(None);
             }
             let since = *since.get_or_insert_with(Instant::now);
-            Ok((since.elapsed() > CALM).then_some(()))
+            Ok((since.elapsed() > calm).then_some(()))
         })?;
         // At any moment between two adverts.
         let fraction = self.dice.below(1000);
@@ -121,7 +134,7 @@ impl<'a> Site<'a> {
 
     fn is_well(&self) -> Result<bool> {
         let now = Instant::now();
-        let (moment, a_while) = (Duration::from_millis(20), CALM);
+        let (moment, a_while) = (Duration::from_millis(20), QUIET);
         let since = |ago| now.checked_sub(ago).unwrap_or(now);
         Ok(self.owners.has(FIRST)
             && !self.owners.has(SECOND)
@@ -170,6 +183,13 @@ impl<'a> Site<'a> {
             Event::Cut => self.cables.cut(FIRST),
             Event::Stopped => self.first.ask_to_stop(),
             Event::Split => self.cables.isolate(FIRST),
+            Event::Tracked => self.first.lose_tracked(),
+            Event::Hung => {
+                self.hang = Some(self.first.hang()?);
+                Ok(())
+            }
+            Event::Maintenance => self.first.maintain(true),
+            Event::Resigned => self.first.resign(),
         }
     }
 
@@ -179,6 +199,14 @@ impl<'a> Site<'a> {
             Event::Suspended => self.first.signal(Signal::SIGCONT),
             Event::Cut => self.cables.repair(FIRST),
             Event::Split => self.cables.join(FIRST),
+            Event::Tracked => self.first.mend_tracked(),
+            Event::Hung => {
+                self.hang = None;
+                Ok(())
+            }
+            Event::Maintenance => self.first.maintain(false),
+            // Who has resigned takes nothing back by itself.
+            Event::Resigned => self.second.resign(),
         }
     }
 
