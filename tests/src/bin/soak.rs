@@ -101,7 +101,7 @@ struct Soak {
 }
 
 /// All of them.
-const SOAKS: [Soak; 8] = [
+const SOAKS: [Soak; 9] = [
     Soak {
         name: "checks",
         about: "10,000 health checks a second, a tenth of them of servers that hang: at most one core, none late",
