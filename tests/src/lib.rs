@@ -9,7 +9,7 @@
 //! lan         hosts that share addresses   keepalived  another that moves them
 //! surroundings  network and servers                sluice     `sluice run` in the gateway
 //! scenario    all of these put together            metrics    what the agent says of itself
-//!                                                  report     were the answers and the counts right
+//! wire        packet sockets on interfaces         report     were the answers and the counts right
 //! ```
 //!
 //! Beside it, what the packet path is tested and measured with:
@@ -73,3 +73,4 @@ pub mod stage;
 pub mod surroundings;
 pub mod verifier;
 pub mod wait;
+pub mod wire;

@@ -17,7 +17,6 @@
 //!
 //! ```text
 //! site      namespaces, which are silent but for us; the agent's configuration
-//! wire      packet sockets
 //! traffic   what is sent                      sound     what may come out
 //! run       windows of packets, in order      ledger    the counts, compared
 //! ```
@@ -27,7 +26,6 @@ mod run;
 mod site;
 mod sound;
 mod traffic;
-mod wire;
 
 pub use ledger::Ledger;
 pub use run::{Plan, run};

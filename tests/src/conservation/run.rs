@@ -17,6 +17,7 @@ use crate::{
     progress::Progress,
     sluice::{self, Sluice},
     stage::Stage,
+    wire::{Buffer, Wire},
 };
 
 use super::{
@@ -24,7 +25,6 @@ use super::{
     site::{self, Site},
     sound,
     traffic::{Side, Traffic},
-    wire::{Buffer, Wire},
 };
 
 /// A quarter of what a veth's ring holds.

@@ -32,6 +32,7 @@ mod receiver;
 mod restart;
 mod site;
 mod vrrp;
+mod vrrp_capture;
 mod vrrp_keepalived;
 mod vrrp_site;
 mod vrrp_tracking;

@@ -1,7 +1,14 @@
 //! Addresses that move between a host with Sluice and one with keepalived, by each version, family and way that both have,
 //! in both directions. At intervals of which a machine with other things to do misses no three.
 
-use super::vrrp_site::{FLOATING, Lan};
+use std::{collections::BTreeSet, net::IpAddr};
+
+use lb_userspace::vrrp::packet::Version;
+
+use super::{
+    vrrp_capture::{Capture, Said},
+    vrrp_site::{FLOATING, Lan},
+};
 
 /// What both are told.
 struct Case {
@@ -64,6 +71,7 @@ impl Case {
 
     fn run(&self) {
         let lan = Lan::set_up(&format!("vrrp-keepalived-{}", self.title), 2);
+        let captures = [1, 2].map(|number| lan.capture(number));
         let address = self.address();
         let mut theirs = lan.keepalived(2, &self.theirs());
         theirs.wait_until("MASTER", address);
@@ -105,6 +113,55 @@ impl Case {
         ours.wait_until("master");
         assert!(ours.transitions("master", "silence") >= 1);
         self.assert_heard(&ours.instance().unwrap());
+        let [said, theirs] = captures.map(Capture::end);
+        self.assert_said(&said, 1, &[0, 50, 150]);
+        self.assert_said(&theirs, 2, &[0, 100]);
+        let [first, other] = [&said, &theirs].map(|said| &said.adverts[0]);
+        assert_eq!(first.advert.addresses, other.advert.addresses);
+        assert_eq!(first.advert.interval, other.advert.interval);
+        assert_eq!(first.advert.password, other.advert.password);
+        assert_eq!(first.checksum, other.checksum);
+    }
+
+    /// All that a host said on the wire was as both should have it: adverts of these priorities, and announcements.
+    fn assert_said(&self, said: &Said, number: u8, priorities: &[u8]) {
+        let own: IpAddr = self.host(number).parse().unwrap();
+        let group: IpAddr = match self.is_ipv6 {
+            true => "ff02::12".parse().unwrap(),
+            false => "224.0.0.18".parse().unwrap(),
+        };
+        let peer = self.host(3 - number).parse().unwrap();
+        let version = if self.version == 2 {
+            Version::V2
+        } else {
+            Version::V3
+        };
+        for seen in &said.adverts {
+            // keepalived leaves it to the kernel where it says so to IPv6 hosts one by one.
+            let expected = if number == 2 && self.is_unicast && self.is_ipv6 {
+                64
+            } else {
+                255
+            };
+            assert_eq!(seen.hop_limit, expected, "{seen:?}");
+            assert_eq!(
+                seen.to,
+                if self.is_unicast { peer } else { group },
+                "{seen:?}"
+            );
+            assert_eq!(seen.is_to_group, !self.is_unicast, "{seen:?}");
+            let is_link_local = matches!(seen.from, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            assert!(seen.from == own || is_link_local, "{seen:?}");
+            assert_eq!(seen.advert.vrid, 51, "{seen:?}");
+            assert_eq!(seen.advert.version, version, "{seen:?}");
+        }
+        let said_priorities = said.adverts.iter().map(|seen| seen.advert.priority);
+        let said_priorities: BTreeSet<u8> = said_priorities.collect();
+        assert_eq!(said_priorities, priorities.iter().copied().collect());
+        let floating: IpAddr = self.address().split('/').next().unwrap().parse().unwrap();
+        let told = said.announced.iter().filter(|ip| **ip == floating).count();
+        // It became the master at least twice.
+        assert!(told >= 6, "{told}");
     }
 
     /// Nothing of it was odd.

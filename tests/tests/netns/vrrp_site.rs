@@ -21,7 +21,7 @@ use sluice_tests::{
     wait,
 };
 
-use super::binary;
+use super::{binary, vrrp_capture::Capture};
 
 /// How long a role may take to change.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +41,15 @@ impl Lan {
     /// A host, counted from 1.
     pub(super) fn host(&self, number: u8) -> &Namespace {
         self.0.host(number)
+    }
+
+    /// Sees what a host sends from now on.
+    pub(super) fn capture(&self, number: u8) -> Capture {
+        let port = format!("port{number}");
+        Capture::open(End {
+            namespace: self.0.switch(),
+            interface: &port,
+        })
     }
 
     /// Starts an agent that only moves addresses, with these lines in its `[[vrrp]]`.

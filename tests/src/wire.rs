@@ -17,7 +17,7 @@ const BUFFER: libc::c_int = 64 << 20;
 
 /// A packet socket that sees what arrives at an interface behind its XDP program, and sends past the
 /// queues of the kernel.
-pub(super) struct Wire {
+pub struct Wire {
     socket: OwnedFd,
     seen: u64,
     lost: u64,
@@ -25,7 +25,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Opens one.
-    pub(super) fn open(end: End<'_>) -> Result<Self> {
+    pub fn open(end: End<'_>) -> Result<Self> {
         let End {
             namespace,
             interface,
@@ -36,7 +36,7 @@ impl Wire {
     }
 
     /// Sends a frame; `false` if the device had no room for it.
-    pub(super) fn send(&self, frame: &[u8]) -> Result<bool> {
+    pub fn send(&self, frame: &[u8]) -> Result<bool> {
         // SAFETY: the buffer is as long as is said.
         let sent = unsafe {
             libc::send(
@@ -57,7 +57,7 @@ impl Wire {
     }
 
     /// The next frame that has arrived, if there is one, in `buffer`.
-    pub(super) fn receive<'a>(&self, buffer: &'a mut Buffer) -> Result<Option<&'a [u8]>> {
+    pub fn receive<'a>(&self, buffer: &'a mut Buffer) -> Result<Option<&'a [u8]>> {
         // SAFETY: the buffer is as long as is said.
         let length = unsafe {
             libc::recv(
@@ -79,7 +79,7 @@ impl Wire {
     }
 
     /// How many frames have arrived, and how many of those there was no room for.
-    pub(super) fn seen(&mut self) -> Result<(u64, u64)> {
+    pub fn seen(&mut self) -> Result<(u64, u64)> {
         // SAFETY: `tpacket_stats` is plain data, for which zeros are valid.
         let mut counts: libc::tpacket_stats = unsafe { mem::zeroed() };
         let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
@@ -102,11 +102,11 @@ impl Wire {
 }
 
 /// Room for a frame.
-pub(super) struct Buffer(Vec<u8>);
+pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// Empty.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self(vec![0; LONGEST])
     }
 }
