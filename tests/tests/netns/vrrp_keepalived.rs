@@ -1,9 +1,15 @@
 //! Addresses that move between a host with Sluice and one with keepalived, by each version, family and way that both have,
 //! in both directions. At intervals of which a machine with other things to do misses no three.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use lb_userspace::vrrp::packet::Version;
+use sluice_tests::wait;
 
 use super::{
     vrrp_capture::{Capture, Said},
@@ -205,4 +211,48 @@ cases! {
     vrrp_version_3_of_ipv6_unicast: "v3ip6u", 3, true, true;
     vrrp_version_2: "v2", 2, false, false;
     vrrp_version_2_unicast: "v2u", 2, false, true;
+}
+
+/// Whoever has the addresses says how often it says so, and is missed by that.
+#[test]
+fn vrrp_version_3_of_unequal_intervals() {
+    let lan = Lan::set_up("vrrp-keepalived-unequal", 2);
+    let address = FLOATING[0];
+    let theirs = |interval: &str| {
+        format!(
+            "version 3\npriority 100\nadvert_int {interval}\nvirtual_ipaddress {{\n{address}\n}}\n"
+        )
+    };
+    let ours = |priority: u8, interval: &str| {
+        format!("priority = {priority}\ninterval = \"{interval}\"\naddresses = [\"{address}\"]\n")
+    };
+    // Three of its own intervals are fifteen seconds.
+    let mut other = lan.keepalived(2, &theirs("0.3"));
+    other.wait_until("MASTER", address);
+    let mut own = lan.agent(1, &ours(50, "5s"));
+    own.wait_until("backup");
+    wait::until("an advert", Duration::from_secs(10), || {
+        let peer = own.instance()?["families"][0]["peer"].clone();
+        Ok((peer["interval_ms"] == 300).then_some(()))
+    })
+    .unwrap();
+    other.kill();
+    let took = own.wait_until("master");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    own.sluice.stop().unwrap();
+
+    let mut own = lan.agent(1, &ours(150, "300ms"));
+    own.wait_until("master");
+    let other = lan.keepalived(2, &theirs("5"));
+    other.wait_until("BACKUP", address);
+    // It says so before it has heard of any.
+    thread::sleep(Duration::from_secs(1));
+    own.sluice.kill().unwrap();
+    let begun = Instant::now();
+    other.wait_until("MASTER", address);
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
 }
