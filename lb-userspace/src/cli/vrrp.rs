@@ -159,9 +159,16 @@ fn priority(instance: &InstanceView) -> String {
     }
 }
 
-/// What keeps it from taking part, and what of all that it tracks is not well.
+/// What keeps it from taking part, what of all that it tracks is not well, and whether it flaps.
 fn troubles(instance: &InstanceView) -> String {
-    let of_all = instance.fault.iter().chain(&instance.failing);
+    let flapping = instance
+        .flapping
+        .then(|| "its role changes again and again".to_owned());
+    let of_all = instance
+        .fault
+        .iter()
+        .chain(&instance.failing)
+        .chain(&flapping);
     let mut lines: Vec<&String> = Vec::new();
     for line in of_all {
         if !lines.contains(&line) {

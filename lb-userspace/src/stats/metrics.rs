@@ -304,6 +304,16 @@ const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "sluice_vrrp_flapping",
+        kind: Kind::Gauge,
+        help: "1 while a role of an instance has changed six times in five minutes.",
+        samples: |snapshot, to| {
+            instances(snapshot, |label, instance| {
+                to.add(&[label], u8::from(instance.flapping))
+            })
+        },
+    },
+    Family {
         name: "sluice_vrrp_transitions_total",
         kind: Kind::Counter,
         help: "How often an instance became what it is called, by reason.",

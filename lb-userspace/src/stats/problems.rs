@@ -46,6 +46,8 @@ pub enum ProblemCode {
     VrrpFault,
     /// The families of an instance of `[[vrrp]]` are at different hosts.
     VrrpApart,
+    /// The role of an instance of `[[vrrp]]` changes again and again.
+    VrrpFlapping,
     /// Something that an instance of `[[vrrp]]` tracks costs it priority.
     VrrpPriority,
     /// The program does not run in the driver.
@@ -106,6 +108,11 @@ fn vrrp(instance: &InstanceView) -> Option<Problem> {
             let roles: Vec<String> = roles.collect();
             let message = format!("vrrp {name} is apart: {}", roles.join(", "));
             (ProblemCode::VrrpApart, message)
+        }
+        None if instance.flapping => {
+            let role = instance.role();
+            let message = format!("vrrp {name} is {role}, but its role changes again and again");
+            (ProblemCode::VrrpFlapping, message)
         }
         None if !instance.failing.is_empty() => {
             let (left, priority) = (instance.effective_priority, instance.priority);
@@ -314,6 +321,7 @@ mod tests {
                 ProblemCode::VrrpApart,
                 ProblemCode::VrrpFault,
                 ProblemCode::VrrpPriority,
+                ProblemCode::VrrpFlapping,
                 ProblemCode::GenericMode,
                 ProblemCode::Reload,
                 ProblemCode::Agent,

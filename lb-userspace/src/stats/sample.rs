@@ -90,7 +90,9 @@ pub(crate) fn troubled() -> Snapshot {
     let mut less = floating("storage", "backup");
     less.effective_priority = 50;
     less.failing = vec!["pool web has 0 healthy of at least 1".into()];
-    snapshot.vrrp = vec![apart, fault, less];
+    let mut flaps = floating("inside", "backup");
+    flaps.flapping = true;
+    snapshot.vrrp = vec![apart, fault, less, flaps];
     snapshot.exceptions.ipv4 = 923;
     snapshot.pools[1].slots[0] = SlotsView {
         family: Family::Ipv4,
@@ -170,6 +172,7 @@ fn floating(name: &str, role: &str) -> InstanceView {
         .into(),
         fault: None,
         failing: vec![],
+        flapping: false,
         families: vec![
             family(Family::Ipv4, "198.18.0.3"),
             family(Family::Ipv6, "fe80::3"),

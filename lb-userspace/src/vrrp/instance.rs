@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::{
+    flapping::Changes,
     machine::{Action, Event, OWNER, RESIGNS, Reason, Role, Router, Settings, Standing},
     packet::{Advert, Checksum, Malformed, Received, Version},
 };
@@ -42,6 +43,8 @@ struct Member {
     peer: Option<Peer>,
     /// How many adverts of lesser masters came since this one became one.
     contested: u32,
+    /// When its role has changed.
+    changes: Changes,
 }
 
 /// What was counted of one family.
@@ -113,6 +116,9 @@ pub enum Notice {
     /// Another has the addresses too, and does not give way.
     #[error("another host has the addresses too")]
     TwoMasters,
+    /// Its role changes more often than hosts fail.
+    #[error("its role changes again and again")]
+    Flapping,
     /// Another sends adverts at another interval.
     #[error("its interval is another one")]
     OtherInterval,
@@ -184,6 +190,7 @@ impl Instance {
                 counters: Counters::default(),
                 peer: None,
                 contested: 0,
+                changes: Changes::default(),
             };
             (family, member)
         };
@@ -227,6 +234,12 @@ impl Instance {
     pub fn heard(&self, family: Family) -> Option<(&Counters, Option<&Peer>)> {
         let member = self.members.get(&family)?;
         Some((&member.counters, member.peer.as_ref()))
+    }
+
+    /// Whether the role of any of its families changes more often than hosts fail.
+    pub fn is_flapping(&self, now: Instant) -> bool {
+        let mut members = self.members.values();
+        members.any(|member| member.changes.is_flapping(now))
     }
 
     /// When it is to be told that its deadline has come.
@@ -394,9 +407,10 @@ impl Instance {
         let actions = member.router.on(event, now);
         let mut follow = None;
         for action in actions {
-            member.count(action);
+            let notice = member.count(action, now);
             follow = follow.or(followed(action));
             steps.push(Step::Do(family, action));
+            steps.extend(notice.map(|notice| Step::Say(family, None, notice)));
         }
         let Some(event) = follow else { return };
         for other in self.families() {
@@ -408,17 +422,20 @@ impl Instance {
 }
 
 impl Member {
-    fn count(&mut self, action: Action) {
+    /// Counts what it does. What is odd about that is said once.
+    fn count(&mut self, action: Action, now: Instant) -> Option<Notice> {
         match action {
             Action::Send(priority) => {
                 self.counters.sent += 1;
                 self.counters.resignations += u64::from(priority == RESIGNS);
+                None
             }
             Action::Changed(role, reason) => {
                 *self.counters.transitions.entry((role, reason)).or_default() += 1;
                 self.contested = 0;
+                self.changes.note(now).then_some(Notice::Flapping)
             }
-            Action::AddAddresses | Action::RemoveAddresses | Action::Announce => {}
+            Action::AddAddresses | Action::RemoveAddresses | Action::Announce => None,
         }
     }
 

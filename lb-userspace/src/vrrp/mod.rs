@@ -20,6 +20,7 @@
 //! All but `runner` is pure.
 
 mod announce;
+mod flapping;
 mod group;
 mod host;
 pub mod instance;

@@ -1,6 +1,6 @@
 //! What instances are at one moment: plain data for views and metrics.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub struct InstanceView {
     pub fault: Option<String>,
     /// What of all that is tracked is not well.
     pub failing: Vec<String>,
+    /// Whether a role of its has changed six times in five minutes.
+    pub flapping: bool,
     /// What it is in each of its families.
     pub families: Vec<FamilyView>,
     /// What could not be done, by what: `send`, `receive`, `address`, `announce`.
@@ -91,10 +93,11 @@ pub struct TransitionView {
 }
 
 impl InstanceView {
-    /// Of an instance. Since when its families are what they are, what keeps it from taking part and what failed, others
+    /// Of an instance, now. Since when its families are what they are, what keeps it from taking part and what failed, others
     /// know.
     pub fn of(
         instance: &Instance,
+        now: Instant,
         since: &BTreeMap<Family, u64>,
         (fault, failing): (Option<String>, &[String]),
         errors: &BTreeMap<&'static str, u64>,
@@ -120,6 +123,7 @@ impl InstanceView {
             addresses: addresses.map(|address| address.to_string()).collect(),
             fault,
             failing: failing.to_vec(),
+            flapping: instance.is_flapping(now),
             families: families()
                 .filter_map(|family| {
                     let (counters, peer) = instance.heard(family)?;

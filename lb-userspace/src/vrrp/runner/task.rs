@@ -491,6 +491,7 @@ impl Task {
             Notice::Checksum(_) => self.told(&text, |name| info!("vrrp {name}: {text}")),
             Notice::Own
             | Notice::TwoMasters
+            | Notice::Flapping
             | Notice::OtherInterval
             | Notice::OtherAddresses
             | Notice::Refused(_) => self.told(&text, |name| warn!("vrrp {name}: {text}")),
@@ -516,7 +517,13 @@ impl Task {
     fn publish(&self) {
         let fault = self.fault.as_ref().map(Fault::to_string);
         let trouble = (fault, &self.failing[..]);
-        let view = InstanceView::of(&self.instance, &self.since, trouble, &self.errors);
+        let view = InstanceView::of(
+            &self.instance,
+            Instant::now(),
+            &self.since,
+            trouble,
+            &self.errors,
+        );
         self.views.tell(view);
     }
 }
