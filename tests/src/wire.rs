@@ -104,9 +104,8 @@ impl Wire {
 /// Room for a frame.
 pub struct Buffer(Vec<u8>);
 
-impl Buffer {
-    /// Empty.
-    pub fn new() -> Self {
+impl Default for Buffer {
+    fn default() -> Self {
         Self(vec![0; LONGEST])
     }
 }

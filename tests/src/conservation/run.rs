@@ -107,7 +107,7 @@ impl Run {
             before: [devices.read("eth0")?, devices.read("eth1")?],
             devices,
             traffic: Traffic::new(seed),
-            buffer: Buffer::new(),
+            buffer: Buffer::default(),
             ledger: Ledger::default(),
             turn: 0,
         })

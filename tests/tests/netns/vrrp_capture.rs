@@ -45,7 +45,7 @@ impl Capture {
 
     /// All that was seen. A frame that can't be read is an error, and so is one that was missed.
     pub(super) fn end(mut self) -> Said {
-        let (mut said, mut buffer) = (Said::default(), Buffer::new());
+        let (mut said, mut buffer) = (Said::default(), Buffer::default());
         while let Some(frame) = self.0.receive(&mut buffer).unwrap() {
             said.hear(&SlicedPacket::from_ethernet(frame).unwrap());
         }
