@@ -25,6 +25,7 @@ pub mod model;
 pub mod net;
 pub mod overrides;
 pub mod plan;
+mod process;
 pub mod reconcile;
 mod replace;
 pub mod scheduling;
