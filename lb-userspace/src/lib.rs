@@ -15,6 +15,7 @@ pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod events;
 pub mod flows;
 pub mod health;
 pub mod host_facts;
