@@ -125,3 +125,41 @@ impl Drop for Group {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Looks at processes.
+
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
+
+    use nix::{sys::signal::kill, unistd::Pid};
+
+    /// Whether a process is there and no zombie.
+    pub(crate) fn lives(id: i32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.starts_with('Z'));
+        kill(Pid::from_raw(id), None).is_ok() && state == Some(false)
+    }
+
+    /// Waits for something, not for ever.
+    pub(crate) async fn wait_until(mut done: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !done() {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "it did not come to that"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The number that a file holds.
+    pub(crate) fn number_in(file: &Path) -> Option<i32> {
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    }
+}

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     control::{Maintained, Resigned},
+    events::{MaintenanceEvent, ResignEvent, What},
     kernel::DataPlane,
     model::{Config, Family, VirtualAddress},
     state_file, vrrp,
@@ -69,6 +70,8 @@ impl Agent {
             true => info!("maintenance: this host gives its floating IPs up, and takes none"),
             false => info!("maintenance is over: this host takes part in VRRP again"),
         }
+        let event = MaintenanceEvent { on };
+        self.telling.tell(What::Maintenance(event));
         self.routers.maintain(on).await;
         Ok(Maintained {
             maintenance: on,
@@ -80,7 +83,17 @@ impl Agent {
     pub(super) async fn resign(&self, name: &str) -> anyhow::Result<Resigned> {
         let instances = self.routers.resign(name).await?;
         info!("resigned, as an operator wants: {}", instances.join(", "));
+        let event = ResignEvent {
+            instances: instances.clone(),
+        };
+        self.telling.tell(What::Resign(event));
         Ok(Resigned { instances })
+    }
+
+    /// Gives all addresses up, before all else that ends: another host waits for them. Then that is told.
+    pub(super) async fn give_up(&mut self) {
+        self.routers.stop().await;
+        self.telling.stop().await;
     }
 
     fn moving_file(&self) -> PathBuf {

@@ -18,6 +18,7 @@
 //! configuration is read again, or the one before (`kept`) comes back (`reload`); one that fails leaves
 //! everything as it is. Here are its start, its stop and the loop that hears what happens.
 
+mod events;
 mod files;
 mod floating;
 mod health;
@@ -51,7 +52,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
 use tracing::{error, info, warn};
@@ -74,6 +75,7 @@ use crate::{
     vrrp::Routers,
 };
 
+use events::Telling;
 use files::Files;
 use health::Health;
 use inherited::Found;
@@ -150,8 +152,7 @@ async fn run_on_runtime(options: RunOptions) -> anyhow::Result<()> {
             Err(error)
         }
     };
-    // Before all else: another host waits for the addresses.
-    agent.routers.stop().await;
+    agent.give_up().await;
     agent.tracking.stop().await;
     agent.health.stop().await;
     // The kernel would keep the neighbours for nobody.
@@ -197,6 +198,7 @@ struct Agent {
     routers: Routers,
     /// What these depend on.
     tracking: Tracking,
+    telling: Telling,
     /// The addresses that it has moved since its start.
     floats: BTreeSet<VirtualAddress>,
     overriding: Overriding,
@@ -299,7 +301,9 @@ impl Agent {
         let probes = Probes::new(Arc::clone(&clients), program.take_probed_ports()?);
         let health = Health::start(&prepared.config, overriding.said(), state, clients)?;
         let tracking = Tracking::start(&prepared.config, health.snapshots())?;
-        let routers = Routers::new(tracking.facts(), floating::maintenance(state));
+        let (transitions, told) = mpsc::unbounded_channel();
+        let routers = Routers::new(tracking.facts(), transitions, floating::maintenance(state));
+        let telling = Telling::start(told, health.snapshots());
         let kept = KeptConfigurations::new(&prepared.config.agent.state);
         let seed = constants.seed;
         let features = prepare::features_of(&prepared.in_tables, &prepared.ids, &prepared.links);
@@ -320,6 +324,7 @@ impl Agent {
             counters: program.take_counters()?,
             health: health.snapshots(),
             vrrp: routers.views(),
+            notified: telling.notified(),
             now: Mutex::new(Now::first(
                 overriding.said().clone(),
                 prepared.removals.views(),
@@ -342,6 +347,7 @@ impl Agent {
             probes,
             routers,
             tracking,
+            telling,
             floats: BTreeSet::new(),
             overriding,
             addresses: resolver.addresses(),
@@ -413,9 +419,17 @@ impl Agent {
                 Arc::clone(&source),
                 until(stopped.clone()),
             )),
-            tokio::spawn(control::serve(control, source, actions, until(stopped))),
+            tokio::spawn(control::serve(
+                control,
+                source,
+                actions,
+                self.telling.events(),
+                until(stopped),
+            )),
         ];
         let result = self.work(plane, signals, requests).await;
+        // While clients still hear of it.
+        self.give_up().await;
         self.stop_sample(plane);
         drop(stop);
         for server in servers {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     control::{Asked, Overridden},
+    events::{OverrideEvent, What},
     kernel::DataPlane,
     model::{BackendAddress, Config},
     overrides::{Change, Overrides, Then},
@@ -21,7 +22,7 @@ use crate::{
 
 use super::Agent;
 
-/// Backends that the log names; of more, only how many there are.
+/// Backends that log and event name; of more, only how many there are.
 const TOLD: usize = 8;
 
 /// What operators say, and where it is kept.
@@ -89,6 +90,12 @@ impl Agent {
             Change::Weigh(None) => "given its configured weight",
         };
         self.overriding.take(said)?;
+        let named = names.iter().take(TOLD);
+        self.telling.tell(What::Override(OverrideEvent {
+            what: what.to_owned(),
+            backends: named.map(|(pool, n)| format!("{pool}/{n}")).collect(),
+            count: names.len(),
+        }));
         for (pool, backend) in names.iter().take(TOLD) {
             info!("{pool}/{backend} is {what} by an operator");
         }

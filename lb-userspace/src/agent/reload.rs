@@ -16,6 +16,7 @@ use crate::{
     changes::{self, Changes, Slots, SlotsMoved},
     config::{self, Disk, Recorded},
     control::{Action, Answer, Asker, Planned, Refusal},
+    events::{ReloadEvent, ReloadFailedEvent, What},
     kernel::{Constants, DataPlane, Features, Program},
     model::{self, Config, Family, PoolIndex, ServiceIndex},
     state::{self, Hop, Ids, Inputs, Link, Registry},
@@ -153,10 +154,17 @@ impl Agent {
                 info!(generation, "{what}: another configuration is in use");
                 warnings.iter().for_each(|text| warn!("{text}"));
                 self.view.reloaded(Ok(generation));
+                let by = what.to_owned();
+                self.telling
+                    .tell(What::Reload(ReloadEvent { by, generation }));
             }
             Err(error) => {
                 error!("{what} failed, the configuration before stays in use: {error:#}");
-                self.view.reloaded(Err(format!("{error:#}")));
+                let error = format!("{error:#}");
+                self.view.reloaded(Err(error.clone()));
+                let by = what.to_owned();
+                self.telling
+                    .tell(What::ReloadFailed(ReloadFailedEvent { by, error }));
             }
         }
         self.follow_files();

@@ -296,7 +296,13 @@ fn instance(instance: &Vrrp) -> Keys {
         password,
         sync_group,
         track,
+        notify,
     } = instance;
+    let words = notify.as_ref().map(|notify| {
+        let program = [notify.program.display().to_string()];
+        [&program, notify.arguments.as_slice()].concat()
+    });
+    let timeout = notify.as_ref().map(|notify| time(notify.timeout));
     vec![
         ("interface", one(interface)),
         ("vrid", one(vrid)),
@@ -326,6 +332,8 @@ fn instance(instance: &Vrrp) -> Keys {
         ("password", option(password.as_ref())),
         ("sync_group", option(sync_group.as_ref())),
         ("track", list(track)),
+        ("notify", list(&words.unwrap_or_default())),
+        ("notify_timeout", option(timeout)),
     ]
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod detach;
 mod docs;
 mod drain;
+mod events;
 mod figures;
 mod health;
 mod logging;
@@ -85,6 +86,7 @@ enum Verb {
     Undrain(undrain::Arguments),
     Weight(weight::Arguments),
     Vrrp(vrrp::Arguments),
+    Events(events::Arguments),
     Detach(detach::Arguments),
     Docs(docs::Arguments),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Undrain(arguments) => undrain::run(arguments, &client(control)),
         Verb::Weight(arguments) => weight::run(arguments, &client(control)),
         Verb::Vrrp(arguments) => vrrp::run(arguments, &client(control)),
+        Verb::Events(arguments) => events::run(arguments, &client(control)),
         Verb::Detach(arguments) => detach::run(arguments),
         Verb::Docs(arguments) => docs::run(arguments),
     };

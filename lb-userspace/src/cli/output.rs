@@ -80,13 +80,20 @@ fn palette() -> Palette {
 /// Prints to the standard output. A reader that has seen enough (`sluice services | head`) is no
 /// failure.
 pub(super) fn print(text: &str) -> Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same; whether the reader wants more.
+pub(super) fn print_on(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to the standard output"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        result => result
+            .map(|()| true)
+            .context("cannot write to the standard output"),
     }
 }
 

@@ -159,7 +159,7 @@ fn priority(instance: &InstanceView) -> String {
     }
 }
 
-/// What keeps it from taking part, what of all that it tracks is not well, and whether it flaps.
+/// What keeps it from taking part, what of all that it tracks is not well, whether it flaps, and what came of its hook.
 fn troubles(instance: &InstanceView) -> String {
     let flapping = instance
         .flapping
@@ -177,7 +177,11 @@ fn troubles(instance: &InstanceView) -> String {
     }
     let lines = lines.iter();
     let name = &instance.name;
-    lines.map(|line| format!("\n{name}: {line}\n")).collect()
+    let notify = instance.notify.as_ref();
+    let failure = notify.and_then(|notify| notify.failure.as_ref());
+    let hook = failure.map(|failure| format!("\n{name}: its notify hook failed: {failure}\n"));
+    let lines = lines.map(|line| format!("\n{name}: {line}\n"));
+    lines.chain(hook).collect()
 }
 
 fn heard(family: &FamilyView) -> String {

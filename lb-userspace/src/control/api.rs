@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     changes::Changes,
     config::{Diagnostic, Recorded, Report},
+    events::Event,
     model::Weight,
     overrides::Then,
     stats::{
@@ -325,6 +326,28 @@ pub struct Resigned {
     pub instances: Vec<String>,
 }
 
+/// `/api/v1/events`: what happened lately.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// How many before these are kept no more.
+    pub missed: u64,
+    /// Those that are, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// A line of `/api/v1/events?follow=true`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EventLine {
+    /// Something that happened.
+    Event(Event),
+    /// So many events come between the line before and the next one, and are kept no more.
+    Gap {
+        /// How many.
+        missed: u64,
+    },
+}
+
 /// What a client asks for: something to read (GET), or something to be done (POST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -332,6 +355,8 @@ pub(super) enum Resource {
     Services,
     Backends,
     Vrrp,
+    /// What happened lately, or happens.
+    Events,
     /// Take the files as they are now.
     Reload,
     /// Go back to the configuration before.
@@ -351,11 +376,12 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Status,
         Self::Services,
         Self::Backends,
         Self::Vrrp,
+        Self::Events,
         Self::Reload,
         Self::Rollback,
         Self::Plan,
@@ -377,6 +403,7 @@ impl Resource {
             Self::Services => "services",
             Self::Backends => "backends",
             Self::Vrrp => "vrrp",
+            Self::Events => "events",
             Self::Reload => "reload",
             Self::Rollback => "rollback",
             Self::Plan => "plan",

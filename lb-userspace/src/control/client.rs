@@ -8,7 +8,7 @@ use std::{
 
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
     header,
@@ -19,9 +19,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::api::{
-    API, Any, DrainBody, Maintained, MaintenanceBody, Overridden, PlanBody, Planned, Pools,
-    ResignBody, Resigned, Resource, Services, Status, VERSION, VERSION_HEADER, Vrrp, WeightBody,
-    Who,
+    API, Any, DrainBody, EventLine, Happened, Maintained, MaintenanceBody, Overridden, PlanBody,
+    Planned, Pools, ResignBody, Resigned, Resource, Services, Status, VERSION, VERSION_HEADER,
+    Vrrp, WeightBody, Who,
 };
 use crate::config::Diagnostic;
 
@@ -139,6 +139,77 @@ impl Client {
         self.ask(Resource::Vrrp).await
     }
 
+    /// What happened after that event, as far as it is kept.
+    pub async fn events(&self, since: u64) -> Result<Happened, Error> {
+        let path = format!("{}?since={since}", Resource::Events.path());
+        self.exchange(Request::get(path), String::new(), PATIENCE)
+            .await
+    }
+
+    /// Hands on what happens, or what happened after that event first, until the agent ends or `each` wants no more.
+    pub async fn follow(
+        &self,
+        since: Option<u64>,
+        each: impl FnMut(EventLine) -> bool,
+    ) -> Result<(), Error> {
+        let since = since.map(|since| format!("&since={since}"));
+        let path = Resource::Events.path();
+        let path = format!("{path}?follow=true{}", since.unwrap_or_default());
+        let (sender, connection) = http1::handshake(TokioIo::new(self.connect().await?))
+            .await
+            .map_err(|error| self.failed(error))?;
+        // It ends once the sender and the response are gone.
+        let followed = async {
+            let mut sender = sender;
+            let request = Request::get(path).header(header::HOST, "sluice");
+            let request = request.body(String::new());
+            let request = request.map_err(|error| self.failed(error))?;
+            let asked = timeout(PATIENCE, sender.send_request(request)).await;
+            let asked = asked.map_err(|_| Error::Silent {
+                path: self.path.clone(),
+                patience: PATIENCE,
+            })?;
+            self.lines(asked.map_err(|error| self.failed(error))?, each)
+                .await
+        };
+        let (ended, _) = tokio::join!(followed, connection);
+        ended
+    }
+
+    /// Hands on the lines of an answer that goes on.
+    async fn lines(
+        &self,
+        response: Response<Incoming>,
+        mut each: impl FnMut(EventLine) -> bool,
+    ) -> Result<(), Error> {
+        let version = version(&response);
+        let is_followed = version.is_some() && response.status() == StatusCode::OK;
+        let mut body = response.into_body();
+        if !is_followed {
+            let body = Limited::new(body, MOST_BODY).collect().await;
+            let body = body.map_err(|error| self.failed(error))?.to_bytes();
+            return self.understand::<Any>(version, &body).map(drop);
+        }
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.failed(error))?;
+            read.extend(frame.into_data().unwrap_or_default());
+            while let Some(end) = read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = read.drain(..=end).collect();
+                let line = serde_json::from_slice(&line);
+                let line = line.map_err(|source| Error::Misunderstood {
+                    path: self.path.clone(),
+                    version: version.clone().unwrap_or_default(),
+                    source,
+                })?;
+                if !each(line) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Has the agent take its configuration's files as they are now.
     pub async fn reload(&self) -> Result<Planned, Error> {
         self.post(Resource::Reload, String::new()).await
@@ -214,23 +285,30 @@ impl Client {
         body: String,
         patience: Duration,
     ) -> Result<T, Error> {
-        let stream = UnixStream::connect(&self.path)
-            .await
-            .map_err(|error| Error::NoAgent {
-                path: self.path.clone(),
-                error,
-            })?;
+        let stream = self.connect().await?;
         let answered = timeout(patience, exchange(stream, request, body)).await;
         let (version, body) = answered
             .map_err(|_| Error::Silent {
                 path: self.path.clone(),
                 patience,
             })?
-            .map_err(|source| Error::Exchange {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|error| self.failed(error))?;
         self.understand(version, &body)
+    }
+
+    async fn connect(&self) -> Result<UnixStream, Error> {
+        let connected = UnixStream::connect(&self.path).await;
+        connected.map_err(|error| Error::NoAgent {
+            path: self.path.clone(),
+            error,
+        })
+    }
+
+    fn failed(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Exchange {
+            path: self.path.clone(),
+            source: why.into(),
+        }
     }
 
     /// Versions first: what follows can be judged only if they are the same.

@@ -11,6 +11,7 @@
 mod actions;
 mod api;
 mod client;
+mod events;
 mod server;
 mod socket;
 
@@ -18,9 +19,9 @@ pub use actions::{
     Action, Actions, Answer, Asked, Asker, Done, Request, Requests, Unheard, channel,
 };
 pub use api::{
-    API, Body, DrainBody, Maintained, MaintenanceBody, Overridden, PlanBody, Planned, Pools,
-    Refusal, ResignBody, Resigned, SAMPLE_SECONDS, Services, Status, Unsettled, VERSION_HEADER,
-    Vrrp, VrrpRole, WeightBody, Who,
+    API, Body, DrainBody, EventLine, Happened, Maintained, MaintenanceBody, Overridden, PlanBody,
+    Planned, Pools, Refusal, ResignBody, Resigned, SAMPLE_SECONDS, Services, Status, Unsettled,
+    VERSION_HEADER, Vrrp, VrrpRole, WeightBody, Who,
 };
 pub use client::{Client, Error as ClientError};
 pub use server::serve;

@@ -11,10 +11,12 @@ use super::{
         self, Body, DrainBody, MaintenanceBody, PlanBody, Pools, Refusal, ResignBody, Resource,
         Services, Status, VERSION, VERSION_HEADER, Vrrp, WeightBody, Who,
     },
+    events,
     socket::Socket,
 };
 use crate::{
-    http::{self, Limits, Method, Question},
+    events::Events,
+    http::{self, Content, Limits, Method, Question},
     overrides::{Change, Drain},
     stats::Source,
     unix_time::unix_now,
@@ -32,16 +34,25 @@ pub async fn serve(
     socket: Socket,
     source: Arc<dyn Source>,
     actions: Actions,
+    happened: Events,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let answer = move |question: &Question| answer(question, &*source, &actions);
+    let answer = move |question: &Question| answer(question, &*source, &actions, &happened);
     http::serve(socket, LIMITS, answer, stop).await;
 }
 
-fn answer(question: &Question, source: &dyn Source, actions: &Actions) -> Response<String> {
+fn answer(
+    question: &Question,
+    source: &dyn Source,
+    actions: &Actions,
+    happened: &Events,
+) -> Response<Content> {
     let mut response = match api::resource(&question.path) {
-        Err(error) => json(StatusCode::NOT_FOUND, Refusal::from(error)),
-        Ok(resource) => asked(resource, question, source, actions),
+        Err(error) => json(StatusCode::NOT_FOUND, Refusal::from(error)).map(http::whole),
+        Ok(Resource::Events) if question.method == Method::Read => {
+            events::answer(&question.query, happened)
+        }
+        Ok(resource) => asked(resource, question, source, actions).map(http::whole),
     };
     let headers = response.headers_mut();
     headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
@@ -65,9 +76,14 @@ fn asked(
         }
         (Resource::Backends, Method::Read) => json(StatusCode::OK, Pools::from(source.snapshot())),
         (Resource::Vrrp, Method::Read) => json(StatusCode::OK, Vrrp::from(source.snapshot())),
-        (Resource::Status | Resource::Services | Resource::Backends | Resource::Vrrp, _) => {
-            refused("GET, HEAD")
-        }
+        (
+            Resource::Status
+            | Resource::Services
+            | Resource::Backends
+            | Resource::Vrrp
+            | Resource::Events,
+            _,
+        ) => refused("GET, HEAD"),
         (Resource::Reload, Method::Post) => done(Action::Reload, actions),
         (Resource::Rollback, Method::Post) => done(Action::Rollback, actions),
         (Resource::Plan, Method::Post) => plan(body, actions),
@@ -163,7 +179,7 @@ fn done(action: Action, actions: &Actions) -> Response<String> {
     }
 }
 
-fn json(status: StatusCode, content: impl Serialize) -> Response<String> {
+pub(super) fn json(status: StatusCode, content: impl Serialize) -> Response<String> {
     match serde_json::to_string(&Body::new(content)) {
         Ok(body) => http::response(status, "application/json", body + "\n"),
         Err(error) => {
@@ -188,9 +204,16 @@ mod tests {
     fn question(path: &str, method: Method, body: &str) -> Question {
         Question {
             path: path.into(),
+            query: String::new(),
             method,
             body: Ok(body.to_owned().into()),
         }
+    }
+
+    /// What is answered where nothing happened.
+    fn answer(question: &Question, source: &dyn Source, actions: &Actions) -> Response<String> {
+        let answered = super::answer(question, source, actions, &Events::new());
+        events::testing::text(answered)
     }
 
     /// Asks where nobody does anything.

@@ -28,10 +28,16 @@ pub enum What {
     Reload(ReloadEvent),
     /// One could not be taken.
     ReloadFailed(ReloadFailedEvent),
-    /// An operator said something of a backend.
+    /// An operator said something of backends.
     Override(OverrideEvent),
     /// A backend went up or down.
     Backend(BackendEvent),
+    /// An operator keeps this host from having floating IPs, or does so no more.
+    Maintenance(MaintenanceEvent),
+    /// An operator had instances of `[[vrrp]]` give their addresses up.
+    Resign(ResignEvent),
+    /// A notify hook failed.
+    HookFailed(HookFailedEvent),
 }
 
 /// An instance of `[[vrrp]]`, as a whole.
@@ -73,15 +79,15 @@ pub struct ReloadFailedEvent {
     pub error: String,
 }
 
-/// What an operator said of a backend.
+/// What an operator said of backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideEvent {
-    /// Its pool.
-    pub pool: String,
-    /// Its name.
-    pub backend: String,
-    /// What it is now, in words: `drained`.
+    /// What they are now, in words: `drained`.
     pub what: String,
+    /// The first of them, each as `POOL/BACKEND`.
+    pub backends: Vec<String>,
+    /// How many they are.
+    pub count: usize,
 }
 
 /// A backend at one of its addresses.
@@ -93,8 +99,35 @@ pub struct BackendEvent {
     pub backend: String,
     /// The family of the address.
     pub family: Family,
-    /// What it is now: `up` or `down`.
+    /// What it is now: `up`, `down` or `held`.
     pub state: String,
+    /// What happened, and why, in words.
+    pub why: String,
+}
+
+/// What an operator said of all floating IPs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceEvent {
+    /// Whether this host takes none.
+    pub on: bool,
+}
+
+/// Addresses that an operator had given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResignEvent {
+    /// Who gave theirs up.
+    pub instances: Vec<String>,
+}
+
+/// A notify hook that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFailedEvent {
+    /// Its instance.
+    pub instance: String,
+    /// How, as in `sluice_vrrp_notify_total`: `timeout`.
+    pub outcome: String,
+    /// The same in words.
+    pub why: String,
 }
 
 impl fmt::Display for What {
@@ -109,23 +142,35 @@ impl fmt::Display for What {
                 let first = error.lines().next().unwrap_or_default();
                 write!(f, "{by} failed: {first}")
             }
-            Self::Override(event) => {
-                let OverrideEvent {
-                    pool,
-                    backend,
-                    what,
-                } = event;
-                write!(f, "backend {pool}/{backend} is {what} by an operator")
-            }
+            Self::Override(event) => event.fmt(f),
             Self::Backend(event) => {
                 let BackendEvent {
                     pool,
                     backend,
                     family,
                     state,
+                    why,
                 } = event;
-                write!(f, "backend {pool}/{backend} ({family}) is {state}")
+                write!(f, "backend {pool}/{backend} ({family}) is {state}: {why}")
             }
+            Self::Maintenance(MaintenanceEvent { on: true }) => f.write_str("maintenance is on"),
+            Self::Maintenance(MaintenanceEvent { on: false }) => f.write_str("maintenance is over"),
+            Self::Resign(ResignEvent { instances }) => {
+                write!(f, "{}: resigned by an operator", instances.join(", "))
+            }
+            Self::HookFailed(HookFailedEvent { instance, why, .. }) => {
+                write!(f, "vrrp {instance}: its notify hook failed: {why}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for OverrideEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.backends.join(", ");
+        match self.count.saturating_sub(self.backends.len()) {
+            0 => write!(f, "{named}: {} by an operator", self.what),
+            more => write!(f, "{named} and {more} more: {} by an operator", self.what),
         }
     }
 }
@@ -192,12 +237,30 @@ mod tests {
                 by: "reload".into(),
                 error: "one\ntwo".into(),
             }),
+            What::Override(OverrideEvent {
+                what: "drained".into(),
+                backends: vec!["web/web1".into(), "web/web2".into()],
+                count: 9,
+            }),
+            What::Maintenance(MaintenanceEvent { on: true }),
+            What::Resign(ResignEvent {
+                instances: vec!["a".into(), "b".into()],
+            }),
+            What::HookFailed(HookFailedEvent {
+                instance: "gateway".into(),
+                outcome: "failed".into(),
+                why: "it ended with status 3".into(),
+            }),
         ];
         let expected = [
             "vrrp gateway is master: silence (priority 150)",
             "vrrp gateway is apart (IPv4 master, IPv6 backup): silence (priority 150)",
             "vrrp gateway is fault: the interface is down (priority 150)",
             "reload failed: one",
+            "web/web1, web/web2 and 7 more: drained by an operator",
+            "maintenance is on",
+            "a, b: resigned by an operator",
+            "vrrp gateway: its notify hook failed: it ended with status 3",
         ];
         assert_eq!(said.map(|what| what.to_string()), expected);
     }

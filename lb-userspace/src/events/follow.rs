@@ -53,10 +53,11 @@ impl Events {
         }))
     }
 
-    /// Tells that something happened just now.
-    pub fn tell(&self, what: What) {
-        self.log().record(unix_now_ms(), what);
+    /// Tells that something happened just now. The event's number.
+    pub fn tell(&self, what: What) -> u64 {
+        let sequence = self.log().record(unix_now_ms(), what);
         self.0.over.send_modify(|_| {});
+        sequence
     }
 
     /// Tells that nothing more will.

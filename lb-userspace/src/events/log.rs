@@ -24,8 +24,8 @@ pub struct Batch {
 }
 
 impl Log {
-    /// Adds what happened.
-    pub(super) fn record(&mut self, unix_ms: u64, what: What) {
+    /// Adds what happened, and numbers it.
+    pub(super) fn record(&mut self, unix_ms: u64, what: What) -> u64 {
         self.newest += 1;
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -35,6 +35,7 @@ impl Log {
             unix_ms,
             what,
         });
+        self.newest
     }
 
     /// The number that a reader has come to: the newest event's if it names none. One that no event has had yet is another

@@ -16,7 +16,8 @@ mod follow;
 mod log;
 
 pub use event::{
-    BackendEvent, Event, OverrideEvent, ReloadEvent, ReloadFailedEvent, VrrpEvent, What,
+    BackendEvent, Event, HookFailedEvent, MaintenanceEvent, OverrideEvent, ReloadEvent,
+    ReloadFailedEvent, ResignEvent, VrrpEvent, What,
 };
 pub use follow::{Events, Follower, MOST_FOLLOWERS, TooMany};
 pub use log::Batch;

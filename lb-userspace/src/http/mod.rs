@@ -2,11 +2,19 @@
 //! share. It guards itself against slow and greedy clients; what a path answers is its caller's.
 
 mod listener;
+mod patience;
 mod server;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use hyper::{Response, StatusCode, body::Bytes, header, http::HeaderValue};
+use futures_util::{Stream, StreamExt};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Response, StatusCode,
+    body::{Bytes, Frame},
+    header,
+    http::HeaderValue,
+};
 
 pub(crate) use listener::Listener;
 pub(crate) use server::serve;
@@ -19,6 +27,8 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct Question {
     /// The path, without a query.
     pub(crate) path: String,
+    /// What is after the question mark, as it was sent.
+    pub(crate) query: String,
     /// What it wants done there.
     pub(crate) method: Method,
     /// What it sends along: nothing, but with POST.
@@ -30,7 +40,7 @@ pub(crate) struct Question {
 pub(crate) struct Limits {
     /// Bytes of a body; of 0, none is read.
     pub(crate) body: usize,
-    /// Of a connection. After that no further request is taken on it.
+    /// Of a connection. After that no further request is taken on it. An answer that goes on may end later.
     pub(crate) lifetime: Duration,
 }
 
@@ -67,17 +77,27 @@ pub(crate) enum Method {
 }
 
 /// A response whose content type is known.
-pub(crate) fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: String,
-) -> Response<String> {
+pub(crate) fn response<T>(status: StatusCode, content_type: &'static str, body: T) -> Response<T> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What a response says: a text, or what goes on for as long as there is something to say and the client reads.
+pub(crate) type Content = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A text.
+pub(crate) fn whole(text: String) -> Content {
+    Full::from(text).boxed_unsync()
+}
+
+/// What goes on, part by part.
+pub(crate) fn parts(parts: impl Stream<Item = String> + Send + 'static) -> Content {
+    let frames = parts.map(|part| Ok(Frame::data(Bytes::from(part))));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// A response with the methods that its path takes.

@@ -2,14 +2,23 @@
 //!
 //! What a client can hold is limited: the number of connections, the size of a request's header,
 //! the time it takes to send it, the size of a body (where none may be sent, none is read), and the life of a
-//! connection.
+//! connection. An answer that goes on outlives that, for as long as the client reads it.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::{
     Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Body as _, Bytes, Incoming},
     server::conn::http1,
     service::service_fn,
 };
@@ -21,7 +30,9 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Limits, Listener, Method, Question, TEXT, Unread, response};
+use super::{
+    Content, Limits, Listener, Method, Question, TEXT, Unread, patience::Patient, response, whole,
+};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -44,7 +55,7 @@ pub(crate) async fn serve<A>(
     answer: A,
     stop: impl Future<Output = ()> + Send,
 ) where
-    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+    A: Fn(&Question) -> Response<Content> + Send + Sync + 'static,
 {
     let answer = Arc::new(answer);
     let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -89,15 +100,20 @@ async fn connection<S, A>(
     mut stopping: watch::Receiver<()>,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+    A: Fn(&Question) -> Response<Content> + Send + Sync + 'static,
 {
-    let service = service_fn(|request| handle(request, limits.body, answer.clone()));
+    let goes_on = AtomicBool::new(false);
+    let service = service_fn(async |request| {
+        let response = handle(request, limits.body, answer.clone()).await;
+        goes_on.store(response.size_hint().exact().is_none(), Ordering::Relaxed);
+        Ok::<_, Infallible>(response)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(MOST_HEADER)
         .max_headers(MOST_HEADER_LINES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut served = pin!(served);
     tokio::select! {
         _ = served.as_mut() => return,
@@ -105,6 +121,12 @@ async fn connection<S, A>(
         () = sleep(limits.lifetime) => {}
     }
     served.as_mut().graceful_shutdown();
+    if goes_on.load(Ordering::Relaxed) {
+        tokio::select! {
+            _ = served.as_mut() => return,
+            _ = stopping.changed() => {}
+        }
+    }
     let _ = timeout(GRACE, served).await;
 }
 
@@ -112,21 +134,22 @@ async fn handle<A>(
     request: Request<Incoming>,
     most_body: usize,
     answer: Arc<A>,
-) -> Result<Response<String>, Infallible>
+) -> Response<Content>
 where
-    A: Fn(&Question) -> Response<String> + Send + Sync + 'static,
+    A: Fn(&Question) -> Response<Content> + Send + Sync + 'static,
 {
     let question = question(request, most_body).await;
     let answered = tokio::task::spawn_blocking(move || answer(&question)).await;
-    Ok(answered.unwrap_or_else(|_| {
+    answered.unwrap_or_else(|_| {
         let body = "this request failed inside the agent\n".to_owned();
-        response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body)
-    }))
+        response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, whole(body))
+    })
 }
 
 /// What a request asks.
 async fn question(request: Request<Incoming>, most_body: usize) -> Question {
     let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let method = match *request.method() {
         hyper::Method::GET | hyper::Method::HEAD => Method::Read,
         hyper::Method::POST => Method::Post,
@@ -143,7 +166,12 @@ async fn question(request: Request<Incoming>, most_body: usize) -> Question {
         }
         Method::Read | Method::Post | Method::Other => Ok(Bytes::new()),
     };
-    Question { path, method, body }
+    Question {
+        path,
+        query,
+        method,
+        body,
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +206,7 @@ mod tests {
                 Err(unread) => (unread.status(), unread.to_string()),
             };
             let body = format!("{} {:?} {sent}\n", question.path, question.method);
-            response(status, TEXT, body)
+            response(status, TEXT, whole(body))
         };
         let server = tokio::spawn(serve(listener, LIMITS, echo, async {
             drop(stopped.await);

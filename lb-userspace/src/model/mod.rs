@@ -33,7 +33,7 @@ pub use self::{
         default_settle,
     },
     tracked::{ReplyEnd, TrackedBecause, reply_ends},
-    vrrp::{Checksum, Cost, Track, Tracked, Version, VirtualAddress, Vrrp},
+    vrrp::{Checksum, Cost, Notify, Track, Tracked, Version, VirtualAddress, Vrrp},
 };
 pub use lb_common::abi::{ReplyLimits, TableSize};
 use serde::{Deserialize, Serialize};

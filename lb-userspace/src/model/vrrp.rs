@@ -45,6 +45,19 @@ pub struct Vrrp {
     pub sync_group: Option<String>,
     /// What else has to be well.
     pub track: Vec<Track>,
+    /// What is run when it gets another role.
+    pub notify: Option<Notify>,
+}
+
+/// A program that is told of changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// Its whole path.
+    pub program: PathBuf,
+    /// What it is called with before what it is told.
+    pub arguments: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 /// Something that has to be well for this host to have the addresses.

@@ -360,6 +360,12 @@ const FAMILIES: &[Family] = &[
         samples: vrrp_errors,
     },
     Family {
+        name: "sluice_vrrp_notify_total",
+        kind: Kind::Counter,
+        help: "Calls of an instance's notify hook, by what came of them; skipped: of none, the role had changed again.",
+        samples: vrrp_notify,
+    },
+    Family {
         name: "sluice_next_hops_unresolved",
         kind: Kind::Gauge,
         help: "Addresses of backends that have no next hop.",
@@ -549,6 +555,16 @@ fn vrrp_errors(snapshot: &Snapshot, to: &mut Samples) {
             to.add(&[label, ("what", what)], count);
         }
     });
+}
+
+fn vrrp_notify(snapshot: &Snapshot, to: &mut Samples) {
+    for instance in &snapshot.vrrp {
+        let outcomes = instance.notify.iter().flat_map(|notify| &notify.outcomes);
+        for (outcome, count) in outcomes {
+            let labels = [("instance", instance.name.as_str()), ("outcome", outcome)];
+            to.add(&labels, count);
+        }
+    }
 }
 
 fn natives(snapshot: &Snapshot, to: &mut Samples) {

@@ -10,7 +10,7 @@ use crate::{
     health::{State, Status},
     model::{Family, Forward, Scheduler},
     overrides::{Drain, Override, Then},
-    vrrp::{FamilyView, InstanceView, PeerView, TransitionView},
+    vrrp::{FamilyView, InstanceView, NotifyView, PeerView, TransitionView},
 };
 use lb_common::{
     abi::{Counters, Handshakes},
@@ -177,8 +177,17 @@ fn floating(name: &str, role: &str) -> InstanceView {
             family(Family::Ipv4, "198.18.0.3"),
             family(Family::Ipv6, "fe80::3"),
         ],
+        notify: Some(notified()),
         errors: [("send".to_owned(), 1)].into(),
     }
+}
+
+fn notified() -> NotifyView {
+    let mut view = NotifyView::default();
+    view.outcomes
+        .extend([("done".to_owned(), 2), ("failed".to_owned(), 1)]);
+    view.failure = Some("it ended with status 3".into());
+    view
 }
 
 fn panics(family: Family) -> PoolHealthView {

@@ -23,7 +23,7 @@ pub async fn serve(
     source: Arc<dyn Source>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let answer = move |question: &Question| answer(question, &*source);
+    let answer = move |question: &Question| answer(question, &*source).map(http::whole);
     http::serve(listener, LIMITS, answer, stop).await;
 }
 
@@ -67,6 +67,7 @@ mod tests {
     fn question(path: &str, method: Method) -> Question {
         Question {
             path: path.into(),
+            query: String::new(),
             method,
             body: Ok(Bytes::new()),
         }

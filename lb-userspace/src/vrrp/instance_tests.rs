@@ -45,6 +45,7 @@ pub(super) fn config(families: &[Family]) -> Vrrp {
         password: None,
         sync_group: None,
         track: vec![],
+        notify: None,
     }
 }
 

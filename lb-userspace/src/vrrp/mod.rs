@@ -15,13 +15,16 @@
 //! - `host`: whether this host can take part, and from which of its addresses;
 //! - `announce`: the frames that tell neighbours where an address is;
 //! - `runner`: sends, listens, takes addresses and gives them up;
-//! - `snapshot`: what instances are, for views and metrics.
+//! - `hooks`: tells what becomes of instances, by events and notify hooks;
+//! - `snapshot`: what instances are, for views and metrics;
+//! - `transition`: when an instance as a whole has changed, for events.
 //!
-//! All but `runner` is pure.
+//! All but `runner` and `hooks` is pure.
 
 mod announce;
 mod flapping;
 mod group;
+mod hooks;
 mod host;
 pub mod instance;
 #[cfg(test)]
@@ -38,8 +41,11 @@ mod runner;
 mod snapshot;
 mod timing;
 mod tracking;
+mod transition;
 
+pub use hooks::{Hooks, Notified};
 pub use machine::Role;
-pub use runner::{ResignError, Routers, Views, clear};
-pub use snapshot::{FamilyView, InstanceView, PeerView, TransitionView};
+pub use runner::{ResignError, Routers, Transitions, Views, clear};
+pub use snapshot::{FamilyView, InstanceView, NotifyView, PeerView, TransitionView};
 pub use tracking::{Checked, DataPlaneFact, Facts};
+pub use transition::Transition;

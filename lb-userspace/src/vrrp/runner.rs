@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{group::Member, snapshot::InstanceView, tracking::Facts};
+use super::{group::Member, snapshot::InstanceView, tracking::Facts, transition::Transition};
 use crate::{
     model::{Family, VirtualAddress, Vrrp},
     net::{DeviceWatch, Error, FloatingAddresses, PacketSocket},
@@ -36,11 +36,15 @@ const COMMANDS: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Views(Arc<Mutex<BTreeMap<String, InstanceView>>>);
 
+/// Where changes of instances are told; who reads them must not be waited for.
+pub type Transitions = mpsc::UnboundedSender<Transition>;
+
 /// The instances that run.
 pub struct Routers {
     running: BTreeMap<String, Running>,
     views: Views,
     facts: watch::Receiver<Arc<Facts>>,
+    transitions: Transitions,
     maintenance: bool,
     host: Option<Host>,
 }
@@ -91,12 +95,18 @@ pub async fn clear(moving: &BTreeSet<VirtualAddress>) -> Result<(), Error> {
 }
 
 impl Routers {
-    /// None yet. `facts`: what is known of what may be tracked. In maintenance, instances have no addresses.
-    pub fn new(facts: watch::Receiver<Arc<Facts>>, maintenance: bool) -> Self {
+    /// None yet. `facts`: what is known of what may be tracked; `transitions`: where is told what they become. In
+    /// maintenance, instances have no addresses.
+    pub fn new(
+        facts: watch::Receiver<Arc<Facts>>,
+        transitions: Transitions,
+        maintenance: bool,
+    ) -> Self {
         Self {
             running: BTreeMap::new(),
             views: Views::default(),
             facts,
+            transitions,
             maintenance,
             host: None,
         }
@@ -134,7 +144,7 @@ impl Routers {
     }
 
     /// Has all give their addresses up.
-    pub async fn stop(mut self) {
+    pub async fn stop(&mut self) {
         end(std::mem::take(&mut self.running)).await;
     }
 
@@ -202,8 +212,9 @@ impl Routers {
             none => none.insert(Host::begin(self.facts.clone()).await?),
         };
         let (commands, told) = mpsc::channel(COMMANDS);
-        let (shared, views) = (host.shared.clone(), self.views.clone());
-        let task = Task::new(config.clone(), shared, told, views, self.maintenance);
+        let out = (self.views.clone(), self.transitions.clone());
+        let shared = host.shared.clone();
+        let task = Task::new(config.clone(), shared, told, out, self.maintenance);
         let running = Running {
             config: config.clone(),
             commands,

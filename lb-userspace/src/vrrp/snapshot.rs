@@ -39,8 +39,20 @@ pub struct InstanceView {
     pub flapping: bool,
     /// What it is in each of its families.
     pub families: Vec<FamilyView>,
+    /// What came of the calls of its notify hook, if it has one.
+    #[serde(default)]
+    pub notify: Option<NotifyView>,
     /// What could not be done, by what: `send`, `receive`, `address`, `announce`.
     pub errors: BTreeMap<String, u64>,
+}
+
+/// What came of the calls of a notify hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyView {
+    /// How many there were, by outcome.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Why the last one failed, if it did.
+    pub failure: Option<String>,
 }
 
 /// One family of an instance.
@@ -132,6 +144,7 @@ impl InstanceView {
                     Some(FamilyView::of(family, (role, since), counters, peer))
                 })
                 .collect(),
+            notify: config.notify.as_ref().map(|_| NotifyView::default()),
             errors: errors.collect(),
         }
     }

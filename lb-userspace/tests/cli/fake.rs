@@ -12,6 +12,7 @@ use lb_userspace::{
     changes::Changes,
     config::{Disk, load},
     control::{self, Action, Answer, Done, Maintained, Planned, Refusal, Requests, Resigned},
+    events::{Events, MaintenanceEvent, What},
     stats::{Snapshot, Source},
 };
 use tempfile::TempDir;
@@ -33,6 +34,16 @@ impl Source for Fixed {
     }
 }
 
+/// Two that happened before the agent ended.
+fn events() -> Events {
+    let events = Events::new();
+    for on in [true, false] {
+        events.tell(What::Maintenance(MaintenanceEvent { on }));
+    }
+    events.end();
+    events
+}
+
 impl FakeAgent {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -46,7 +57,7 @@ impl FakeAgent {
         let stopped = async { drop(stopped.await) };
         let (actions, requests) = control::channel();
         let source = Arc::new(Fixed(snapshot));
-        runtime.spawn(control::serve(socket, source, actions, stopped));
+        runtime.spawn(control::serve(socket, source, actions, events(), stopped));
         let config = folder.path().join("sluice.toml");
         thread::spawn(move || act(requests, &config));
         Self {

@@ -47,6 +47,7 @@ fn help_of_every_verb() {
         "vrrp",
         "vrrp resign",
         "vrrp maintenance",
+        "events",
         "detach",
     ] {
         let words: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
@@ -89,6 +90,30 @@ fn addresses_are_given_up() {
         ended.stderr.contains("possible values: on, off"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn events_are_listed_and_followed() {
+    let agent = FakeAgent::start();
+    let events = |words: &[&str]| sluice(agent.folder(), &[&["events"], words].concat());
+    let ended = events(&[]);
+    let said: Vec<_> = ended.stdout.lines().map(|line| &line[24..]).collect();
+    let expected = ["     1  maintenance is on", "     2  maintenance is over"];
+    assert_eq!((ended.code, &said[..]), (0, &expected[..]));
+    let ended = events(&["--since", "1", "--output", "json"]);
+    assert!(ended.stdout.contains("\"sequence\": 2"), "{ended:?}");
+    assert!(!ended.stdout.contains("\"sequence\": 1"), "{ended:?}");
+    let ended = events(&["--follow", "--since", "1", "--output", "json"]);
+    let [line] = ended.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("{ended:?}");
+    };
+    assert!(line.starts_with("{\"sequence\":2,"), "{line}");
+    assert!(
+        line.ends_with("\"kind\":\"maintenance\",\"on\":false}"),
+        "{line}"
+    );
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("the agent has ended"), "{ended:?}");
 }
 
 #[test]

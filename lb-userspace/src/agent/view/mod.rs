@@ -23,7 +23,7 @@ use crate::{
     state::{self, Ids, Link, PoolFamily},
     stats::{AgentView, ExceptionsView, PoolView, RemovedView, SlotsView, Snapshot, Source},
     unix_time::unix_now,
-    vrrp::Views,
+    vrrp::{Notified, Views},
 };
 
 use moment::{Moment, slots_view};
@@ -38,6 +38,7 @@ pub(super) struct View {
     pub(super) counters: CounterReader,
     pub(super) health: watch::Receiver<Arc<Health>>,
     pub(super) vrrp: Views,
+    pub(super) notified: Notified,
     pub(super) now: Mutex<Now>,
 }
 

@@ -51,7 +51,7 @@ impl Moment<'_> {
                 .map(|(n, pool)| self.pool(n, pool, |_| true))
                 .collect(),
             exceptions: now.exceptions,
-            vrrp: self.view.vrrp.all(),
+            vrrp: self.view.notified.shown_in(self.view.vrrp.all()),
         }
     }
 

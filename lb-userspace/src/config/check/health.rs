@@ -6,11 +6,13 @@ use super::{Use, keys::idle};
 use crate::{
     config::{
         diagnostic::{Code, Finding},
+        probe::Argument,
         raw::{
             Balancing, Pool, Service,
-            health::{Check, Exec, Grpc, Health, Http, Probe, Tcp, Tls},
+            health::{Check, Grpc, Health, Http, Probe, Tcp, Tls},
         },
         resolve,
+        schema::List,
         source::Place,
     },
     model::{Config, Listen, Protocol, Through},
@@ -139,7 +141,7 @@ fn probe(check: &Check, probe: &Probe, findings: &mut Vec<Finding>) {
             let port = check.port.as_ref().map(|at| at.place);
             findings.extend(port.map(|at| idle("port", at, "echo requests have none")));
         }
-        Probe::Exec(exec) => self::exec(exec, findings),
+        Probe::Exec(exec) => whole_path(&exec.command, findings),
         Probe::Udp(_) | Probe::Dns(_) => {}
     }
 }
@@ -204,8 +206,8 @@ fn tls_keys(tls: &Tls) -> [(&'static str, Option<Place>); 3] {
 }
 
 /// The agent doesn't choose the folder that it is started in, nor its `PATH`.
-fn exec(exec: &Exec, findings: &mut Vec<Finding>) {
-    let program = exec.command.items.first().filter(|_| exec.command.whole);
+pub(super) fn whole_path(command: &List<Argument>, findings: &mut Vec<Finding>) {
+    let program = command.items.first().filter(|_| command.whole);
     let Some(program) = program.filter(|program| !program.value.0.starts_with('/')) else {
         return;
     };

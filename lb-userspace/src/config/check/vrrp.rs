@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::Deref, time::Duration};
 
 use humantime::format_duration;
 
-use super::{keys::idle, repeated, taken, tracked};
+use super::{health::whole_path, keys::idle, repeated, taken, tracked};
 use crate::{
     config::{
         diagnostic::{Code, Finding},
@@ -56,6 +56,9 @@ pub(super) fn check(
         peers(instance, findings);
         count(instance, findings);
         tracked::check(instance.written, findings);
+        if let Some(notify) = &instance.notify {
+            whole_path(notify, findings);
+        }
     }
 }
 
@@ -222,6 +225,15 @@ fn idle_keys(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     {
         let why = "it is about version 3 over IPv4";
         findings.push(idle("checksum", checksum.place, why));
+    }
+    if let Some(timeout) = instance.notify_timeout.as_ref()
+        && instance.notify.is_none()
+    {
+        findings.push(idle(
+            "notify_timeout",
+            timeout.place,
+            "there is no `notify`",
+        ));
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use crate::{
     config::{
+        probe::Argument,
         read::Fields,
         schema::{List, Table, Written},
         source::{At, Place},
@@ -33,6 +34,8 @@ pub(in crate::config) struct Vrrp {
     pub password: Option<At<Password>>,
     pub sync_group: Option<At<Name>>,
     pub track: Vec<Track>,
+    pub notify: Option<List<Argument>>,
+    pub notify_timeout: Option<At<Duration>>,
 }
 
 /// One subject, and one of `penalty` and `fault`.
@@ -73,6 +76,8 @@ impl Table for Vrrp {
             password: fields.optional("password"),
             sync_group: fields.optional("sync_group"),
             track: fields.tables("track"),
+            notify: fields.optional_one_or_more("notify"),
+            notify_timeout: fields.optional("notify_timeout"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use super::{health, or};
 use crate::{
     config::raw::{Service, vrrp as raw},
-    model::{Checksum, Cost, Track, Tracked, Vrrp},
+    model::{Checksum, Cost, Notify, Track, Tracked, Vrrp},
 };
 
 /// How often the one that has the addresses says so, where nothing else is said (RFC 9568, section 6.1).
@@ -16,6 +16,9 @@ const PRIORITY: u8 = 100;
 
 /// So many healthy backends are enough of a tracked pool, likewise.
 const LEAST: u32 = 1;
+
+/// How long a notify hook may take, likewise.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) fn vrrp(written: &raw::Vrrp, services: &[Service]) -> Option<Vrrp> {
     let vrid = written.vrid.as_ref()?.value.0;
@@ -41,6 +44,16 @@ pub(super) fn vrrp(written: &raw::Vrrp, services: &[Service]) -> Option<Vrrp> {
         password: written.password.as_ref().map(|at| at.value.0.clone()),
         sync_group: written.sync_group.as_ref().map(|at| at.value.0.clone()),
         track: written.track.iter().map(track).collect::<Option<_>>()?,
+        notify: notify(written),
+    })
+}
+
+fn notify(written: &raw::Vrrp) -> Option<Notify> {
+    let mut words = written.notify.as_ref()?.values().map(|word| word.0.clone());
+    Some(Notify {
+        program: words.next()?.into(),
+        arguments: words.collect(),
+        timeout: or(&written.notify_timeout, NOTIFY_TIMEOUT),
     })
 }
 

@@ -241,6 +241,8 @@ fn is_default(comment: &str) -> bool {
         "unicast_peers",
         "password",
         "sync_group",
+        "notify",
+        "notify_timeout",
         "interface",
         "file",
         "check",

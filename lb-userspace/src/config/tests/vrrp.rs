@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Item,
-    model::{Checksum, Family, Version, VirtualAddress, Vrrp},
+    model::{Checksum, Family, Notify, Version, VirtualAddress, Vrrp},
 };
 
 /// An instance without a mistake.
@@ -73,6 +73,8 @@ instances! {
     vrrp_track_check: "vrid = 51" => "vrid = 51\ntrack = [{ check = { type = \"tcp\" }, fault = true }, { check = { type = \"exec\", command = [\"true\"], through = \"service\", timeout = \"3s\" }, fault = true }, { check = \"tcp\", fault = true }]";
     vrrp_track_of_an_owner: "vrid = 51" => "vrid = 51\npriority = 255\ntrack = [{ interface = \"eth1\", penalty = 10 }]";
     vrrp_no_peers: "vrid = 51" => "vrid = 51\nunicast_peers = []";
+    vrrp_notify: "vrid = 51" => "vrid = 51\nnotify = []\nnotify_timeout = \"0s\"", "vrid = 52" => "vrid = 52\nnotify = [\"notify\", \"/bin/true\"]";
+    vrrp_notify_of_nothing: "vrid = 51" => "vrid = 51\nnotify = 5", "vrid = 52" => "vrid = 52\nnotify_timeout = \"5s\"";
 }
 
 mistakes! {
@@ -86,7 +88,8 @@ fn an_instance_resolves() {
         INSTANCE.replace(
             "vrid = 51",
             "vrid = 51\npriority = 150\ninterval = \"100ms\"\npreempt_delay = \"5s\"\n\
-             unicast_peers = [\"198.18.0.3\", \"fe80::3\"]\nchecksum = \"packet\"",
+             unicast_peers = [\"198.18.0.3\", \"fe80::3\"]\nchecksum = \"packet\"\n\
+             notify = [\"/etc/sluice/notify\", \"--quiet\"]\nnotify_timeout = \"5s\"",
         )
     );
     let address = |ip: &str, length| VirtualAddress {
@@ -110,6 +113,11 @@ fn an_instance_resolves() {
         password: None,
         sync_group: None,
         track: vec![],
+        notify: Some(Notify {
+            program: "/etc/sluice/notify".into(),
+            arguments: vec!["--quiet".into()],
+            timeout: Duration::from_secs(5),
+        }),
     };
     let loaded = load_text(&text).unwrap();
     assert_eq!(loaded.warnings, []);
@@ -184,6 +192,19 @@ fn what_an_instance_leaves_out_gets_its_default() {
         (vrrp.link_local, vrrp.checksum),
         (None, Checksum::PseudoHeader)
     );
+    assert_eq!(vrrp.notify, None);
+}
+
+#[test]
+fn a_hook_may_be_a_path_alone() {
+    let instance = format!("{ANOTHER}notify = \"/etc/sluice/notify\"\n");
+    let vrrp = load_text(&format!("{GOOD}{instance}")).unwrap().config.vrrp;
+    let expected = Notify {
+        program: "/etc/sluice/notify".into(),
+        arguments: vec![],
+        timeout: Duration::from_secs(30),
+    };
+    assert_eq!(vrrp[0].notify, Some(expected));
 }
 
 #[test]

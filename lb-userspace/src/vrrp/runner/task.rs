@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Shared, Views};
+use super::{Shared, Transitions, Views};
 use crate::{
     model::{Family, VirtualAddress, Vrrp},
     net::{AdvertSocket, Devices, IfIndex, Line, Packet, forwards_ipv6},
@@ -30,6 +30,7 @@ use crate::{
         packet::{HOP_LIMIT, PROTOCOL, Received},
         snapshot::InstanceView,
         tracking::{Facts, Judgement, judge},
+        transition::{Transition, Whole},
     },
 };
 
@@ -76,6 +77,8 @@ pub(super) struct Task {
     failing: Vec<String>,
     /// Since when the interface has been there again, if it was not.
     steady_since: Option<Instant>,
+    transitions: Transitions,
+    whole: Whole,
     /// How it takes part, if it does.
     way: Option<Way>,
     /// Why not.
@@ -107,7 +110,7 @@ impl Task {
         config: Vrrp,
         shared: Shared,
         commands: mpsc::Receiver<Command>,
-        views: Views,
+        (views, transitions): (Views, Transitions),
         maintenance: bool,
     ) -> Self {
         Self {
@@ -121,6 +124,8 @@ impl Task {
             maintenance,
             failing: Vec::new(),
             steady_since: None,
+            transitions,
+            whole: Whole::default(),
             way: None,
             fault: None,
             lines: BTreeMap::new(),
@@ -395,6 +400,27 @@ impl Task {
                 Step::Say(family, from, notice) => self.say(family, from, notice),
             }
         }
+        self.settle();
+    }
+
+    /// Tells what has become of the instance as a whole.
+    fn settle(&mut self) {
+        let config = self.instance.config();
+        let families = config.families();
+        let roles = families.map(|family| (family, self.instance.role(family)));
+        let roles = roles.collect();
+        let Some(reason) = self.whole.settle(&roles) else {
+            return;
+        };
+        let transition = Transition {
+            config: config.clone(),
+            roles,
+            reason,
+            priority: self.instance.priority(),
+            fault: self.fault.as_ref().map(|fault| fault.to_string()),
+        };
+        // Nobody hears it when the agent ends.
+        drop(self.transitions.send(transition));
     }
 
     fn send(&mut self, family: Family, priority: u8) {
@@ -477,6 +503,7 @@ impl Task {
 
     fn changed(&mut self, family: Family, role: Role, reason: Reason) {
         self.since.insert(family, unix_now());
+        self.whole.changes(reason);
         let name = &self.instance.config().name;
         match (role, &self.fault) {
             (Role::Fault, Some(fault)) => info!("vrrp {name}: {family} is in fault: {fault}"),

@@ -1,11 +1,13 @@
 //! Programs.
 
-use std::{path::Path, time::Instant};
-
-use nix::{sys::signal::kill, unistd::Pid};
+use std::time::Instant;
 
 use super::*;
-use crate::{health::Advice, model::probe::Exec};
+use crate::{
+    health::Advice,
+    model::probe::Exec,
+    process::testing::{lives, number_in, wait_until},
+};
 
 fn shell(script: &str, agent: bool) -> Probe {
     Probe::Exec(Exec {
@@ -90,27 +92,6 @@ async fn what_it_leaves_behind_is_not_waited_for() {
     let outcome = run(&shell("sleep 20 & exit 0", false), target()).await;
     assert_eq!(outcome, Outcome::PASSED);
     assert!(began.elapsed() < Duration::from_secs(10));
-}
-
-/// Whether a process is there and no zombie.
-fn lives(id: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(") ")
-        .map(|(_, rest)| rest.starts_with('Z'));
-    kill(Pid::from_raw(id), None).is_ok() && state == Some(false)
-}
-
-async fn wait_until(mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < LONG, "it did not come to that");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn number_in(file: &Path) -> Option<i32> {
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 #[tokio::test]
