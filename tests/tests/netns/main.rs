@@ -34,6 +34,7 @@ mod site;
 mod vrrp;
 mod vrrp_capture;
 mod vrrp_keepalived;
+mod vrrp_notify;
 mod vrrp_site;
 mod vrrp_tracking;
 
