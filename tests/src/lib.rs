@@ -5,8 +5,8 @@
 //! stage       a name, a folder and a bpffs of this run's own; sweeps what killed runs left
 //! network     namespaces and veth pairs between client, router, gateway, switch, three backends
 //! nginx       the servers in the backends          clients    the requests, each a connection
-//! peers       other servers, for health checks
-//! lan         hosts that share addresses   keepalived  another that moves them
+//! peers       other servers, for health checks     postgres   a primary and its standby
+//! lan         hosts that share addresses           keepalived another that moves them
 //! surroundings  network and servers                sluice     `sluice run` in the gateway
 //! scenario    all of these put together            metrics    what the agent says of itself
 //! wire        packet sockets on interfaces         report     were the answers and the counts right
@@ -59,6 +59,7 @@ pub mod oracle;
 pub mod pair;
 pub mod peers;
 pub mod plans;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod progress;

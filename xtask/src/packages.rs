@@ -18,7 +18,7 @@ const fn needed(executable: &'static str, package: &'static str) -> Needed {
 }
 
 /// What tests and demo start.
-pub(crate) const NEEDED: [Needed; 8] = [
+pub(crate) const NEEDED: [Needed; 9] = [
     needed("nginx", "nginx-light"),
     needed("ip", "iproute2"),
     needed("ethtool", "ethtool"),
@@ -27,6 +27,7 @@ pub(crate) const NEEDED: [Needed; 8] = [
     needed("etcd", "etcd-server"),
     needed("dnsmasq", "dnsmasq-base"),
     needed("keepalived", "keepalived"),
+    needed("pg_createcluster", "postgresql"),
 ];
 
 /// What guests with another kernel are made with.
@@ -65,6 +66,7 @@ for package; do
     haproxy) unit=haproxy ;;
     etcd-server) unit=etcd ;;
     keepalived) unit=keepalived ;;
+    postgresql) unit=postgresql ;;
     *) continue ;;
     esac
     if command -v systemctl >/dev/null; then

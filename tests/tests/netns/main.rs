@@ -35,6 +35,7 @@ mod vrrp;
 mod vrrp_capture;
 mod vrrp_keepalived;
 mod vrrp_notify;
+mod vrrp_postgres;
 mod vrrp_site;
 mod vrrp_tracking;
 
