@@ -34,12 +34,12 @@ const SECOND: u8 = 2;
 const CLIENT: u8 = 3;
 pub(super) const BACKEND: u8 = 4;
 
-/// How long who does not serve has not answered.
+/// How long who does not serve has not answered. Who serves has, however busy this machine is.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long what has happened is looked at once it is over.
-const TAIL: Duration = Duration::from_millis(200);
+const TAIL: Duration = Duration::from_millis(400);
 /// How long anything may take beside what the interval says.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it is waited for a host that does not serve, beside four times what the interval says.
 const NEVER: Duration = Duration::from_secs(15);
 
@@ -134,14 +134,13 @@ impl<'a> Site<'a> {
 
     fn is_well(&self) -> Result<bool> {
         let now = Instant::now();
-        let (moment, a_while) = (Duration::from_millis(20), QUIET);
-        let since = |ago| now.checked_sub(ago).unwrap_or(now);
+        let since = now.checked_sub(QUIET).unwrap_or(now);
         Ok(self.owners.has(FIRST)
             && !self.owners.has(SECOND)
             && self.first.is_master()? == Some(true)
             && self.second.is_master()? == Some(false)
-            && self.probe.answered(FIRST, since(moment))
-            && !self.probe.answered(SECOND, since(a_while)))
+            && self.probe.answered(FIRST, since)
+            && !self.probe.answered(SECOND, since))
     }
 
     /// Has something happen, and notes what a client notices until a host serves, and, if the other one is to release the

@@ -24,6 +24,7 @@ mod agent_removed;
 mod agent_schedulers;
 mod agent_start;
 mod conservation;
+mod failover;
 mod live;
 mod net;
 mod pair;
