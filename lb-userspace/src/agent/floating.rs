@@ -1,12 +1,9 @@
 //! Addresses that move between hosts, in the agent: those of an agent that was killed are given up before anything else, the
 //! instances begin once the program is attached (which may reset a card), and give their addresses up before the agent ends.
-//! Which addresses it moves is on disk before it takes any, so that those of another agent of this host are left alone.
+//! What it may leave behind is on disk before it takes anything, so that another agent's of this host is left alone.
 //! Wires, and decides nothing.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tracing::{error, info, warn};
@@ -15,26 +12,22 @@ use crate::{
     control::{Maintained, Resigned},
     events::{MaintenanceEvent, ResignEvent, What},
     kernel::DataPlane,
-    model::{Config, Family, VirtualAddress},
-    state_file, vrrp,
+    state_file,
+    vrrp::{self, Traces},
 };
 
 use super::Agent;
 
-/// Addresses of all instances.
-type Moving = BTreeSet<VirtualAddress>;
-
 impl Agent {
     /// Gives up what an agent before has left behind.
     pub(super) async fn give_up_what_was_left(&self) {
-        let before = state_file::read::<Moving>(&self.moving_file());
-        let mut left = before.unwrap_or_else(|error| {
+        let before = state_file::read::<Traces>(&self.traces_file());
+        let left = before.unwrap_or_else(|error| {
             warn!("addresses of an agent before may stay here: {error:#}");
             None
         });
-        let moving = moving(&self.view.configured().config);
-        left.get_or_insert_default().extend(moving);
-        if let Err(error) = vrrp::clear(&left.unwrap_or_default()).await {
+        let ours = Traces::of(&self.view.configured().config.vrrp);
+        if let Err(error) = vrrp::clear(&left.unwrap_or_default().and(ours)).await {
             warn!("addresses that another host may have by now may be here: {error}");
         }
     }
@@ -42,12 +35,11 @@ impl Agent {
     /// Has the instances of the configuration in use run, and no others.
     pub(super) async fn float(&mut self, plane: &mut DataPlane) -> anyhow::Result<()> {
         let configured = self.view.configured();
-        let moving = moving(&configured.config);
         // What goes is still there until it has gone.
-        let all: Moving = self.floats.union(&moving).copied().collect();
-        if all != self.floats {
-            state_file::write(&self.moving_file(), &all)?;
-            self.floats = all;
+        let all = Traces::of(&configured.config.vrrp).and(self.traces.clone());
+        if all != self.traces {
+            state_file::write(&self.traces_file(), &all)?;
+            self.traces = all;
         }
         self.tracking.follow(&configured.config).await;
         self.tell_data_plane(plane);
@@ -96,7 +88,7 @@ impl Agent {
         self.telling.stop().await;
     }
 
-    fn moving_file(&self) -> PathBuf {
+    fn traces_file(&self) -> PathBuf {
         let state = &self.view.configured().config.agent.state;
         state.join("vrrp.json")
     }
@@ -114,13 +106,4 @@ pub(super) fn maintenance(state: &Path) -> bool {
 
 fn maintenance_file(state: &Path) -> PathBuf {
     state.join("maintenance.json")
-}
-
-fn moving(config: &Config) -> Moving {
-    let instances = config.vrrp.iter();
-    let addresses = instances.flat_map(|vrrp| {
-        let families = Family::ALL.into_iter();
-        families.flat_map(|family| vrrp.in_family(family))
-    });
-    addresses.collect()
 }

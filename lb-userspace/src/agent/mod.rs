@@ -64,7 +64,7 @@ use crate::{
         Constants, DataPlane, ExceptionTables, Features, FlowTables, MapTables, ProgramLog,
         WantedNeighbours,
     },
-    model::{Config, VirtualAddress},
+    model::Config,
     net::{IfIndex, LinkChanges, Resolver, Snapshot as NextHops},
     plan::Tables,
     reconcile::Reconciler,
@@ -72,7 +72,7 @@ use crate::{
     state::{self, Link, Registry, Ways},
     stats::{self, AgentView, Source},
     unix_time::unix_now,
-    vrrp::Routers,
+    vrrp::{Routers, Traces},
 };
 
 use events::Telling;
@@ -199,8 +199,8 @@ struct Agent {
     /// What these depend on.
     tracking: Tracking,
     telling: Telling,
-    /// The addresses that it has moved since its start.
-    floats: BTreeSet<VirtualAddress>,
+    /// What it would leave behind of them, if it were killed.
+    traces: Traces,
     overriding: Overriding,
     /// This host's own.
     addresses: watch::Receiver<Arc<BTreeSet<IpAddr>>>,
@@ -348,7 +348,7 @@ impl Agent {
             routers,
             tracking,
             telling,
-            floats: BTreeSet::new(),
+            traces: Traces::default(),
             overriding,
             addresses: resolver.addresses(),
             link_changes: resolver.link_changes(),

@@ -290,6 +290,7 @@ fn instance(instance: &Vrrp) -> Keys {
         addresses,
         link_local,
         preempt,
+        accept,
         refresh,
         unicast_peers,
         checksum,
@@ -319,6 +320,7 @@ fn instance(instance: &Vrrp) -> Keys {
         ("link_local", option(*link_local)),
         ("preempt", one(preempt.is_some())),
         ("preempt_delay", option(preempt.map(time))),
+        ("accept", one(accept)),
         ("refresh", one(time(*refresh))),
         ("unicast_peers", list(unicast_peers)),
         (

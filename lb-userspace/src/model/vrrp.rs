@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Check, Family};
+use crate::vrrp::machine::OWNER;
 pub use crate::vrrp::packet::{Checksum, Version};
 
 /// Addresses that move between the hosts of a network, as one.
@@ -33,6 +34,8 @@ pub struct Vrrp {
     pub link_local: Option<Ipv6Addr>,
     /// After which time the addresses are taken from a host of lower priority; `None`: never.
     pub preempt: Option<Duration>,
+    /// Whether this host takes packets for the addresses while it has them (RFC 9568, section 6.1, Accept_Mode).
+    pub accept: bool,
     /// How often neighbours are told where the addresses are.
     pub refresh: Duration,
     /// The other hosts, if adverts are sent to each of them; to all on the network otherwise.
@@ -127,6 +130,11 @@ impl Vrrp {
         });
         let all = link_local.into_iter().chain(self.addresses.iter().copied());
         all.filter(move |address| Family::of(address.ip) == family)
+    }
+
+    /// Whether this host drops what is for the addresses: not if they are its own.
+    pub fn refuses(&self) -> bool {
+        !self.accept && self.priority != OWNER
     }
 
     /// The other hosts of a family.

@@ -9,7 +9,7 @@
 //!
 //! `resolve`, `machine` and `stack` decide and do no I/O; `runner` does; only `netlink` names the rtnetlink
 //! crates. Nothing here changes routes, addresses or links but those of the device of probes
-//! ([`ProbeDevice`]) and addresses that move between hosts ([`FloatingAddresses`]): it only has the kernel keep the
+//! ([`ProbeDevice`]) and addresses that move between hosts ([`FloatingAddresses`], [`refuse`]): it only has the kernel keep the
 //! neighbours that are needed ([`Resolver`]), and turns receive offloads off ([`offload`]). What instances of `[[vrrp]]`
 //! see and send is here too: [`DeviceWatch`], [`AdvertSocket`], [`PacketSocket`].
 
@@ -24,6 +24,7 @@ mod netlink;
 pub mod offload;
 mod packet_socket;
 mod probe_device;
+mod refused;
 mod resolution;
 mod resolve;
 mod runner;
@@ -38,6 +39,7 @@ pub use floating::FloatingAddresses;
 pub use host::{Delivery, Host, Interface, deliveries};
 pub use packet_socket::PacketSocket;
 pub use probe_device::ProbeDevice;
+pub use refused::{accept, refuse};
 pub use resolution::{IfIndex, Mac, NextHop, Resolution, Snapshot, Unresolved};
 pub use runner::{LinkChanges, Resolver};
 pub use stack::VlanStack;

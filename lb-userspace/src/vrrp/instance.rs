@@ -363,7 +363,8 @@ impl Instance {
             if was != is {
                 self.tell(family, Event::Settings(is), now, &mut steps);
             }
-            let same = before.in_family(family).eq(self.config.in_family(family));
+            let same = before.in_family(family).eq(self.config.in_family(family))
+                && before.refuses() == self.config.refuses();
             if !same && self.role(family) == Role::Master {
                 for action in [Action::AddAddresses, Action::Announce] {
                     steps.push(Step::Do(family, action));

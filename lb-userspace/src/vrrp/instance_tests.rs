@@ -39,6 +39,7 @@ pub(super) fn config(families: &[Family]) -> Vrrp {
         addresses: families.iter().map(address).collect(),
         link_local: has_ipv6.then(|| Vrrp::default_link_local(51)),
         preempt: Some(Duration::ZERO),
+        accept: true,
         refresh: 60 * SECOND,
         unicast_peers: vec![],
         checksum: Checksum::PseudoHeader,

@@ -13,6 +13,7 @@
 //! - `group`: instances that move together, all or none;
 //! - `tracking`: what else has to be well, and what it costs where it is not;
 //! - `host`: whether this host can take part, and from which of its addresses;
+//! - `traces`: what one that is killed leaves behind;
 //! - `announce`: the frames that tell neighbours where an address is;
 //! - `runner`: sends, listens, takes addresses and gives them up;
 //! - `hooks`: tells what becomes of instances, by events and notify hooks;
@@ -40,6 +41,7 @@ mod packet_tests;
 mod runner;
 mod snapshot;
 mod timing;
+mod traces;
 mod tracking;
 mod transition;
 
@@ -47,5 +49,6 @@ pub use hooks::{Hooks, Notified};
 pub use machine::Role;
 pub use runner::{ResignError, Routers, Transitions, Views, clear};
 pub use snapshot::{FamilyView, InstanceView, NotifyView, PeerView, TransitionView};
+pub use traces::Traces;
 pub use tracking::{Checked, DataPlaneFact, Facts};
 pub use transition::Transition;

@@ -18,10 +18,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{group::Member, snapshot::InstanceView, tracking::Facts, transition::Transition};
+use super::{
+    group::Member, snapshot::InstanceView, traces::Traces, tracking::Facts, transition::Transition,
+};
 use crate::{
-    model::{Family, VirtualAddress, Vrrp},
-    net::{DeviceWatch, Error, FloatingAddresses, PacketSocket},
+    model::{Family, Vrrp},
+    net::{DeviceWatch, Error, FloatingAddresses, PacketSocket, accept},
 };
 use task::{Command, Task};
 use thread::Thread;
@@ -83,13 +85,19 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// Removes those of these addresses that an agent before has left behind: it was killed. Others may have them by now.
-pub async fn clear(moving: &BTreeSet<VirtualAddress>) -> Result<(), Error> {
+/// Removes what an agent before has left behind of this: it was killed. Others may have its addresses by now.
+pub async fn clear(traces: &Traces) -> Result<(), Error> {
     let addresses = FloatingAddresses::open()?;
     let held = addresses.held().await?;
-    for (device, address) in held.iter().filter(|(_, address)| moving.contains(address)) {
+    let ours = |(_, address): &&(_, _)| traces.addresses.contains(address);
+    for (device, address) in held.iter().filter(ours) {
         info!("{address} on device {device} was left behind, and is given up");
         addresses.give_up(*device, *address).await?;
+    }
+    for table in &traces.tables {
+        for family in Family::ALL {
+            accept(table, family)?;
+        }
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod receiver;
 mod restart;
 mod site;
 mod vrrp;
+mod vrrp_accept;
 mod vrrp_capture;
 mod vrrp_keepalived;
 mod vrrp_notify;

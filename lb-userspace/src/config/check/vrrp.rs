@@ -214,6 +214,12 @@ fn idle_keys(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
         let whole = instance.addresses.whole;
         whole && instance.addresses_of(family).next().is_none()
     };
+    if let (Some(accept), Some(priority)) = (&instance.accept, &instance.priority)
+        && (!accept.value && priority.value.0 == OWNER)
+    {
+        let why = "whose own the addresses are takes what is for them";
+        findings.push(idle("accept", accept.place, why));
+    }
     if let Some(address) = instance.link_local.as_ref()
         && lacks(Family::Ipv6)
     {

@@ -38,6 +38,7 @@ pub(super) fn vrrp(written: &raw::Vrrp, services: &[Service]) -> Option<Vrrp> {
         addresses,
         link_local: has_ipv6.then_some(link_local),
         preempt: or(&written.preempt, true).then_some(delay),
+        accept: or(&written.accept, true),
         refresh: written.refresh?,
         unicast_peers: written.unicast_peers.values().map(|peer| peer.0).collect(),
         checksum: or(&written.checksum, Checksum::PseudoHeader),

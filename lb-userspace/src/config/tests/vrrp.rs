@@ -64,6 +64,7 @@ instances! {
     vrrp_same_address: "198.18.0.11/24" => "198.18.0.11/24\", \"198.18.0.10/32";
     vrrp_owner: "vrid = 51" => "vrid = 51\npriority = 255\npreempt = false", "vrid = 52" => "vrid = 52\npriority = 255\npreempt_delay = \"5s\"";
     vrrp_idle: "vrid = 52" => "vrid = 52\npreempt = false\npreempt_delay = \"5s\"\nlink_local = \"fe80::52\"\nversion = 2\nchecksum = \"packet\"";
+    vrrp_owner_accepts: "vrid = 51" => "vrid = 51\npriority = 255\naccept = false";
     vrrp_peers: "vrid = 52" => "vrid = 52\nunicast_peers = [\"198.18.0.3\", \"198.18.0.3\", \"fe80::3\", \"198.18.0.11\"]";
     vrrp_peers_of_one_family: "vrid = 51" => "vrid = 51\nunicast_peers = [\"198.18.0.3\"]";
     vrrp_no_service: "198.18.0.11/24" => "wob", "198.18.0.10/24" => "198.18.0.10";
@@ -88,7 +89,7 @@ fn an_instance_resolves() {
         INSTANCE.replace(
             "vrid = 51",
             "vrid = 51\npriority = 150\ninterval = \"100ms\"\npreempt_delay = \"5s\"\n\
-             unicast_peers = [\"198.18.0.3\", \"fe80::3\"]\nchecksum = \"packet\"\n\
+             accept = false\nunicast_peers = [\"198.18.0.3\", \"fe80::3\"]\nchecksum = \"packet\"\n\
              notify = [\"/etc/sluice/notify\", \"--quiet\"]\nnotify_timeout = \"5s\"",
         )
     );
@@ -107,6 +108,7 @@ fn an_instance_resolves() {
         addresses: vec![v4, v6],
         link_local: Some("fe80::200:5eff:fe00:233".parse().unwrap()),
         preempt: Some(Duration::from_secs(5)),
+        accept: false,
         refresh: Duration::from_secs(60),
         unicast_peers: vec!["198.18.0.3".parse().unwrap(), "fe80::3".parse().unwrap()],
         checksum: Checksum::Packet,
@@ -189,8 +191,8 @@ fn what_an_instance_leaves_out_gets_its_default() {
         (Version::V3, Some(Duration::ZERO))
     );
     assert_eq!(
-        (vrrp.link_local, vrrp.checksum),
-        (None, Checksum::PseudoHeader)
+        (vrrp.link_local, vrrp.checksum, vrrp.accept),
+        (None, Checksum::PseudoHeader, true)
     );
     assert_eq!(vrrp.notify, None);
 }

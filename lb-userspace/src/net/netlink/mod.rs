@@ -5,6 +5,7 @@ mod decode;
 mod encode;
 pub(super) mod floating;
 mod kernel;
+pub(super) mod nftables;
 pub(super) mod probe;
 
 use std::{collections::BTreeMap, net::IpAddr};

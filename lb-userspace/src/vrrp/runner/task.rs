@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::{Shared, Transitions, Views};
 use crate::{
     model::{Family, VirtualAddress, Vrrp},
-    net::{AdvertSocket, Devices, IfIndex, Line, Packet, forwards_ipv6},
+    net::{AdvertSocket, Devices, IfIndex, Line, Packet, accept, forwards_ipv6, refuse},
     unix_time::unix_now,
     vrrp::{
         announce::{Forwards, announcement},
@@ -29,6 +29,7 @@ use crate::{
         machine::{Action, Reason, Role, Standing},
         packet::{HOP_LIMIT, PROTOCOL, Received},
         snapshot::InstanceView,
+        traces::table,
         tracking::{Facts, Judgement, judge},
         transition::{Transition, Whole},
     },
@@ -86,6 +87,8 @@ pub(super) struct Task {
     lines: BTreeMap<Family, AdvertSocket>,
     /// Addresses that it has put there.
     held: BTreeSet<(IfIndex, VirtualAddress)>,
+    /// Families for whose addresses it takes no packets.
+    refusing: BTreeSet<Family>,
     /// How many packets it heard, modulo [`AT_ONCE`].
     heard: u32,
     /// When it tries again what failed.
@@ -130,6 +133,7 @@ impl Task {
             fault: None,
             lines: BTreeMap::new(),
             held: BTreeSet::new(),
+            refusing: BTreeSet::new(),
             heard: 0,
             again: None,
             since: BTreeMap::new(),
@@ -392,7 +396,7 @@ impl Task {
             match step {
                 Step::Do(family, Action::Send(priority)) => self.send(family, priority),
                 Step::Do(family, Action::AddAddresses) => self.take(family).await,
-                Step::Do(family, Action::RemoveAddresses) => self.give_up(family, |_| false).await,
+                Step::Do(family, Action::RemoveAddresses) => self.leave(family).await,
                 Step::Do(family, Action::Announce) => self.announce(family),
                 Step::Do(family, Action::Changed(role, reason)) => {
                     self.changed(family, role, reason);
@@ -457,6 +461,7 @@ impl Task {
         let wanted: BTreeSet<VirtualAddress> = self.instance.config().in_family(family).collect();
         self.give_up(family, |address| wanted.contains(&address))
             .await;
+        self.admit(family);
         for address in wanted {
             match self.shared.addresses.take(device, address).await {
                 Ok(true) => drop(self.held.insert((device, address))),
@@ -464,6 +469,34 @@ impl Task {
                 Ok(false) => {}
                 Err(error) => self.failed("address", &error),
             }
+        }
+    }
+
+    /// Gives up all that it has taken for a family.
+    async fn leave(&mut self, family: Family) {
+        self.give_up(family, |_| false).await;
+        self.accept(family);
+    }
+
+    /// Sees to it that what is for a family's addresses is taken or dropped, as configured: before it has them.
+    fn admit(&mut self, family: Family) {
+        let config = self.instance.config();
+        if !config.refuses() {
+            return self.accept(family);
+        }
+        let addresses: Vec<IpAddr> = config.in_family(family).map(|a| a.ip).collect();
+        self.refusing.insert(family);
+        if let Err(error) = refuse(&table(config), family, &addresses) {
+            self.failed("accept", &error);
+        }
+    }
+
+    fn accept(&mut self, family: Family) {
+        if !self.refusing.remove(&family) {
+            return;
+        }
+        if let Err(error) = accept(&table(self.instance.config()), family) {
+            self.failed("accept", &error);
         }
     }
 
