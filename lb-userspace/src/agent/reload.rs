@@ -338,9 +338,11 @@ impl Agent {
         (config, ids, links): (&Config, &Ids, &Links),
     ) -> (Vec<SlotsMoved>, Vec<Leaving>) {
         let hops = self.hops_of((&before.in_tables, config), links);
+        let own = self.addresses.borrow().clone();
         let inputs = Inputs {
             config,
             ids,
+            own: &own,
             links,
             hops: &hops,
             standings: self.health.standings(),

@@ -47,6 +47,7 @@ impl Agent {
         self.ways.follow(usable(&snapshot), grace, now);
         let mut hops = self.ways.hops(now);
         hops.extend(self.probes.hops());
+        let own = self.addresses.borrow().clone();
         let links = self.devices();
         let time = Time {
             now,
@@ -57,6 +58,7 @@ impl Agent {
         let inputs = Inputs {
             config: &configured.in_tables,
             ids: &configured.ids,
+            own: &own,
             links: &links,
             hops: &hops,
             standings,

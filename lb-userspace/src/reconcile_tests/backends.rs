@@ -263,6 +263,7 @@ fn new_flows_go_to_the_best_tier_that_has_a_live_backend() {
     let inputs = Inputs {
         config: &config,
         ids: &ids,
+        own: &BTreeSet::new(),
         links: &links,
         hops: &hops,
         standings: &Standings::default(),
@@ -294,6 +295,7 @@ fn a_backend_that_is_down_keeps_its_flows_for_the_grace() {
         let inputs = Inputs {
             config: &config,
             ids: &ids,
+            own: &BTreeSet::new(),
             links: &links,
             hops: &hops,
             standings: &Standings::default(),
@@ -324,6 +326,7 @@ fn a_next_hop_through_a_foreign_device_is_none() {
     let inputs = Inputs {
         config: &config,
         ids: &ids,
+        own: &BTreeSet::new(),
         links: &links,
         hops: &hops,
         standings: &Standings::default(),

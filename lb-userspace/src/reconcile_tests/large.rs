@@ -86,6 +86,7 @@ impl Follower {
         let inputs = Inputs {
             config,
             ids: &ids,
+            own: &BTreeSet::new(),
             links: &links,
             hops: &self.hops,
             standings: &Standings::default(),

@@ -42,6 +42,7 @@ use crate::{
         self, Hop, Identity, Ids, Inputs, Memo, Registry, Standings,
         fixtures::{self, ALL, backend, config, hops, ip, links, pool, service},
     },
+    vrrp::instance_tests,
 };
 
 fn of_ids(config: &Config, ids: &Ids, resolved: &[&str]) -> Tables {
@@ -53,6 +54,7 @@ fn with_memo(config: &Config, ids: &Ids, resolved: &[&str], memo: &mut Memo) -> 
     let inputs = Inputs {
         config,
         ids,
+        own: &BTreeSet::new(),
         links: &links,
         hops: &hops,
         standings: &Standings::default(),

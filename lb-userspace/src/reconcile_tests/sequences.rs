@@ -37,6 +37,7 @@ fn a_pool_of_another_size_has_two_tables_until_one_is_released() {
     let inputs = Inputs {
         config: &large,
         ids: &ids,
+        own: &BTreeSet::new(),
         links: &links,
         hops: &hops,
         standings: &Standings::default(),

@@ -48,6 +48,7 @@ fn a_next_hop_behind_a_vlan_device_leaves_through_it() {
     let inputs = Inputs {
         config: &config,
         ids: &ids,
+        own: &BTreeSet::new(),
         links: &links,
         hops: &hops,
         standings: &Standings::default(),
@@ -84,6 +85,37 @@ fn services_and_source_addresses_have_their_entries() {
         .filter(|s| s.tracked())
         .count();
     assert_eq!(tracked, 1, "full-nat's alone");
+}
+
+#[test]
+fn an_address_that_moves_echoes_only_where_it_is() {
+    let mut config = config();
+    config.services[0].echo = true;
+    let address = config.services[0].listen[0].address.ip();
+    let IpAddr::V4(ip) = address else {
+        panic!("{address} is not of IPv4");
+    };
+    let echoes = |config: &Config, own: &[IpAddr]| {
+        let ids = Ids::assign(config).unwrap();
+        let (links, hops) = (links(), hops(&ALL));
+        let inputs = Inputs {
+            config,
+            ids: &ids,
+            own: &own.iter().copied().collect(),
+            links: &links,
+            hops: &hops,
+            standings: &Standings::default(),
+            hertz: 250,
+        };
+        let tables = state::desired(inputs, &mut Memo::default()).tables;
+        found(&tables, ServiceKey::echo(ip.into(), 1)).is_some()
+    };
+    assert!(echoes(&config, &[]));
+    let mut moving = instance_tests::config(&[Family::Ipv4]);
+    moving.addresses[0].ip = address;
+    config.vrrp = vec![moving];
+    assert!(!echoes(&config, &[]));
+    assert!(echoes(&config, &[address]));
 }
 
 #[test]

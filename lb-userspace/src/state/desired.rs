@@ -78,6 +78,8 @@ pub struct Inputs<'a> {
     pub config: &'a Config,
     /// Its indices.
     pub ids: &'a Ids,
+    /// This host's addresses: one that moves between hosts echoes only where it is.
+    pub own: &'a BTreeSet<IpAddr>,
     /// Our devices, by name.
     pub links: &'a BTreeMap<String, Link>,
     /// Next hops that are resolved, by the address that they lead to.

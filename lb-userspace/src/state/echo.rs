@@ -1,5 +1,6 @@
 //! Echo: an entry of the service table for each address that services answer echo requests at. It
-//! leads to the slot table of one of them: the first that has a backend, else the first.
+//! leads to the slot table of one of them: the first that has a backend, else the first. An address that moves between hosts
+//! has one only on the host where it is.
 
 use std::{
     collections::BTreeMap,
@@ -44,6 +45,9 @@ pub(super) fn entries(
 ) {
     let positions = &inputs.ids.positions;
     for (address, services) in addresses(inputs.config) {
+        if is_elsewhere(inputs, address) {
+            continue;
+        }
         let Some(spec) = spec(inputs, contenders, answering, address, &services) else {
             continue;
         };
@@ -95,6 +99,12 @@ fn addresses(config: &Config) -> BTreeMap<IpAddr, Vec<ServiceIndex>> {
         }
     }
     addresses
+}
+
+/// Whether an address moves between hosts, and is not here now.
+fn is_elsewhere(inputs: Inputs<'_>, address: IpAddr) -> bool {
+    let mut moving = inputs.config.vrrp.iter().flat_map(|vrrp| &vrrp.addresses);
+    moving.any(|moving| moving.ip == address) && !inputs.own.contains(&address)
 }
 
 /// Where the echo requests for an address are asked whether they are answered.

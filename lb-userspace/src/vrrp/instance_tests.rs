@@ -20,7 +20,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(super) fn config(families: &[Family]) -> Vrrp {
+pub(crate) fn config(families: &[Family]) -> Vrrp {
     let address = |family: &Family| VirtualAddress {
         ip: ip(match family {
             Family::Ipv4 => "198.18.0.10",

@@ -29,7 +29,7 @@ mod hooks;
 mod host;
 pub mod instance;
 #[cfg(test)]
-mod instance_tests;
+pub(crate) mod instance_tests;
 #[cfg(test)]
 mod lan_tests;
 pub mod machine;

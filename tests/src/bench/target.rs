@@ -1,6 +1,6 @@
 //! The loaded programs with their tables filled, run on single frames, and what they count.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::{Context, Result};
 use aya::programs::TestRunOptions;
@@ -82,6 +82,7 @@ impl Target {
         let inputs = Inputs {
             config,
             ids: &ids,
+            own: &BTreeSet::new(),
             links: &links,
             hops: &hops,
             standings: &Standings::default(),

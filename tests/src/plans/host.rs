@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     rc::Rc,
     time::{Duration, Instant},
@@ -163,6 +163,7 @@ impl<T: KernelTables> Host<T> {
         let inputs = Inputs {
             config,
             ids,
+            own: &BTreeSet::new(),
             links: &links,
             hops: &hops,
             standings: &standings,

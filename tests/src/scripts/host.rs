@@ -193,6 +193,7 @@ impl<T: Held> Host<T> {
         let inputs = Inputs {
             config,
             ids,
+            own: &BTreeSet::new(),
             links: &links.into(),
             hops: &self.hops,
             standings: &standings,

@@ -34,6 +34,7 @@ mod restart;
 mod site;
 mod vrrp;
 mod vrrp_accept;
+mod vrrp_backup;
 mod vrrp_capture;
 mod vrrp_keepalived;
 mod vrrp_notify;

@@ -23,6 +23,8 @@ pub(super) struct Said {
     pub(super) adverts: Vec<Seen>,
     /// Addresses of gratuitous ARP and unsolicited neighbour advertisements, in order.
     pub(super) announced: Vec<IpAddr>,
+    /// Addresses that it said it has, to who asked, in order.
+    pub(super) answered: Vec<IpAddr>,
 }
 
 /// An advert as it was on the wire.
@@ -82,10 +84,13 @@ impl Said {
         };
         if let Some(TransportSlice::Icmpv6(icmp)) = &packet.transport
             && let Icmpv6Type::NeighborAdvertisement(advertisement) = icmp.icmp_type()
-            && !advertisement.solicited
         {
             let target: [u8; 16] = icmp.payload()[..16].try_into().unwrap();
-            self.announced.push(IpAddr::from(target));
+            let list = match advertisement.solicited {
+                true => &mut self.answered,
+                false => &mut self.announced,
+            };
+            list.push(IpAddr::from(target));
         }
         if payload.ip_number.0 != VRRP {
             return;
@@ -110,12 +115,15 @@ impl Said {
     /// Of an address to itself: gratuitous (RFC 5227, section 3).
     fn hear_arp(&mut self, arp: &etherparse::ArpPacketSlice<'_>) {
         let [sender, target] = [arp.sender_protocol_addr(), arp.target_protocol_addr()];
-        let known = [ArpOperation::REQUEST, ArpOperation::REPLY].contains(&arp.operation());
-        if known
-            && sender == target
-            && let Ok(address) = <[u8; 4]>::try_from(sender)
-        {
-            self.announced.push(IpAddr::from(address));
+        let Ok(address) = <[u8; 4]>::try_from(sender) else {
+            return;
+        };
+        match arp.operation() {
+            ArpOperation::REQUEST | ArpOperation::REPLY if sender == target => {
+                self.announced.push(address.into());
+            }
+            ArpOperation::REPLY => self.answered.push(address.into()),
+            _ => {}
         }
     }
 }

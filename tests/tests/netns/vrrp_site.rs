@@ -43,6 +43,11 @@ impl Lan {
         self.0.host(number)
     }
 
+    /// The switch: host N is at its port portN.
+    pub(super) fn switch(&self) -> &Namespace {
+        self.0.switch()
+    }
+
     /// Sees what a host sends from now on.
     pub(super) fn capture(&self, number: u8) -> Capture {
         let port = format!("port{number}");
