@@ -185,3 +185,33 @@ fn vrrp_a_reload_changes_no_role_without_need() {
     agent.wait_until("master");
     assert_eq!(agent.transitions("backup", "able"), 2);
 }
+
+#[test]
+fn vrrp_an_address_that_others_remove_is_put_back() {
+    let lan = Lan::set_up("vrrp-removed", 2);
+    let (first, second) = pair(&lan, "");
+    let capture = lan.capture(1);
+    for address in FLOATING {
+        let remove = format!("address delete {address} dev eth0");
+        lan.host(1).ip(&remove).unwrap();
+        lan.wait_until_has(1, address, true).unwrap();
+        let log = first.sluice.log();
+        let said = format!("{address} was removed by others, and is put back");
+        assert!(log.contains(&said), "{log}");
+    }
+    // It announces before it sends another.
+    let heard = || second.instance().unwrap()["families"][0]["received"].as_u64();
+    let begun = heard().unwrap();
+    let another = || Ok((heard().unwrap() > begun + 1).then_some(()));
+    wait::until("an advert", Duration::from_secs(20), another).unwrap();
+    // Neighbours may have looked for them meanwhile.
+    let announced = capture.end().announced;
+    for address in FLOATING {
+        let address = address.split('/').next().unwrap().parse().unwrap();
+        assert!(announced.contains(&address), "{announced:?}");
+    }
+    // It has been master all the time.
+    assert_eq!(first.transitions("backup", "able"), 2);
+    second.wait_until("backup");
+    assert_eq!(second.transitions("master", "silence"), 0);
+}

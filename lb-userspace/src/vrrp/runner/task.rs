@@ -245,7 +245,7 @@ impl Task {
         let steps = self.instance.weigh(judgement.penalty, now);
         self.carry_out(steps).await;
         if self.way.as_ref() == Some(&way) {
-            return;
+            return self.put_back(&devices).await;
         }
         // What another device had went with it.
         if self
@@ -468,6 +468,47 @@ impl Task {
                 // This host's own, which stay.
                 Ok(false) => {}
                 Err(error) => self.failed("address", &error),
+            }
+        }
+    }
+
+    /// Takes again what others have removed of the addresses that it has.
+    async fn put_back(&mut self, devices: &Devices) {
+        let config = self.instance.config();
+        let Some(device) = devices.get(&config.interface) else {
+            return;
+        };
+        let is_lost = |lost: &VirtualAddress| device.addresses.iter().all(|(ip, _)| *ip != lost.ip);
+        let mastered = config.families();
+        let mastered = mastered.filter(|family| self.instance.role(*family) == Role::Master);
+        let lost =
+            mastered.map(|family| (family, config.in_family(family).filter(is_lost).collect()));
+        let lost: Vec<(Family, Vec<VirtualAddress>)> = lost.collect();
+        for (family, addresses) in lost {
+            let mut was_put_back = false;
+            for address in addresses {
+                was_put_back |= self.take_again(device.index, address).await;
+            }
+            if was_put_back {
+                self.announce(family);
+            }
+        }
+    }
+
+    /// Whether the address was not there any more.
+    async fn take_again(&mut self, device: IfIndex, address: VirtualAddress) -> bool {
+        match self.shared.addresses.take(device, address).await {
+            Ok(true) => {
+                self.held.insert((device, address));
+                let what = format!("{address} was removed by others, and is put back");
+                self.told(&what, |name| warn!("vrrp {name}: {what}"));
+                true
+            }
+            // It came after the devices were read.
+            Ok(false) => false,
+            Err(error) => {
+                self.failed("address", &error);
+                false
             }
         }
     }
