@@ -293,6 +293,7 @@ fn instance(instance: &Vrrp) -> Keys {
         accept,
         refresh,
         unicast_peers,
+        sources,
         checksum,
         password,
         sync_group,
@@ -323,6 +324,7 @@ fn instance(instance: &Vrrp) -> Keys {
         ("accept", one(accept)),
         ("refresh", one(time(*refresh))),
         ("unicast_peers", list(unicast_peers)),
+        ("unicast_source", list(sources)),
         (
             "checksum",
             one(match checksum {

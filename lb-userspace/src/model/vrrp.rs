@@ -40,6 +40,8 @@ pub struct Vrrp {
     pub refresh: Duration,
     /// The other hosts, if adverts are sent to each of them; to all on the network otherwise.
     pub unicast_peers: Vec<IpAddr>,
+    /// Where adverts come from, of the families where it matters: one address of each at most.
+    pub sources: Vec<IpAddr>,
     /// What the checksums of adverts that are sent are about, in version 3 over IPv4.
     pub checksum: Checksum,
     /// Version 2: what old peers want to hear, in plain text.
@@ -141,6 +143,12 @@ impl Vrrp {
     pub fn peers(&self, family: Family) -> impl Iterator<Item = IpAddr> {
         let peers = self.unicast_peers.iter().copied();
         peers.filter(move |peer| Family::of(*peer) == family)
+    }
+
+    /// Where adverts of a family come from, if it matters.
+    pub fn source(&self, family: Family) -> Option<IpAddr> {
+        let mut sources = self.sources.iter().copied();
+        sources.find(|source| Family::of(*source) == family)
     }
 
     /// The link-local address of a number, where none is named: what the virtual router's MAC address gives (RFC 9568,

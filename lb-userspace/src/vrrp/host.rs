@@ -37,6 +37,9 @@ pub(super) enum Fault {
     /// Adverts have nowhere to come from.
     #[error("the interface has no {0} address of this host's own")]
     NoAddress(Family),
+    /// Adverts are to come from an address that is not there.
+    #[error("the interface does not have {0}, from which adverts are to come")]
+    NoSource(IpAddr),
     /// They can't be sent or heard.
     #[error("a socket can't be opened")]
     Socket,
@@ -71,12 +74,7 @@ pub(super) fn way(config: &Vrrp, device: Option<&Device>) -> Result<Way, Fault> 
         return Err(Fault::NoCarrier);
     }
     let mac = device.mac.ok_or(Fault::NoMac)?;
-    let source = |family| {
-        let source = source(config, device, family);
-        source
-            .map(|source| (family, source))
-            .ok_or(Fault::NoAddress(family))
-    };
+    let source = |family| Ok((family, source(config, device, family)?));
     let sources = config.families().map(source).collect::<Result<_, _>>()?;
     let device = device.index;
     Ok(Way {
@@ -86,9 +84,19 @@ pub(super) fn way(config: &Vrrp, device: Option<&Device>) -> Result<Way, Fault> 
     })
 }
 
-/// Where adverts come from: an address that stays here; in the network of a peer, if peers are named, since they know it by
+/// Where adverts come from: what is configured, or what is found.
+fn source(config: &Vrrp, device: &Device, family: Family) -> Result<IpAddr, Fault> {
+    let Some(source) = config.source(family) else {
+        return found(config, device, family).ok_or(Fault::NoAddress(family));
+    };
+    let mut own = device.addresses.iter();
+    let is_here = own.any(|(address, _)| *address == source);
+    is_here.then_some(source).ok_or(Fault::NoSource(source))
+}
+
+/// An address that stays here; in the network of a peer, if peers are named, since they know it by
 /// that. Over IPv6 and to the group, a link-local one (RFC 9568, section 5.1.2.1).
-fn source(config: &Vrrp, device: &Device, family: Family) -> Option<IpAddr> {
+fn found(config: &Vrrp, device: &Device, family: Family) -> Option<IpAddr> {
     let moves = |address: IpAddr| config.in_family(family).any(|moving| moving.ip == address);
     let own = device.addresses.iter().copied();
     let own = own.filter(|(address, _)| Family::of(*address) == family);
@@ -153,6 +161,17 @@ mod tests {
         );
         config.unicast_peers[1] = "fe80::3".parse().unwrap();
         assert_eq!(sources(&config, &device(&OWN)), ["198.18.9.2", "fe80::2"]);
+    }
+
+    #[test]
+    fn adverts_come_from_where_they_are_to_come_from() {
+        let mut config = config(&Family::ALL);
+        config.sources = vec!["198.18.9.2".parse().unwrap()];
+        assert_eq!(sources(&config, &device(&OWN)), ["198.18.9.2", "fe80::2"]);
+        let missing: IpAddr = "198.18.0.4".parse().unwrap();
+        config.sources = vec![missing];
+        let way = way(&config, Some(&device(&OWN)));
+        assert_eq!(way, Err(Fault::NoSource(missing)));
     }
 
     #[test]

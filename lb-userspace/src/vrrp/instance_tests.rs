@@ -42,6 +42,7 @@ pub(crate) fn config(families: &[Family]) -> Vrrp {
         accept: true,
         refresh: 60 * SECOND,
         unicast_peers: vec![],
+        sources: vec![],
         checksum: Checksum::PseudoHeader,
         password: None,
         sync_group: None,

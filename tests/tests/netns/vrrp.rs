@@ -215,3 +215,71 @@ fn vrrp_an_address_that_others_remove_is_put_back() {
     second.wait_until("backup");
     assert_eq!(second.transitions("master", "silence"), 0);
 }
+
+/// Host 1 has these addresses besides, and its adverts come from them.
+fn comes_from(title: &str, others: [&str; 2], lines_of: impl Fn(u8) -> String) {
+    let lan = Lan::set_up(title, 2);
+    for address in others
+        .into_iter()
+        .zip([24, 64])
+        .map(|(ip, length)| format!("{ip}/{length}"))
+    {
+        let add = format!("address add {address} dev eth0 nodad");
+        lan.host(1).ip(&add).unwrap();
+    }
+    let first = lan.agent(1, &lines_of(1));
+    first.wait_until("master");
+    let second = lan.agent(2, &lines_of(2));
+    second.wait_until("backup");
+    for (family, other) in others.into_iter().enumerate() {
+        let heard = || {
+            let peer = second.instance()?["families"][family]["peer"]["address"].clone();
+            Ok((peer == other).then_some(()))
+        };
+        wait::until(
+            &format!("an advert from {other}"),
+            Duration::from_secs(20),
+            heard,
+        )
+        .unwrap();
+    }
+    // Which it has no more.
+    let remove = format!("address delete {}/24 dev eth0", others[0]);
+    lan.host(1).ip(&remove).unwrap();
+    second.wait_until("master");
+    first.wait_until("fault");
+    let fault = first.instance().unwrap()["fault"].clone();
+    let expected = format!(
+        "the interface does not have {}, from which adverts are to come",
+        others[0]
+    );
+    assert_eq!(fault, expected.as_str());
+}
+
+#[test]
+fn vrrp_adverts_to_the_group_come_from_where_they_are_to() {
+    comes_from(
+        "vrrp-source",
+        ["198.18.0.77", "fe80::77"],
+        |number| match number {
+            1 => lines(150, "unicast_source = [\"198.18.0.77\", \"fe80::77\"]\n"),
+            _ => lines(100, ""),
+        },
+    );
+}
+
+#[test]
+fn vrrp_adverts_to_hosts_come_from_where_they_are_to() {
+    comes_from(
+        "vrrp-source-hosts",
+        ["198.18.0.77", "fd00:18::77"],
+        |number| match number {
+            1 => lines(
+                150,
+                "unicast_source = [\"198.18.0.77\", \"fd00:18::77\"]\n\
+             unicast_peers = [\"198.18.0.2\", \"fd00:18::2\"]\n",
+            ),
+            _ => lines(100, "unicast_peers = [\"198.18.0.77\", \"fd00:18::77\"]\n"),
+        },
+    );
+}

@@ -1,6 +1,6 @@
 //! `[[vrrp]]`: what a version of the protocol can say, and what no two instances can have.
 
-use std::{collections::HashMap, ops::Deref, time::Duration};
+use std::{collections::HashMap, net::IpAddr, ops::Deref, time::Duration};
 
 use humantime::format_duration;
 
@@ -16,7 +16,7 @@ use crate::{
         source::{At, Place},
         suggest::closest,
         value::{Interface, Name},
-        vrrp::{Moving, Vrid},
+        vrrp::{Moving, Peer, Vrid},
     },
     model::{Family, Version, VirtualAddress},
     vrrp::machine::OWNER,
@@ -54,6 +54,7 @@ pub(super) fn check(
         idle_keys(instance, findings);
         owner(instance, findings);
         peers(instance, findings);
+        sources(instance, findings);
         count(instance, findings);
         tracked::check(instance.written, findings);
         if let Some(notify) = &instance.notify {
@@ -309,6 +310,64 @@ fn peers(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
             findings.push(finding);
         }
     }
+}
+
+/// Where adverts come from stays here, and is one address of each family. Over IPv6 and to the group, a link-local one
+/// (RFC 9568, section 5.1.2.1).
+fn sources(instance: &Instance<'_>, findings: &mut Vec<Finding>) {
+    let sources = &instance.unicast_source;
+    if let Some(list) = sources
+        .place
+        .filter(|_| sources.items.is_empty() && sources.whole)
+    {
+        let finding = Finding::error(Code::EmptyList, list, "`unicast_source` is empty");
+        let expected = "an address of this host; without the key it is looked for";
+        findings.push(finding.expected(expected));
+    }
+    let family = |at: &At<Peer>| Family::of(at.value.0);
+    for (n, source) in sources.items.iter().enumerate() {
+        let before = sources.items[..n]
+            .iter()
+            .find(|at| family(at) == family(source));
+        if let Some(first) = before {
+            let message = format!("another address of {}", family(source));
+            let (code, expected) = (Code::KeyConflict, "one of each family");
+            findings.push(taken(code, source.place, first.place, message, expected));
+        } else {
+            findings.extend(source_refused(instance, source));
+        }
+    }
+}
+
+fn source_refused(instance: &Instance<'_>, source: &At<Peer>) -> Option<Finding> {
+    let ip = source.value.0;
+    let family = Family::of(ip);
+    let is_owner = instance
+        .priority
+        .as_ref()
+        .is_some_and(|at| at.value.0 == OWNER);
+    let mut moving = instance.moving.iter();
+    if let Some(address) = moving.find(|own| own.value.ip == ip && !is_owner) {
+        let message = format!("{ip} moves between hosts, and adverts would come from it");
+        let finding = Finding::error(Code::AddressConflict, source.place, message)
+            .expected("an address that stays with this host");
+        return Some(finding.related(address.place, "it moves"));
+    }
+    if instance.addresses.whole && instance.addresses_of(family).next().is_none() {
+        let message = format!("{ip} is of {family}, and no address is");
+        let finding = Finding::error(Code::KeyConflict, source.place, message);
+        return Some(finding.expected("addresses of the families in `addresses`"));
+    }
+    let is_link_local = match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    if !is_link_local && instance.unicast_peers.place.is_none() {
+        let message = format!("adverts to all on the network can't come from {ip}");
+        let finding = Finding::error(Code::KeyConflict, source.place, message);
+        return Some(finding.expected("a link-local address, or `unicast_peers` beside it"));
+    }
+    None
 }
 
 fn count(instance: &Instance<'_>, findings: &mut Vec<Finding>) {

@@ -40,6 +40,7 @@ pub(super) fn vrrp(written: &raw::Vrrp, services: &[Service]) -> Option<Vrrp> {
         preempt: or(&written.preempt, true).then_some(delay),
         accept: or(&written.accept, true),
         refresh: written.refresh?,
+        sources: written.unicast_source.values().map(|own| own.0).collect(),
         unicast_peers: written.unicast_peers.values().map(|peer| peer.0).collect(),
         checksum: or(&written.checksum, Checksum::PseudoHeader),
         password: written.password.as_ref().map(|at| at.value.0.clone()),

@@ -239,6 +239,7 @@ fn is_default(comment: &str) -> bool {
         "environment",
         "preempt_delay",
         "unicast_peers",
+        "unicast_source",
         "password",
         "sync_group",
         "notify",

@@ -68,6 +68,7 @@ fn piece() -> impl Strategy<Value = String> {
             "addresses = ",
             "\"198.18.0.10/24\"",
             "unicast_peers = ",
+            "unicast_source = ",
             "interval = ",
             "version = ",
             "[pool.health]\n",

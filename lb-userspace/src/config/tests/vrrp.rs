@@ -67,6 +67,9 @@ instances! {
     vrrp_owner_accepts: "vrid = 51" => "vrid = 51\npriority = 255\naccept = false";
     vrrp_peers: "vrid = 52" => "vrid = 52\nunicast_peers = [\"198.18.0.3\", \"198.18.0.3\", \"fe80::3\", \"198.18.0.11\"]";
     vrrp_peers_of_one_family: "vrid = 51" => "vrid = 51\nunicast_peers = [\"198.18.0.3\"]";
+    vrrp_sources: "vrid = 51" => "vrid = 51\nunicast_source = [\"198.18.0.2\", \"198.18.0.4\", \"fd00:18::2\"]", "vrid = 52" => "vrid = 52\nunicast_source = [\"198.18.0.11\", \"fe80::2\"]";
+    vrrp_sources_of_an_owner: "vrid = 52" => "vrid = 52\npriority = 255\nunicast_source = [\"198.18.0.11\"]";
+    vrrp_no_sources: "vrid = 51" => "vrid = 51\nunicast_source = []";
     vrrp_no_service: "198.18.0.11/24" => "wob", "198.18.0.10/24" => "198.18.0.10";
     vrrp_track_nothing: "vrid = 51" => "vrid = 51\ntrack = [{ fault = true }, { interface = \"eth1\" }, { data_plane = false, fault = false }]";
     vrrp_track_too_much: "vrid = 51" => "vrid = 51\ntrack = [{ interface = \"eth1\", pool = \"web\", fault = true }, { file = \"/run/up\", penalty = 10, fault = true }]";
@@ -89,7 +92,8 @@ fn an_instance_resolves() {
         INSTANCE.replace(
             "vrid = 51",
             "vrid = 51\npriority = 150\ninterval = \"100ms\"\npreempt_delay = \"5s\"\n\
-             accept = false\nunicast_peers = [\"198.18.0.3\", \"fe80::3\"]\nchecksum = \"packet\"\n\
+             accept = false\nunicast_peers = [\"198.18.0.3\", \"fe80::3\"]\n\
+             unicast_source = [\"198.18.0.2\"]\nchecksum = \"packet\"\n\
              notify = [\"/etc/sluice/notify\", \"--quiet\"]\nnotify_timeout = \"5s\"",
         )
     );
@@ -111,6 +115,7 @@ fn an_instance_resolves() {
         accept: false,
         refresh: Duration::from_secs(60),
         unicast_peers: vec!["198.18.0.3".parse().unwrap(), "fe80::3".parse().unwrap()],
+        sources: vec!["198.18.0.2".parse().unwrap()],
         checksum: Checksum::Packet,
         password: None,
         sync_group: None,
