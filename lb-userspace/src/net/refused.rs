@@ -57,7 +57,7 @@ fn done(batch: &[u8]) -> io::Result<()> {
 fn answered(answer: &[u8]) -> Option<io::Result<()>> {
     let word = |at: usize| {
         let octets = answer.get(at..at + 4)?;
-        Some(<[u8; 4]>::try_from(octets).ok()?)
+        <[u8; 4]>::try_from(octets).ok()
     };
     let kind = word(4)?;
     if u16::from_ne_bytes([kind[0], kind[1]]) != libc::NLMSG_ERROR as u16 {

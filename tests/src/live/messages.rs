@@ -17,6 +17,9 @@ pub(super) const ANSWER: usize = QUESTION + NAME;
 /// Length of a name, zeros included.
 const NAME: usize = 16;
 
+/// A wait for an answer that is none of a network that is whole: shorter than a retransmission.
+const NOTICED: Duration = Duration::from_millis(100);
+
 /// The line by which the client says that every connection that was to be open is, or failed.
 pub(super) const OPENED: &str = "opened";
 
@@ -51,11 +54,19 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// How long after a time, by [`super::clock`], the first of the questions was answered through Sluice that were asked
-    /// since and had to wait for so long; `None` if none had to.
-    pub(crate) fn served_again(&self, since: Duration, waited: Duration) -> Option<Duration> {
+    /// within so long of it and had to wait; `None` if none had to.
+    pub(crate) fn served_again(&self, since: Duration, within: Duration) -> Option<Duration> {
         let longest = self.connections.iter().map(|connection| connection.longest);
-        let waited = longest.filter(|wait| wait.since >= since && wait.took >= waited);
+        let asked = since..since + within;
+        let waited = longest.filter(|wait| asked.contains(&wait.since) && wait.took >= NOTICED);
         waited.map(|wait| wait.since + wait.took - since).min()
+    }
+
+    /// How many connections had ended at a time.
+    pub(crate) fn ended_before(&self, time: Duration) -> usize {
+        let connections = self.connections.iter();
+        let ended = connections.filter(|connection| connection.end != End::Alive);
+        ended.filter(|connection| connection.ended < time).count()
     }
 }
 

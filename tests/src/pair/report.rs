@@ -24,6 +24,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// How long the first gateway was away.
     pub lasted: Duration,
+    /// How many connections broke before it came back.
+    pub broken_before: usize,
     /// The ends of both logs.
     pub logs: [String; 2],
 }
@@ -83,8 +85,8 @@ impl fmt::Display for Report {
         let millis = |time: &Duration| time.as_millis();
         writeln!(
             f,
-            "{}: {of} connections, {answers} answers; {broken} broke (reset {resets}, by another backend {strays}, ended {ended})",
-            self.case
+            "{}: {of} connections, {answers} answers; {broken} broke, {} before the return (reset {resets}, by another backend {strays}, ended {ended})",
+            self.case, self.broken_before
         )?;
         let served = self.served_again.as_ref().map_or_else(
             || "none had to wait for the address".to_owned(),
@@ -127,6 +129,7 @@ mod tests {
             served_again: Some(Duration::from_millis(served)),
             verdict: Verdict::default(),
             lasted: Duration::ZERO,
+            broken_before: 0,
             logs: Default::default(),
         };
         // Tries after 0.2, 0.6 and 1.4 s.

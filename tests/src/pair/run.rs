@@ -38,8 +38,8 @@ const LATE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(250);
 /// All connections have been asked something in this time.
 const ROUND: Duration = Duration::from_millis(1500);
-/// A question that waited so long met the loss.
-const WAITED: Duration = Duration::from_millis(50);
+/// Within which time of the loss a question has to be asked to meet it.
+const GAP: Duration = Duration::from_millis(300);
 
 /// What runs, in the order that it is stopped in.
 struct Pair {
@@ -82,9 +82,10 @@ pub fn run(
     let outcome = pair.clients.end()?;
     Ok(Report {
         case,
-        served_again: outcome.served_again(lost, WAITED),
+        served_again: outcome.served_again(lost, GAP),
         verdict: Verdict::on(&outcome, &[], lost, None),
         lasted: back.saturating_sub(lost),
+        broken_before: outcome.ended_before(back),
         logs: [&pair.first, &pair.second].map(|gateway| gateway.sluice.log_end()),
     })
 }

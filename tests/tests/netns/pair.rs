@@ -30,12 +30,6 @@ fn no_connection_breaks(name: &str, mode: &str, loss: Loss) {
     let report = run(name, mode, loss, When::Settled);
     assert!(report.is_sound(), "{report}");
     assert!(report.verdict.longest.0 < PATIENCE, "{report}");
-    // The loss was felt, or the agent's program went on.
-    assert_eq!(
-        report.served_again.is_some(),
-        loss == Loss::Host,
-        "{report}"
-    );
 }
 
 #[test]
@@ -58,6 +52,8 @@ fn a_pair_keeps_connections_when_an_agent_is_killed() {
 fn a_pair_loses_connections_that_opened_while_slots_moved() {
     let report = run("pair-moving", "gue", Loss::Host, When::Moving);
     assert!(report.is_sound(), "{report}");
-    let (broken, of) = report.broken();
-    assert!(broken > 0 && broken < of / 4, "{report}");
+    let (_, of) = report.broken();
+    let broken = report.broken_before;
+    // Of a quarter of them, those whose slots moved: a quarter.
+    assert!(broken > 0 && broken < of / 8, "{report}");
 }
