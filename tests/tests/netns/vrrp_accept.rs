@@ -97,6 +97,12 @@ fn tables(lan: &Lan, number: u8) -> String {
     sluice_tests::command::read(nft.args(["list", "tables"])).unwrap()
 }
 
+/// They go after the addresses, by which a change of role is known.
+fn wait_until_no_table(lan: &Lan, number: u8) {
+    let none = || Ok(tables(lan, number).is_empty().then_some(()));
+    wait::until("the tables to go", PATIENCE, none).unwrap();
+}
+
 #[test]
 fn vrrp_a_host_that_does_not_accept_forwards() {
     let lan = Lan::set_up("vrrp-accept", 4);
@@ -108,7 +114,7 @@ fn vrrp_a_host_that_does_not_accept_forwards() {
     let second = lan.agent(2, &lines(100, "accept = false\n"));
     second.wait_until("backup");
     assert_only_forwards(&lan, 1);
-    assert_eq!(tables(&lan, 2), "");
+    wait_until_no_table(&lan, 2);
 
     first.sluice.kill().unwrap();
     second.wait_until("master");
@@ -119,12 +125,12 @@ fn vrrp_a_host_that_does_not_accept_forwards() {
     first.wait_until("master");
     second.wait_until("backup");
     assert_only_forwards(&lan, 1);
-    assert_eq!(tables(&lan, 2), "");
+    wait_until_no_table(&lan, 2);
     first.reload(&lines(150, "accept = true\n"));
-    assert_eq!(tables(&lan, 1), "");
+    wait_until_no_table(&lan, 1);
     for moving in MOVING {
         connect(lan.host(3), moving.parse().unwrap()).unwrap();
     }
     first.sluice.stop().unwrap();
-    assert_eq!(tables(&lan, 1), "");
+    wait_until_no_table(&lan, 1);
 }
