@@ -103,3 +103,66 @@ fn changed(before: &Snapshot, after: &Snapshot) -> Vec<BackendEvent> {
     }
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{
+        health::{Advice, Entry, MemberView, PoolView, State},
+        model::Family,
+    };
+
+    /// A member that came to be what it is for that reason.
+    fn member(state: State, why: &str) -> Arc<MemberView> {
+        let entry = Entry {
+            at: SystemTime::UNIX_EPOCH,
+            state: state.to_string(),
+            text: why.into(),
+        };
+        Arc::new(MemberView {
+            state,
+            since: entry.at,
+            advice: Advice::default(),
+            slow_start: None,
+            checks: Vec::new(),
+            passive: None,
+            history: vec![entry],
+        })
+    }
+
+    fn pools(members: &[(&str, Family, Arc<MemberView>)]) -> Snapshot {
+        let members = members.iter().cloned();
+        let members = members.map(|(name, family, member)| ((name.into(), family), member));
+        let pool = PoolView {
+            members: members.collect(),
+            ..PoolView::default()
+        };
+        Snapshot {
+            pools: BTreeMap::from([("web".into(), Arc::new(pool))]),
+        }
+    }
+
+    #[test]
+    fn only_backends_that_went_up_or_down_are_told() {
+        let up = || member(State::Up, "it came up");
+        let before = pools(&[("web1", Family::Ipv4, up()), ("web1", Family::Ipv6, up())]);
+        let after = pools(&[
+            ("web1", Family::Ipv4, member(State::Down, "refused")),
+            ("web1", Family::Ipv6, member(State::Up, "it is still up")),
+            // A configuration has it anew.
+            ("web2", Family::Ipv4, member(State::Down, "unknown")),
+        ]);
+        let down = BackendEvent {
+            pool: "web".into(),
+            backend: "web1".into(),
+            family: Family::Ipv4,
+            state: "down".into(),
+            why: "refused".into(),
+        };
+        assert_eq!(changed(&before, &after), [down]);
+        assert_eq!(changed(&before, &before), []);
+        assert_eq!(changed(&Snapshot::default(), &before), []);
+    }
+}
