@@ -102,5 +102,7 @@ fn a_backend_that_is_taken_away_breaks_its_flows() {
     let verdict = &summary.verdict;
     let of_it = verdict.shares["backend1"];
     assert!(verdict.resets > of_it / 2, "{summary}");
-    assert!(verdict.resets <= of_it, "{summary}");
+    // One whose first question it had not answered yet is nobody's.
+    let unknown = verdict.counted - verdict.shares.values().sum::<usize>();
+    assert!(verdict.resets <= of_it + unknown, "{summary}");
 }
